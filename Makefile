@@ -1,0 +1,189 @@
+# Quire. `make help` lists the targets. One object tree for the kernel, one for
+# the host, from the same sources; what a .c file in a kernel folder is, is in
+# the kernel.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = @printf '  %-7s %s\n' '$(1)' '$(2)'
+
+# DEBUG=1 compiles the costly assertions; CHUNK_SHIFT=20 the 1 MiB chunks.
+DEBUG ?= 0
+CHUNK_SHIFT ?= 21
+BUILD ?= build
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+# --- the kernel -----------------------------------------------------------------
+
+KERNEL_DIRS := lib arch/x86_64 arch/x86_64/seam boot drivers kernel mm/gmm mm/pgm svm vmx \
+               devices vm vm/insn
+KERNEL_SOURCES := $(filter-out %/asm_offsets.c,$(foreach d,$(KERNEL_DIRS),$(wildcard $(d)/*.c $(d)/*.S)))
+KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL_SOURCES)))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough -Werror
+DEFINES := -DCONFIG_DEBUG=$(DEBUG) -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT)
+KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
+                 -mgeneral-regs-only -fno-stack-protector -fno-omit-frame-pointer \
+                 -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing \
+                 $(WARNINGS) $(DEFINES) -I. -Iinclude -Iarch/x86_64
+KERNEL_LDFLAGS := -nostdlib -static -no-pie -Wl,-z,max-page-size=4096 -Wl,--build-id=none \
+                  -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments
+
+QUIRE := $(BUILD)/quire.elf
+
+all: $(QUIRE)
+
+$(QUIRE): $(BUILD)/kernel/quire-full.elf
+	$(call say,STRIP,$@)
+	$(Q)objcopy --strip-all $< $@
+
+# The symbol table for backtraces is made from a first link of the same objects.
+$(BUILD)/kernel/quire-first.elf: linker.ld $(KERNEL_OBJECTS) $(BUILD)/kernel/symbols-none.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(KERNEL_LDFLAGS) -T linker.ld -o $@ $(KERNEL_OBJECTS) $(BUILD)/kernel/symbols-none.o
+
+$(BUILD)/kernel/quire-full.elf: linker.ld $(KERNEL_OBJECTS) $(BUILD)/kernel/symbols.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(KERNEL_LDFLAGS) -T linker.ld -o $@ $(KERNEL_OBJECTS) $(BUILD)/kernel/symbols.o
+
+$(BUILD)/kernel/symbols-none.S: scripts/make-symbols.py
+	@mkdir -p $(@D)
+	$(Q)scripts/make-symbols.py --none > $@
+
+$(BUILD)/kernel/symbols.S: $(BUILD)/kernel/quire-first.elf scripts/make-symbols.py
+	$(call say,SYMBOLS,$@)
+	$(Q)scripts/make-symbols.py $< > $@
+
+$(BUILD)/kernel/symbols%.o: $(BUILD)/kernel/symbols%.S
+	$(Q)$(CC) -c -o $@ $<
+
+# The version is compiled into one file only, so that a commit rebuilds one file.
+$(BUILD)/kernel/kernel/version.o: DEFINES += -DQUIRE_VERSION='"$(VERSION)"'
+$(BUILD)/kernel/kernel/version.o: KERNEL_CFLAGS += -DQUIRE_VERSION='"$(VERSION)"'
+$(BUILD)/kernel/kernel/version.o: $(BUILD)/version
+$(BUILD)/version: FORCE
+	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+FORCE:
+
+$(BUILD)/kernel/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(KERNEL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/kernel/%.o: %.S
+	$(call say,AS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(KERNEL_CFLAGS) -D__ASSEMBLER__ -MMD -MP -c -o $@ $<
+
+# Offsets for assembly: svm/asm_offsets.c -> build/kernel/svm/asm_offsets.h
+define offsets_rule
+$(BUILD)/kernel/$(1)/asm_offsets.h: $(1)/asm_offsets.c
+	@mkdir -p $$(@D)
+	$(Q)$$(CC) $$(KERNEL_CFLAGS) -MMD -MP -MT $$@ -MF $$(@:.h=.d) -S -o - $$< | \
+		sed -n 's/^.*->\([A-Z0-9_]*\) \$$$$*\([0-9]*\).*/#define \1 \2/p' > $$@
+$(patsubst %.S,$(BUILD)/kernel/%.o,$(wildcard $(1)/*.S)): $(BUILD)/kernel/$(1)/asm_offsets.h
+$(patsubst %.S,$(BUILD)/kernel/%.o,$(wildcard $(1)/*.S)): KERNEL_CFLAGS += -I$(BUILD)/kernel/$(1)
+endef
+OFFSET_DIRS := $(patsubst %/asm_offsets.c,%,$(foreach d,$(KERNEL_DIRS),$(wildcard $(d)/asm_offsets.c)))
+$(foreach d,$(OFFSET_DIRS),$(eval $(call offsets_rule,$(d))))
+
+# --- host tests: tests/host/NAME_test.c, linked with what host_NAME lists ------------
+
+HOST_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+               -fno-omit-frame-pointer $(filter-out -Wundef,$(WARNINGS)) -DCONFIG_DEBUG=1 \
+               -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT) -I. -Iinclude -Itests/host
+HOST_SEAM := tests/host/seam
+
+# Folders, or single pure files of folders that also hold hardware code.
+include tests/host/tests.mk
+
+host_sources = $(foreach p,$(1),$(if $(filter %.c,$(p)),$(p),$(filter-out lib/string.c,$(wildcard $(p)/*.c))))
+host_objects = $(patsubst %.c,$(BUILD)/host/%.o,$(call host_sources,$(1)))
+
+$(BUILD)/host/%.o: %.c
+	$(call say,HOSTCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+
+define host_rule
+$(BUILD)/host/$(1)_test: $(BUILD)/host/tests/host/$(1)_test.o $(call host_objects,$(host_$(1)) $(HOST_SEAM))
+	$$(call say,HOSTLD,$$@)
+	$(Q)$$(CC) $$(HOST_CFLAGS) -o $$@ $$^ -lcmocka -lpthread
+.PHONY: host-$(1)
+host-$(1): $(BUILD)/host/$(1)_test
+	$(Q)$(BUILD)/host/$(1)_test
+endef
+$(foreach t,$(HOST_TESTS),$(eval $(call host_rule,$(t))))
+
+define fuzz_rule
+$(BUILD)/host/$(1)_fuzz: $(BUILD)/host/tests/fuzz/$(1)_fuzz.o $(call host_objects,$(fuzz_$(1)) $(HOST_SEAM))
+	$$(call say,HOSTLD,$$@)
+	$(Q)$$(CC) $$(HOST_CFLAGS) -o $$@ $$^ -lcmocka -lpthread
+endef
+$(foreach t,$(FUZZ_TESTS),$(eval $(call fuzz_rule,$(t))))
+
+.PHONY: all check host-build host-tests layers headers format format-fix iso bench run fuzz help clean analyze
+
+host-build: $(HOST_TESTS:%=$(BUILD)/host/%_test) $(FUZZ_TESTS:%=$(BUILD)/host/%_fuzz)
+
+host-tests: host-build
+	$(Q)scripts/run-host-tests.py $(BUILD)/host $(HOST_TESTS)
+
+# --- checks ------------------------------------------------------------------------
+
+layers:
+	$(Q)scripts/check-layers.py
+
+headers:
+	$(Q)scripts/check-headers.sh
+
+C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+format:
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+format-fix:
+	$(Q)clang-format -i $(C_FILES)
+
+check: all layers headers format host-tests
+
+analyze:
+	$(Q)scripts/analyze.sh
+
+fuzz: host-build
+	$(Q)for f in $(FUZZ_TESTS); do $(BUILD)/host/$${f}_fuzz || exit 1; done
+
+# --- boots ------------------------------------------------------------------------
+
+iso: all
+	$(Q)scripts/run --build-only --iso bios
+
+run: all
+	$(Q)scripts/run
+
+bench: all
+	$(Q)scripts/bench
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make            build/quire.elf'
+	@echo 'make check      build, layers, headers, format, host tests (under a minute)'
+	@echo 'make host-NAME  one host test (names: $(HOST_TESTS))'
+	@echo 'make fuzz       model-based fuzzers ($(FUZZ_TESTS))'
+	@echo 'make iso        build/quire.iso with the default guests'
+	@echo 'make run        scripts/run: the default guests on an emulated machine'
+	@echo 'make bench      benchmarks beside their targets; build/bench.json'
+	@echo 'make analyze    clang thread-safety analysis and gcc -fanalyzer'
+	@echo 'make format-fix rewrites C files as .clang-format says'
+	@echo 'options         V=1 DEBUG=1 CHUNK_SHIFT=20 BUILD=folder'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine's local APIC: timer, end of interrupt. x2APIC where the CPU has
+ * it, memory-mapped otherwise.
+ */
+#ifndef ARCH_X86_64_APIC_H
+#define ARCH_X86_64_APIC_H
+
+#include <quire/addr.h>
+
+/*
+ * `registers` is the mapping of the APIC's page, or NULL to use x2APIC. Enables
+ * it on this CPU with the timer masked.
+ */
+void apic_init(volatile void *registers);
+uint32_t apic_id(void);
+void apic_eoi(void);
+
+/* One interrupt of TRAP_VECTOR_TIMER after `ticks` of the APIC timer's clock, at least 1. */
+void apic_timer_arm(uint32_t ticks);
+/* The same at TSC `deadline`; only with features()->has_tsc_deadline. */
+void apic_timer_arm_deadline(uint64_t deadline_tsc);
+void apic_timer_stop(void);
+uint32_t apic_timer_remaining(void);
+
+#endif

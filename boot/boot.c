@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "boot.h"
+
+#include <quire/layout.h>
+
+#include "lib/format.h"
+#include "lib/string.h"
+#include "arch/x86_64/features.h"
+#include "arch/x86_64/paging.h"
+
+#include "multiboot2.h"
+#include "pvh.h"
+
+/* Where the loader's identity mapping ends. */
+#define IDENTITY_END (1ull << 32)
+
+static struct boot_raw raw; /* too big for the stack */
+
+static const void *identity(uint64_t address, uint64_t size_bytes)
+{
+	if (!address || range_exceeds(address, size_bytes, IDENTITY_END))
+		return NULL;
+	return (const void *)address;
+}
+
+static q_status_t read_loader(uint32_t magic, uint32_t information, char *error, size_t error_bytes)
+{
+	if (magic == MULTIBOOT2_MAGIC)
+		return multiboot2_read(identity(information, 1), IDENTITY_END - information, &raw,
+				       error, error_bytes);
+	if (magic == 0)
+		return pvh_read(information, identity, &raw, error, error_bytes);
+	format_text(error, error_bytes, "started by an unknown loader (magic %#x)", magic);
+	return Q_INVALID;
+}
+
+/* "/boot/quire.conf rest of it" has the name quire.conf. */
+static void name_module(const char *text, struct bootinfo_module *module)
+{
+	const char *end = text, *base = text;
+	for (; *end && *end != ' '; end++)
+		if (*end == '/')
+			base = end + 1;
+	size_t length = (size_t)(end - base);
+	if (length >= sizeof(module->name))
+		length = sizeof(module->name) - 1;
+	memcpy(module->name, base, length);
+	module->name[length] = 0;
+	while (*end == ' ')
+		end++;
+	module->text = end;
+}
+
+static q_status_t add_module(const struct boot_raw_module *from, struct bootinfo *info, char *error,
+			     size_t error_bytes)
+{
+	if (from->start == from->end)
+		return Q_OK; /* an empty file has no memory */
+	struct bootinfo_module *module = &info->modules[info->module_count];
+	*module = (struct bootinfo_module){ .start = hpa(from->start),
+					    .size_bytes = from->end - from->start };
+	name_module(from->text, module);
+	if (from->start & PAGE_MASK) {
+		format_text(error, error_bytes, "module %u '%s' at %#llx is not page aligned",
+			    info->module_count, module->name, (unsigned long long)from->start);
+		return Q_INVALID;
+	}
+	char why[160];
+	q_status_t status = memmap_claim(info, hpa(from->start), hpa(from->end), BOOTINFO_MODULE,
+					 why, sizeof(why));
+	if (status == Q_OK)
+		info->module_count++;
+	else
+		format_text(error, error_bytes, "module %u '%s': %s", info->module_count,
+			    module->name, why);
+	return status;
+}
+
+q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *out_info,
+			char *error, size_t error_bytes)
+{
+	q_status_t status = read_loader(magic, information, error, error_bytes);
+	if (status != Q_OK)
+		return status;
+
+	memset(out_info, 0, sizeof(*out_info));
+	out_info->loader = raw.loader;
+	out_info->rsdp = hpa(raw.rsdp);
+	string_copy(out_info->command_line, sizeof(out_info->command_line), raw.command_line);
+	uint64_t limit = 1ull << cpu_features()->physical_address_bits;
+	status = memmap_build(raw.entries, raw.entry_count, limit, out_info, error, error_bytes);
+	if (status != Q_OK)
+		return status;
+
+	/* From 1 MiB: the boot code lies there, before the part that is linked high. */
+	status = memmap_claim(out_info, hpa((uintptr_t)layout_image_start - PAGING_IMAGE_BASE),
+			      hpa((uintptr_t)layout_image_end - PAGING_IMAGE_BASE), BOOTINFO_QUIRE,
+			      error, error_bytes);
+	for (unsigned i = 0; i < raw.module_count && status == Q_OK; i++)
+		status = add_module(&raw.modules[i], out_info, error, error_bytes);
+	return status;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "multiboot2.h"
+
+#include <quire/bits.h>
+
+#include "lib/format.h"
+#include "lib/string.h"
+
+enum tag_type {
+	TAG_END = 0,
+	TAG_COMMAND_LINE = 1,
+	TAG_MODULE = 3,
+	TAG_MEMORY_MAP = 6,
+	TAG_RSDP_1 = 14,
+	TAG_RSDP_2 = 15,
+};
+
+struct header {
+	uint32_t total_size, reserved;
+};
+
+struct tag {
+	uint32_t type, size;
+};
+
+struct module_tag {
+	struct tag tag;
+	uint32_t start, end;
+	char text[];
+};
+
+struct map_tag {
+	struct tag tag;
+	uint32_t entry_size, entry_version;
+};
+
+struct map_entry {
+	uint64_t start, size_bytes;
+	uint32_t type, reserved;
+};
+
+/* A text inside a tag, which need not be terminated. */
+static void copy_text(char *to, size_t size_bytes, const char *from, size_t limit)
+{
+	size_t i = 0;
+	while (i + 1 < size_bytes && i < limit && from[i])
+		to[i] = from[i], i++;
+	to[i] = 0;
+}
+
+static q_status_t fail(char *error, size_t error_bytes, const char *what, size_t offset)
+{
+	format_text(error, error_bytes, "multiboot2 information at byte %zu: %s", offset, what);
+	return Q_INVALID;
+}
+
+static const char *read_module(const struct tag *tag, struct boot_raw *raw)
+{
+	const struct module_tag *module = (const struct module_tag *)tag;
+	if (tag->size < sizeof(*module))
+		return "module tag too small";
+	if (raw->module_count == BOOTINFO_MODULE_MAX)
+		return "too many modules";
+	if (module->end < module->start)
+		return "module ends before it starts";
+	struct boot_raw_module *to = &raw->modules[raw->module_count++];
+	to->start = module->start;
+	to->end = module->end;
+	copy_text(to->text, sizeof(to->text), module->text, tag->size - sizeof(*module));
+	return NULL;
+}
+
+static const char *read_map(const struct tag *tag, struct boot_raw *raw)
+{
+	const struct map_tag *map = (const struct map_tag *)tag;
+	if (tag->size < sizeof(*map) || map->entry_size < sizeof(struct map_entry))
+		return "memory map tag too small";
+	const uint8_t *at = (const uint8_t *)(map + 1);
+	const uint8_t *end = (const uint8_t *)tag + tag->size;
+	for (; (size_t)(end - at) >= map->entry_size; at += map->entry_size) {
+		if (raw->entry_count == BOOT_RAW_ENTRY_MAX)
+			return "too many memory map entries";
+		struct map_entry entry;
+		memcpy(&entry, at, sizeof(entry));
+		raw->entries[raw->entry_count++] =
+			(struct memmap_entry){ entry.start, entry.size_bytes, entry.type };
+	}
+	return NULL;
+}
+
+static const char *read_tag(const struct tag *tag, struct boot_raw *raw)
+{
+	switch (tag->type) {
+	case TAG_COMMAND_LINE:
+		copy_text(raw->command_line, sizeof(raw->command_line), (const char *)(tag + 1),
+			  tag->size - sizeof(*tag));
+		return NULL;
+	case TAG_MODULE: return read_module(tag, raw);
+	case TAG_MEMORY_MAP: return read_map(tag, raw);
+	case TAG_RSDP_1:
+		if (!raw->rsdp)
+			raw->rsdp = (uintptr_t)(tag + 1);
+		return NULL;
+	case TAG_RSDP_2: raw->rsdp = (uintptr_t)(tag + 1); return NULL;
+	default: return NULL; /* of no use to us */
+	}
+}
+
+q_status_t multiboot2_read(const void *information, size_t size_bytes, struct boot_raw *out_raw,
+			   char *error, size_t error_bytes)
+{
+	const struct header *header = information;
+	if (size_bytes < sizeof(*header) || header->total_size > size_bytes ||
+	    header->total_size < sizeof(*header))
+		return fail(error, error_bytes, "total size is absurd", 0);
+
+	memset(out_raw, 0, sizeof(*out_raw));
+	out_raw->loader = "multiboot2";
+	size_t offset = sizeof(*header), total = header->total_size;
+	while (total - offset >= sizeof(struct tag)) {
+		const struct tag *tag = (const struct tag *)((const uint8_t *)information + offset);
+		if (tag->type == TAG_END)
+			break;
+		if (tag->size < sizeof(*tag) || tag->size > total - offset)
+			return fail(error, error_bytes, "tag size is absurd", offset);
+		const char *wrong = read_tag(tag, out_raw);
+		if (wrong)
+			return fail(error, error_bytes, wrong, offset);
+		size_t step = align_up(tag->size, 8);
+		if (step > total - offset)
+			break;
+		offset += step;
+	}
+	if (!out_raw->entry_count)
+		return fail(error, error_bytes, "no memory map", offset);
+	return Q_OK;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The local APIC's timer: one-shot, periodic and TSC-deadline.
+ *
+ * All three are one deadline in guest TSC ticks. The current count is worked
+ * out from the time that is left. A periodic timer that was late skips the
+ * periods it missed and stays in phase; it is never armed for less than the
+ * shortest interval (vpc_not_before), so that no guest can occupy the host with
+ * timers. A masked timer runs, it only interrupts nobody.
+ *
+ * Reference: Intel SDM vol. 3, "APIC Timer".
+ */
+#include "vlapic.h"
+
+#include "vpc_internal.h"
+
+enum timer_mode { TIMER_ONE_SHOT = 0, TIMER_PERIODIC = 1, TIMER_DEADLINE = 2 };
+
+#define TIMER_MODE MASK64(18, 17)
+
+static unsigned mode_of(uint32_t lvt)
+{
+	return (unsigned)field_get(lvt, TIMER_MODE);
+}
+
+static unsigned mode(const struct vlapic *lapic)
+{
+	return mode_of(lapic->regs[LAPIC_LVT_TIMER]);
+}
+
+static bool counts(const struct vlapic *lapic)
+{
+	return mode(lapic) == TIMER_ONE_SHOT || mode(lapic) == TIMER_PERIODIC;
+}
+
+/* Divide register bits 3, 1 and 0: 2, 4 .. 128, and 1 for all ones. */
+static unsigned divide_shift(const struct vlapic *lapic)
+{
+	uint32_t divide = lapic->regs[LAPIC_TIMER_DIVIDE];
+	return ((divide >> 1 & 4) + (divide & 3) + 1) % 8;
+}
+
+static uint64_t tsc_ticks(const struct vpc *vpc, const struct vlapic *lapic, uint32_t count)
+{
+	return vclock_apply(&vpc->tsc_per_bus, (uint64_t)count << divide_shift(lapic));
+}
+
+static void deadline_set(struct vpc *vpc, struct vlapic *lapic, uint64_t deadline)
+{
+	lapic->deadline = deadline;
+	vpc_timer_set(vpc, VPC_TIMER_LAPIC + lapic->index, deadline);
+}
+
+void vlapic_timer_stop(struct vpc *vpc, struct vlapic *lapic)
+{
+	lapic->period = 0;
+	deadline_set(vpc, lapic, VPC_DEADLINE_NONE);
+}
+
+/* The period that the registers ask for; 0 unless the timer is periodic. */
+static uint64_t period(const struct vpc *vpc, const struct vlapic *lapic)
+{
+	if (mode(lapic) != TIMER_PERIODIC)
+		return 0;
+	uint64_t ticks = tsc_ticks(vpc, lapic, lapic->regs[LAPIC_TIMER_INITIAL]);
+	return ticks != 0 ? ticks : 1;
+}
+
+/* Arms for `count` from now on. */
+static void start(struct vpc *vpc, struct vlapic *lapic, uint32_t count, uint64_t now)
+{
+	lapic->period = period(vpc, lapic);
+	deadline_set(vpc, lapic, vclock_add(now, tsc_ticks(vpc, lapic, count)));
+}
+
+uint32_t vlapic_timer_current(const struct vpc *vpc, const struct vlapic *lapic, uint64_t now)
+{
+	if (lapic->deadline == VPC_DEADLINE_NONE || !counts(lapic))
+		return 0;
+	uint64_t left = lapic->deadline - now;
+	if (now >= lapic->deadline) {
+		if (lapic->period == 0)
+			return 0;
+		left = lapic->period - (now - lapic->deadline) % lapic->period;
+	}
+	uint64_t count = vclock_apply(&vpc->bus_per_tsc, left) >> divide_shift(lapic);
+	uint32_t initial = lapic->regs[LAPIC_TIMER_INITIAL];
+	return count < initial ? (uint32_t)count : initial;
+}
+
+void vlapic_timer_lvt_write(struct vpc *vpc, struct vlapic *lapic, uint32_t value)
+{
+	bool is_switched = mode(lapic) != mode_of(value);
+	lapic->regs[LAPIC_LVT_TIMER] = value;
+	if (!is_switched)
+		return;
+	/* Between the counting modes the timer goes on, and only its end changes. */
+	if (!counts(lapic) || lapic->regs[LAPIC_TIMER_INITIAL] == 0) {
+		lapic->regs[LAPIC_TIMER_INITIAL] = 0;
+		vlapic_timer_stop(vpc, lapic);
+		return;
+	}
+	lapic->period = lapic->deadline != VPC_DEADLINE_NONE ? period(vpc, lapic) : 0;
+}
+
+void vlapic_timer_initial_write(struct vpc *vpc, struct vlapic *lapic, uint32_t value, uint64_t now)
+{
+	if (!counts(lapic))
+		return;
+	lapic->regs[LAPIC_TIMER_INITIAL] = value;
+	if (value == 0)
+		vlapic_timer_stop(vpc, lapic);
+	else
+		start(vpc, lapic, value, now);
+}
+
+void vlapic_timer_divide_write(struct vpc *vpc, struct vlapic *lapic, uint32_t value, uint64_t now)
+{
+	uint32_t count = vlapic_timer_current(vpc, lapic, now);
+	bool is_running = counts(lapic) && lapic->deadline != VPC_DEADLINE_NONE;
+
+	lapic->regs[LAPIC_TIMER_DIVIDE] = value & 0xb;
+	if (is_running)
+		start(vpc, lapic, count, now);
+}
+
+uint64_t vlapic_timer_deadline_read(const struct vlapic *lapic)
+{
+	bool is_armed = mode(lapic) == TIMER_DEADLINE && lapic->deadline != VPC_DEADLINE_NONE;
+	return is_armed ? lapic->deadline : 0;
+}
+
+void vlapic_timer_deadline_write(struct vpc *vpc, struct vlapic *lapic, uint64_t value,
+				 uint64_t now)
+{
+	if (mode(lapic) != TIMER_DEADLINE)
+		return;
+	if (value != 0 && value <= now) {
+		vlapic_timer_fire(vpc, lapic, now);
+		return;
+	}
+	deadline_set(vpc, lapic, value == 0 ? VPC_DEADLINE_NONE : value);
+}
+
+void vlapic_timer_fire(struct vpc *vpc, struct vlapic *lapic, uint64_t now)
+{
+	uint64_t next = VPC_DEADLINE_NONE;
+	if (lapic->period != 0) {
+		uint64_t missed = (now - lapic->deadline) % lapic->period;
+		next = vpc_not_before(vpc, vclock_add(now, lapic->period - missed), now);
+	}
+	deadline_set(vpc, lapic, next);
+	vlapic_lvt_fire(vpc, lapic, LAPIC_LVT_TIMER);
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * MC146818 real-time clock.
+ *
+ * The time is `offset_seconds` plus the guest's TSC; setting the clock changes
+ * the offset. While register B's SET bit stops the clock, the time registers
+ * are plain memory, and the time they hold is taken over when it is cleared.
+ * Register C's flags are worked out when somebody looks: what a real clock
+ * would have set between `flags_time` and now. So the clock needs a timer only
+ * while one of its interrupts is enabled, and then one for its next event.
+ *
+ * Invariants, asserted by vrtc_check():
+ *   R1  The index is below VRTC_SIZE.
+ *   R2  Register C's summary bit says whether a flag and its enable are both set.
+ *
+ * Reference: MC146818A data sheet.
+ */
+#include "vrtc.h"
+
+#include <quire/assert.h>
+
+#include "vcalendar.h"
+#include "vpc_internal.h"
+
+enum rtc_register {
+	RTC_SECOND,
+	RTC_SECOND_ALARM,
+	RTC_MINUTE,
+	RTC_MINUTE_ALARM,
+	RTC_HOUR,
+	RTC_HOUR_ALARM,
+	RTC_WEEKDAY,
+	RTC_DAY,
+	RTC_MONTH,
+	RTC_YEAR,
+	RTC_A,
+	RTC_B,
+	RTC_C,
+	RTC_D,
+};
+
+#define A_UPDATING    BIT32(7)
+#define A_RATE        0x0fu
+#define A_DEFAULT     0x26u /* 32,768 Hz crystal, 1,024 Hz periodic rate */
+#define B_SET         BIT32(7)
+#define B_BINARY      BIT32(2)
+#define B_24_HOURS    BIT32(1)
+#define FLAG_PERIODIC BIT32(6) /* the same in B (enables) and C (flags) */
+#define FLAG_ALARM    BIT32(5)
+#define FLAG_UPDATE   BIT32(4)
+#define FLAGS_ALL     0x70u
+#define C_SUMMARY     BIT32(7)
+#define D_VALID       BIT32(7)
+#define HOUR_PM       BIT32(7)
+#define ALARM_ANY     0xc0u /* both bits set: matches every value */
+#define NO_ALARM      (~0ull)
+#define CRYSTAL_HZ    32768u
+/* The update flag is up for the last 1/4096 s, about 244 us, of a second. */
+#define UPDATE_SHIFT 12u
+
+/* Where PC firmware says how much memory there is. */
+#define CMOS_BASE_LOW      0x15u
+#define CMOS_EXTENDED_LOW  0x17u
+#define CMOS_EXTENDED2_LOW 0x30u
+#define CMOS_ABOVE_16M_LOW 0x34u
+#define CMOS_ABOVE_4G_LOW  0x5bu
+
+static uint64_t seconds_at(const struct vpc *vpc, uint64_t now)
+{
+	return vpc->rtc.offset_seconds + now / vpc->tsc_hz;
+}
+
+static uint8_t encode(const struct vrtc *rtc, unsigned value)
+{
+	if (rtc->cells[RTC_B] & B_BINARY)
+		return (uint8_t)value;
+	return (uint8_t)(value / 10 << 4 | value % 10);
+}
+
+static unsigned decode(const struct vrtc *rtc, uint8_t value)
+{
+	return rtc->cells[RTC_B] & B_BINARY ? value : (value >> 4) * 10u + (value & 15u);
+}
+
+static uint8_t encode_hour(const struct vrtc *rtc, unsigned hour)
+{
+	if (rtc->cells[RTC_B] & B_24_HOURS)
+		return encode(rtc, hour);
+	unsigned twelve = hour % 12 == 0 ? 12 : hour % 12;
+	return encode(rtc, twelve) | (hour >= 12 ? HOUR_PM : 0);
+}
+
+static unsigned decode_hour(const struct vrtc *rtc, uint8_t value)
+{
+	if (rtc->cells[RTC_B] & B_24_HOURS)
+		return decode(rtc, value);
+	return decode(rtc, value & 0x7f) % 12 + (value & HOUR_PM ? 12 : 0);
+}
+
+static bool is_stopped(const struct vrtc *rtc)
+{
+	return rtc->cells[RTC_B] & B_SET;
+}
+
+/* Brings the time registers up to date, unless the guest has stopped the clock. */
+static void show_time(struct vpc *vpc, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	if (is_stopped(rtc))
+		return;
+	struct vcalendar date = vcalendar_from_seconds(seconds_at(vpc, now));
+	rtc->cells[RTC_SECOND] = encode(rtc, date.second);
+	rtc->cells[RTC_MINUTE] = encode(rtc, date.minute);
+	rtc->cells[RTC_HOUR] = encode_hour(rtc, date.hour);
+	rtc->cells[RTC_WEEKDAY] = encode(rtc, date.weekday);
+	rtc->cells[RTC_DAY] = encode(rtc, date.day);
+	rtc->cells[RTC_MONTH] = encode(rtc, date.month);
+	rtc->cells[RTC_YEAR] = encode(rtc, date.year % 100);
+	rtc->cells[VRTC_REG_CENTURY] = encode(rtc, date.year / 100);
+}
+
+/* Takes over what the time registers say. */
+static void set_time(struct vpc *vpc, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	struct vcalendar date = {
+		.year = decode(rtc, rtc->cells[VRTC_REG_CENTURY]) * 100 +
+			decode(rtc, rtc->cells[RTC_YEAR]),
+		.month = decode(rtc, rtc->cells[RTC_MONTH]),
+		.day = decode(rtc, rtc->cells[RTC_DAY]),
+		.hour = decode_hour(rtc, rtc->cells[RTC_HOUR]),
+		.minute = decode(rtc, rtc->cells[RTC_MINUTE]),
+		.second = decode(rtc, rtc->cells[RTC_SECOND]),
+	};
+	rtc->offset_seconds = vcalendar_to_seconds(&date) - now / vpc->tsc_hz;
+}
+
+static bool is_time_register(unsigned index)
+{
+	return index == RTC_SECOND || index == RTC_MINUTE || index == RTC_HOUR ||
+	       (index >= RTC_WEEKDAY && index <= RTC_YEAR) || index == VRTC_REG_CENTURY;
+}
+
+/* TSC ticks between periodic events, or 0 if there are none. */
+static uint64_t period_ticks(const struct vpc *vpc)
+{
+	unsigned rate = vpc->rtc.cells[RTC_A] & A_RATE;
+	if (rate == 0)
+		return 0;
+	/* The two fastest settings are those of 256 and 128 Hz. */
+	unsigned shift = rate <= 2 ? rate + 6 : rate - 1;
+	return (vpc->tsc_hz << shift) / CRYSTAL_HZ;
+}
+
+static bool alarm_matches(const struct vrtc *rtc, unsigned alarm_register, uint8_t shown)
+{
+	uint8_t alarm = rtc->cells[alarm_register];
+	return (alarm & ALARM_ANY) == ALARM_ANY || alarm == shown;
+}
+
+/*
+ * The first second after `seconds` that the alarm matches, or NO_ALARM. Skips whole
+ * hours and minutes, so 24 + 60 + 60 steps reach any match in the next day.
+ */
+static uint64_t next_alarm(const struct vrtc *rtc, uint64_t seconds)
+{
+	uint64_t candidate = seconds + 1;
+	for (unsigned step = 0; step < 24 + 60 + 60 + 2; step++) {
+		unsigned of_day = (unsigned)(candidate % 86400);
+		if (!alarm_matches(rtc, RTC_HOUR_ALARM, encode_hour(rtc, of_day / 3600)))
+			candidate += 3600 - of_day % 3600;
+		else if (!alarm_matches(rtc, RTC_MINUTE_ALARM, encode(rtc, of_day / 60 % 60)))
+			candidate += 60 - of_day % 60;
+		else if (!alarm_matches(rtc, RTC_SECOND_ALARM, encode(rtc, of_day % 60)))
+			candidate++;
+		else
+			return candidate;
+	}
+	return NO_ALARM;
+}
+
+static void update_line(struct vpc *vpc)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	bool is_raised = rtc->cells[RTC_C] & rtc->cells[RTC_B] & FLAGS_ALL;
+	rtc->cells[RTC_C] = (rtc->cells[RTC_C] & FLAGS_ALL) | (is_raised ? C_SUMMARY : 0);
+	vpc_irq_set(vpc, VRTC_IRQ, is_raised);
+}
+
+/* Sets the flags of all that happened since the last call. */
+static void update_flags(struct vpc *vpc, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	uint64_t then = rtc->flags_time;
+
+	rtc->flags_time = now;
+	if (now <= then)
+		return;
+	uint64_t period = period_ticks(vpc);
+	if (period != 0 && now / period != then / period)
+		rtc->cells[RTC_C] |= FLAG_PERIODIC;
+	if (!is_stopped(rtc) && now / vpc->tsc_hz != then / vpc->tsc_hz) {
+		rtc->cells[RTC_C] |= FLAG_UPDATE;
+		if (next_alarm(rtc, seconds_at(vpc, then)) <= seconds_at(vpc, now))
+			rtc->cells[RTC_C] |= FLAG_ALARM;
+	}
+	update_line(vpc);
+}
+
+/* The end of the interval of `length` ticks that `now` is in. */
+static uint64_t boundary(uint64_t now, uint64_t length)
+{
+	return vclock_add(now, length - now % length);
+}
+
+static uint64_t alarm_deadline(const struct vpc *vpc, uint64_t now)
+{
+	uint64_t alarm = next_alarm(&vpc->rtc, seconds_at(vpc, now));
+	if (alarm == NO_ALARM)
+		return VPC_DEADLINE_NONE;
+	uint64_t tsc_seconds = alarm - vpc->rtc.offset_seconds;
+	if (tsc_seconds >= VPC_DEADLINE_NONE / vpc->tsc_hz)
+		return VPC_DEADLINE_NONE;
+	return tsc_seconds * vpc->tsc_hz;
+}
+
+/* The next event whose interrupt is enabled and whose flag is not up already. */
+static void rearm(struct vpc *vpc, uint64_t now)
+{
+	const struct vrtc *rtc = &vpc->rtc;
+	uint8_t wanted = rtc->cells[RTC_B] & (uint8_t)~rtc->cells[RTC_C] & FLAGS_ALL;
+	uint64_t deadline = VPC_DEADLINE_NONE;
+	uint64_t period = period_ticks(vpc);
+
+	if ((wanted & FLAG_PERIODIC) && period != 0)
+		deadline = boundary(now, period);
+	if ((wanted & FLAG_UPDATE) && !is_stopped(rtc) && boundary(now, vpc->tsc_hz) < deadline)
+		deadline = boundary(now, vpc->tsc_hz);
+	if ((wanted & FLAG_ALARM) && !is_stopped(rtc)) {
+		uint64_t due = alarm_deadline(vpc, now);
+		if (due < deadline)
+			deadline = due;
+	}
+	vpc_timer_set(vpc, VPC_TIMER_RTC, vpc_not_before(vpc, deadline, now));
+}
+
+static void cells_set16(struct vrtc *rtc, unsigned low, uint64_t value)
+{
+	uint64_t capped = value > 0xffff ? 0xffff : value;
+	rtc->cells[low] = (uint8_t)capped;
+	rtc->cells[low + 1] = (uint8_t)(capped >> 8);
+}
+
+void vrtc_init(struct vpc *vpc, uint64_t epoch_seconds, uint64_t ram_bytes)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	uint64_t low = ram_bytes < VPC_PCI_HOLE_START ? ram_bytes : VPC_PCI_HOLE_START;
+	uint64_t above_16m = low > (16u << 20) ? low - (16u << 20) : 0;
+	uint64_t extended_kib = low > (1u << 20) ? (low - (1u << 20)) >> 10 : 0;
+	uint64_t above_4g = (ram_bytes - low) >> 16;
+
+	rtc->offset_seconds = epoch_seconds;
+	cells_set16(rtc, CMOS_BASE_LOW, 640);
+	cells_set16(rtc, CMOS_EXTENDED_LOW, extended_kib);
+	cells_set16(rtc, CMOS_EXTENDED2_LOW, extended_kib);
+	cells_set16(rtc, CMOS_ABOVE_16M_LOW, above_16m >> 16);
+	for (unsigned i = 0; i < 3; i++)
+		rtc->cells[CMOS_ABOVE_4G_LOW + i] = (uint8_t)(above_4g >> 8 * i);
+	rtc->cells[RTC_A] = A_DEFAULT;
+	rtc->cells[RTC_B] = B_24_HOURS;
+}
+
+/* The battery keeps time and memory; a reset only ends interrupts. */
+void vrtc_reset(struct vpc *vpc, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	if (is_stopped(rtc))
+		set_time(vpc, now);
+	rtc->cells[RTC_B] &= (uint8_t) ~(B_SET | FLAGS_ALL);
+	rtc->cells[RTC_C] = 0;
+	rtc->cells[RTC_D] = D_VALID;
+	rtc->index = RTC_D;
+	rtc->flags_time = now;
+	vpc_timer_set(vpc, VPC_TIMER_RTC, VPC_DEADLINE_NONE);
+}
+
+static uint8_t read_a(struct vpc *vpc, uint64_t now)
+{
+	uint64_t left = vpc->tsc_hz - now % vpc->tsc_hz;
+	bool is_updating = !is_stopped(&vpc->rtc) && left <= vpc->tsc_hz >> UPDATE_SHIFT;
+	return vpc->rtc.cells[RTC_A] | (is_updating ? A_UPDATING : 0);
+}
+
+static uint8_t read_c(struct vpc *vpc, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	update_flags(vpc, now);
+	uint8_t value = rtc->cells[RTC_C];
+	rtc->cells[RTC_C] = 0;
+	update_line(vpc);
+	rearm(vpc, now);
+	return value;
+}
+
+uint8_t vrtc_read(struct vpc *vpc, unsigned offset, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	if (offset == 0)
+		return 0xff; /* the index cannot be read */
+	if (rtc->index == RTC_A)
+		return read_a(vpc, now);
+	if (rtc->index == RTC_C)
+		return read_c(vpc, now);
+	if (is_time_register(rtc->index))
+		show_time(vpc, now);
+	return rtc->cells[rtc->index];
+}
+
+/* A new register B: the time is taken over when the clock starts, not before. */
+static void write_b(struct vpc *vpc, uint8_t value, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+	if (is_stopped(rtc) && !(value & B_SET))
+		set_time(vpc, now);
+	else
+		show_time(vpc, now);
+	if (value & B_SET)
+		value &= (uint8_t)~FLAG_UPDATE;
+	rtc->cells[RTC_B] = value;
+	update_line(vpc);
+}
+
+static void write_cell(struct vpc *vpc, uint8_t value, uint64_t now)
+{
+	struct vrtc *rtc = &vpc->rtc;
+
+	if (rtc->index == RTC_C || rtc->index == RTC_D)
+		return;
+	if (rtc->index > RTC_D && rtc->index != VRTC_REG_CENTURY) {
+		rtc->cells[rtc->index] = value;
+		return;
+	}
+	update_flags(vpc, now);
+	if (rtc->index == RTC_B) {
+		write_b(vpc, value, now);
+	} else if (rtc->index == RTC_A) {
+		rtc->cells[RTC_A] = value & (uint8_t)~A_UPDATING;
+	} else if (is_time_register(rtc->index)) {
+		show_time(vpc, now);
+		rtc->cells[rtc->index] = value;
+		if (!is_stopped(rtc))
+			set_time(vpc, now);
+	} else {
+		rtc->cells[rtc->index] = value; /* alarms */
+	}
+	rearm(vpc, now);
+}
+
+void vrtc_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now)
+{
+	if (offset == 0)
+		vpc->rtc.index = value % VRTC_SIZE; /* bit 7 masks the NMI that nobody sends */
+	else
+		write_cell(vpc, value, now);
+}
+
+void vrtc_timer(struct vpc *vpc, uint64_t now)
+{
+	update_flags(vpc, now);
+	rearm(vpc, now);
+}
+
+void vrtc_check(const struct vrtc *rtc)
+{
+	Q_ASSERT(rtc->index < VRTC_SIZE); /* R1 */
+	bool is_raised = rtc->cells[RTC_C] & rtc->cells[RTC_B] & FLAGS_ALL;
+	Q_ASSERT(((rtc->cells[RTC_C] & C_SUMMARY) != 0) == is_raised); /* R2 */
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include "pit.h"
+
+#include <quire/bits.h>
+
+#include "arch/x86_64/cpu.h"
+
+/* 8254 data sheet; channel 2's gate and output are in port 0x61. */
+#define PIT_CHANNEL_2         0x42
+#define PIT_CONTROL           0x43
+#define SYSTEM_CONTROL        0x61
+#define CONTROL_2_WORD_MODE_0 0xb0
+#define GATE_2                BIT32(0)
+#define SPEAKER               BIT32(1)
+#define OUTPUT_2              BIT32(5)
+
+/* More polls than any machine needs for 55 ms: a port read takes most of a microsecond. */
+#define POLLS_MAX 2000000u
+
+bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context)
+{
+	uint8_t control = cpu_in8(SYSTEM_CONTROL) & (uint8_t) ~(GATE_2 | SPEAKER);
+	cpu_out8(SYSTEM_CONTROL, control);
+	cpu_out8(PIT_CONTROL, CONTROL_2_WORD_MODE_0);
+	cpu_out8(PIT_CHANNEL_2, (uint8_t)ticks);
+	cpu_out8(PIT_CHANNEL_2, (uint8_t)(ticks >> 8));
+	sample(context, false);
+	cpu_out8(SYSTEM_CONTROL, control | GATE_2);
+	unsigned polls = 0;
+	while (!(cpu_in8(SYSTEM_CONTROL) & OUTPUT_2) && polls < POLLS_MAX) {
+		polls++;
+		cpu_pause();
+	}
+	sample(context, true);
+	cpu_out8(SYSTEM_CONTROL, control);
+	return polls < POLLS_MAX;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's real-time clock. */
+#ifndef DRIVERS_RTC_H
+#define DRIVERS_RTC_H
+
+#include <quire/compiler.h>
+
+/* Seconds since 1970-01-01 00:00 UTC as the clock says, taken as UTC; 0: the clock makes no sense. */
+uint64_t rtc_read_seconds(void);
+
+#endif

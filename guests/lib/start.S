@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The head of a test guest: a Linux kernel image as far as a boot loader can
+ * tell (Linux boot protocol 2.12, "The Real-mode Kernel Header"), so that the
+ * guest comes the same way as Linux does. One setup sector, then the image.
+ *
+ * The image runs wherever it is put: all addresses are relative to RIP.
+ *
+ * It is entered at image + 0x200 in 64-bit mode with RSI at the boot parameters
+ * ("64-bit Boot Protocol"). Loaders map little; so the first thing is an
+ * identity map of the lowest 4 GiB in large pages, and a GDT and stack of ours.
+ *
+ * The 16-bit entry, which a PC's firmware path takes, only measures: it prints
+ * the time stamp counter as 16 hexadecimal digits and ends the emulated machine.
+ * That is the time at which firmware is done, and what it is subtracted from is
+ * the same kernel's time on that machine.
+ */
+
+#define PAGE_TABLE_COUNT 6 /* level 4, level 3, and four of level 2 */
+
+#define PTE_PRESENT_WRITE 0x3
+#define PTE_LARGE	  0x83
+
+#define SERIAL_DATA  0x3f8
+#define SERIAL_LCR   0x3fb
+#define SERIAL_LSR   0x3fd
+#define EXIT_PORT    0xf4
+#define EXIT_SUCCESS 0x10
+
+#define VECTOR_NMI 2
+
+	.section .setup, "ax", @progbits
+	.globl setup_start
+setup_start:
+	.org 0x1f1
+	.byte 1			/* setup_sects */
+	.word 0			/* root_flags */
+	.long image_paragraphs	/* syssize */
+	.word 0			/* ram_size */
+	.word 0xffff		/* vid_mode: normal */
+	.word 0			/* root_dev */
+	.word 0xaa55		/* boot_flag */
+	/* 0x200 */
+	.byte 0xeb, setup_code - 1f
+1:	.ascii "HdrS"
+	.word 0x020f		/* version */
+	.long 0			/* realmode_swtch */
+	.word 0			/* start_sys_seg */
+	.word 0			/* kernel_version: none */
+	.byte 0			/* type_of_loader */
+	.byte 0x01		/* loadflags: LOADED_HIGH */
+	.word 0			/* setup_move_size */
+	.long 0x100000		/* code32_start */
+	.long 0, 0		/* ramdisk_image, ramdisk_size */
+	.long 0			/* bootsect_kludge */
+	.word 0			/* heap_end_ptr */
+	.byte 0, 0		/* ext_loader_ver, ext_loader_type */
+	.long 0			/* cmd_line_ptr */
+	.long 0x7fffffff	/* initrd_addr_max */
+	.long 0x200000		/* kernel_alignment */
+	.byte 1			/* relocatable_kernel */
+	.byte 21		/* min_alignment, log2 */
+	.word 0x0001		/* xloadflags: XLF_KERNEL_64 */
+	.long 0x7ff		/* cmdline_size */
+	.long 0			/* hardware_subarch */
+	.quad 0			/* hardware_subarch_data */
+	.long 0, 0		/* payload_offset, payload_length */
+	.quad 0			/* setup_data */
+	.quad 0x1000000		/* pref_address */
+	.long image_memory	/* init_size */
+	.long 0			/* handover_offset */
+	.long 0			/* kernel_info_offset */
+	.org 0x270
+
+	.code16
+setup_code:
+	rdtsc
+	movl %eax, %esi
+	movl %edx, %edi
+	/* 8 data bits, no parity. */
+	movw $SERIAL_LCR, %dx
+	movb $3, %al
+	outb %al, %dx
+	movw $16, %cx
+1:	/* The highest digit of EDI:ESI first. */
+	movl %edi, %eax
+	shrl $28, %eax
+	shldl $4, %esi, %edi
+	shll $4, %esi
+	addb $'0', %al
+	cmpb $'9', %al
+	jbe 2f
+	addb $('a' - '9' - 1), %al
+2:	movb %al, %bl
+	movw $SERIAL_LSR, %dx
+3:	inb %dx, %al
+	testb $0x20, %al
+	jz 3b
+	movb %bl, %al
+	movw $SERIAL_DATA, %dx
+	outb %al, %dx
+	loop 1b
+	movl $EXIT_SUCCESS, %eax
+	outl %eax, $EXIT_PORT
+4:	hlt
+	jmp 4b
+	.org 0x400
+
+	.section .head, "ax", @progbits
+	.code32
+	/* The 32-bit entry, at offset 0, is not offered. */
+1:	hlt
+	jmp 1b
+
+	.org 0x200
+	.code64
+	.globl start64
+start64:
+	cli
+	cld
+	/* The loader's pages hold the boot parameters; the new map holds them too. */
+	leaq page_tables(%rip), %rbx
+	movq %rbx, %rdi
+	xorl %eax, %eax
+	movl $(PAGE_TABLE_COUNT * 512), %ecx
+	rep stosq
+
+	leaq (4096 + PTE_PRESENT_WRITE)(%rbx), %rax
+	movq %rax, (%rbx)
+	leaq (2 * 4096 + PTE_PRESENT_WRITE)(%rbx), %rax
+	leaq 4096(%rbx), %rdi
+	movl $4, %ecx
+1:	movq %rax, (%rdi)
+	addq $4096, %rax
+	addq $8, %rdi
+	loop 1b
+
+	leaq (2 * 4096)(%rbx), %rdi
+	movl $PTE_LARGE, %eax
+	movl $2048, %ecx
+2:	movq %rax, (%rdi)
+	addq $0x200000, %rax
+	addq $8, %rdi
+	loop 2b
+
+	movq %rbx, %cr3
+	leaq stack_end(%rip), %rsp
+
+	leaq gdt(%rip), %rax
+	movq %rax, gdt_pointer + 2(%rip)
+	lgdt gdt_pointer(%rip)
+	movl $0x10, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	pushq $0x08
+	leaq 3f(%rip), %rax
+	pushq %rax
+	lretq
+
+3:	movq %rsi, %rdi
+	xorl %ebp, %ebp
+	call guest_start
+4:	cli
+	hlt
+	jmp 4b
+
+/*
+ * Exceptions. A guest names one instruction that may fault by storing, in
+ * trap_resume, where to go on; any other exception ends the guest.
+ */
+	.text
+	.macro TRAP vector, has_error_code
+	.balign 16
+	.if \has_error_code == 0
+	pushq $0
+	.endif
+	pushq $\vector
+	jmp trap_common
+	.endm
+
+	.globl trap_stubs
+	.balign 16
+trap_stubs:
+	.irp vector, 0, 1, 2, 3, 4, 5, 6, 7
+	TRAP \vector, 0
+	.endr
+	TRAP 8, 1
+	TRAP 9, 0
+	.irp vector, 10, 11, 12, 13, 14
+	TRAP \vector, 1
+	.endr
+	.irp vector, 15, 16
+	TRAP \vector, 0
+	.endr
+	TRAP 17, 1
+	.irp vector, 18, 19, 20
+	TRAP \vector, 0
+	.endr
+	TRAP 21, 1
+	.irp vector, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+	TRAP \vector, 0
+	.endr
+
+trap_common:
+	/* Stack: vector, error code, RIP, CS, RFLAGS, RSP, SS. */
+	cmpq $VECTOR_NMI, (%rsp)
+	je 2f
+	pushq %rax
+	movq trap_resume(%rip), %rax
+	testq %rax, %rax
+	jz 1f
+	movq %rax, 24(%rsp)
+	movq 8(%rsp), %rax
+	movq %rax, trap_vector(%rip)
+	movq $0, trap_resume(%rip)
+	popq %rax
+	addq $16, %rsp
+	iretq
+1:	movq 8(%rsp), %rdi
+	movq 24(%rsp), %rsi
+	call trap_unexpected
+	/* What a guest did to the interrupt controllers may well end in an NMI. */
+2:	addq $16, %rsp
+	iretq
+
+	.section .data
+	.balign 8
+gdt:	.quad 0
+	.quad 0x00af9b000000ffff /* 64-bit code */
+	.quad 0x00cf93000000ffff /* data */
+gdt_end:
+gdt_pointer:
+	.word gdt_end - gdt - 1
+	.quad 0
+	.globl trap_resume, trap_vector
+	.balign 8
+trap_resume: .quad 0
+trap_vector: .quad 0
+
+	.section .bss
+	.balign 4096
+page_tables:
+	.space PAGE_TABLE_COUNT * 4096
+	.space 16384
+stack_end:
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Jumps to where there is no memory. Whatever becomes of it concerns nobody else. */
+
+#include "guest.h"
+
+#define NOTHING_THERE 0xd0000000ull
+
+uint32_t guest_main(void)
+{
+	print("lost: jumping\n");
+	__asm__ volatile("jmp *%0" : : "r"(NOTHING_THERE));
+	return 1;
+}

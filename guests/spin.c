@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* Spins for ever with interrupts off: others must get their share all the same. */
+
+#include "guest.h"
+
+uint32_t guest_main(void)
+{
+	print("spin: spinning\n");
+	for (;;)
+		__asm__ volatile("");
+}

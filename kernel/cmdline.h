@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Quire's command line: words of the form key=value; docs/operating.md lists them. */
+#ifndef KERNEL_CMDLINE_H
+#define KERNEL_CMDLINE_H
+
+#include <quire/log.h>
+#include <quire/status.h>
+
+enum exit_mode { EXIT_MODE_PROMPT, EXIT_MODE_POWEROFF, EXIT_MODE_HALT };
+
+struct options {
+	unsigned console_port; /* 1 or 2 */
+	enum log_level log_level;
+	bool events_json;
+	enum exit_mode exit_mode;
+	uint64_t memory_limit_bytes; /* 0: none */
+};
+
+/*
+ * Later words win. Q_INVALID: an unknown word or a bad value; *out_error (static
+ * text in the caller's buffer) says which; options before it were taken.
+ */
+q_status_t cmdline_parse(const char *text, char *error, size_t error_bytes) Q_MUST_USE;
+const struct options *options(void);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Small objects and runs of pages. Zeroed. Any thread, not interrupt handlers.
+ * The pages come from a supply that kernel/main.c sets (GMM's kernel pages), so
+ * this layer need not know the memory manager.
+ */
+#ifndef KERNEL_HEAP_H
+#define KERNEL_HEAP_H
+
+#include <quire/addr.h>
+#include <quire/status.h>
+
+struct heap_supply {
+	q_status_t (*page_alloc)(hpa_t *out_page); /* zeroed, permanently mapped */
+	void (*page_free)(hpa_t page);
+};
+void heap_init(const struct heap_supply *supply);
+
+/*
+ * At most PAGE_SIZE bytes, aligned to the power of two that holds them (a page
+ * from 1 KiB up). NULL: no memory.
+ */
+void *heap_alloc(size_t size_bytes) Q_MUST_USE;
+/* `size_bytes` as given to heap_alloc(). NULL is ignored. */
+void heap_free(void *object, size_t size_bytes);
+
+/* Virtually contiguous zeroed pages with an unmapped guard page on both sides. NULL: no memory. */
+void *pages_alloc(unsigned page_count) Q_MUST_USE;
+/* NULL is ignored. */
+void pages_free(void *start, unsigned page_count);
+
+/* Machine address of an object of heap_alloc() or of one page of pages_alloc(). */
+hpa_t heap_hpa(const void *object);
+
+/* Pages that heap and page runs hold now, in bytes. */
+uint64_t heap_bytes_used(void);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The composition root: the only place that knows both vendors and every
+ * layer. Brings the machine up in order, then becomes the idle thread. What
+ * makes Quire refuse to start is said in one line; the status is then 2.
+ */
+#include <quire/assert.h>
+#include <quire/bits.h>
+#include <quire/bootinfo.h>
+#include <quire/log.h>
+#include <quire/physmem.h>
+#include <quire/virt_ops.h>
+
+#include "lib/format.h"
+#include "lib/string.h"
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/features.h"
+#include "arch/x86_64/gdt.h"
+#include "arch/x86_64/lazy.h"
+#include "arch/x86_64/paging.h"
+#include "arch/x86_64/percpu.h"
+#include "arch/x86_64/trap.h"
+#include "boot/boot.h"
+#include "boot/memmap.h"
+#include "drivers/acpi.h"
+#include "kernel/cmdline.h"
+#include "kernel/console.h"
+#include "kernel/heap.h"
+#include "kernel/interrupt.h"
+#include "kernel/log_console.h"
+#include "kernel/power.h"
+#include "kernel/sched.h"
+#include "kernel/time.h"
+#include "kernel/timer_init.h"
+#include "kernel/version.h"
+#include "mm/gmm/gmm.h"
+#include "svm/svm.h"
+#include "vm/cpio.h"
+#include "vm/modules.h"
+#include "vm/operator.h"
+#include "vmx/vmx.h"
+
+/* Memory below 1 MiB is left alone: firmware data, and the way up for other CPUs. */
+#define LOW_MEMORY_END 0x100000ull
+#define REGION_MAX     BOOTINFO_RANGE_MAX
+
+static struct percpu boot_cpu;
+static struct bootinfo bootinfo;
+static struct module_table modules;
+static struct gmm_region regions[REGION_MAX];
+
+void kernel_main(uint32_t magic, uint32_t information); /* called by boot/start.S */
+
+Q_NORETURN static void refuse(const char *why)
+{
+	console_print("quire: refused to start: %s\n", why);
+	power_off(EXIT_STATUS_REFUSED);
+}
+
+static void require(q_status_t status, const char *what)
+{
+	if (status == Q_OK)
+		return;
+	char why[160];
+	format_text(why, sizeof(why), "%s: %s", what, q_status_text(status));
+	refuse(why);
+}
+
+static void cpu_start(void)
+{
+	gdt_load();
+	idt_load();
+	percpu_install(&boot_cpu, 0);
+	lazy_cpu_init();
+}
+
+static void read_boot_data(uint32_t magic, uint32_t information)
+{
+	char error[256];
+	if (boot_collect(magic, information, &bootinfo, error, sizeof(error)) != Q_OK)
+		refuse(error);
+	if (cmdline_parse(bootinfo.command_line, error, sizeof(error)) != Q_OK)
+		refuse(error);
+	if (options()->console_port != 1)
+		console_init(options()->console_port);
+	log_level_set(options()->log_level);
+	require(acpi_init(bootinfo.rsdp), "no ACPI tables");
+}
+
+/* memory=: what lies beyond so much usable memory above 1 MiB is left alone. */
+static void memory_limit(void)
+{
+	uint64_t left = options()->memory_limit_bytes;
+	if (!left)
+		return;
+	for (unsigned i = 0; i < bootinfo.range_count; i++) {
+		struct bootinfo_range *range = &bootinfo.ranges[i];
+		if (range->kind != BOOTINFO_USABLE || range->start.raw < LOW_MEMORY_END)
+			continue;
+		uint64_t size = range->end.raw - range->start.raw;
+		if (size > left)
+			range->end = hpa_add(range->start, align_down(left, PAGE_SIZE));
+		left -= size < left ? size : left;
+	}
+}
+
+/* Usable memory above 1 MiB. */
+static unsigned collect_regions(void)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < bootinfo.range_count; i++) {
+		struct bootinfo_range range = bootinfo.ranges[i];
+		if (range.kind != BOOTINFO_USABLE || range.end.raw <= LOW_MEMORY_END)
+			continue;
+		if (range.start.raw < LOW_MEMORY_END)
+			range.start = hpa(LOW_MEMORY_END);
+		if (range.start.raw < range.end.raw)
+			regions[count++] = (struct gmm_region){ range.start, range.end };
+	}
+	return count;
+}
+
+/* Our own page tables, then everything that is not ours or the loader's to GMM. */
+static void memory_start(void)
+{
+	memory_limit();
+	hpa_t memory_end = memmap_end(&bootinfo);
+	uint64_t metadata_bytes = gmm_metadata_size(regions, collect_regions());
+	uint64_t arena_bytes =
+		paging_arena_bytes(memory_end, bootinfo.module_count) + metadata_bytes;
+	struct paging_arena arena;
+	require(memmap_take(&bootinfo, arena_bytes, hpa(1ull << 32), &arena.start),
+		"too little memory below 4 GiB for page tables");
+	arena.end = hpa_add(arena.start, arena_bytes);
+	paging_init(&arena, memory_end, bootinfo.module_count);
+
+	Q_ASSERT(arena.end.raw - arena.start.raw >= metadata_bytes);
+	void *metadata = physmem_kernel_ptr(arena.start);
+	memset(metadata, 0, metadata_bytes);
+	require(gmm_init(regions, collect_regions(), metadata), "no memory for guests");
+}
+
+static q_status_t heap_page_alloc(hpa_t *out_page)
+{
+	return gmm_kernel_page_alloc(GMM_VM_QUIRE, GMM_FIXED, out_page);
+}
+
+static void heap_page_free(hpa_t page)
+{
+	gmm_kernel_page_free(GMM_VM_QUIRE, GMM_FIXED, page);
+}
+
+static const struct heap_supply heap_supply = { heap_page_alloc, heap_page_free };
+
+static void module_take(const struct module *module)
+{
+	char error[256];
+	if (cpio_is_archive(module)) {
+		if (cpio_expand(module, &modules, error, sizeof(error)) != Q_OK)
+			refuse(error);
+		return;
+	}
+	q_status_t status = module_add(&modules, module);
+	if (status == Q_OK)
+		return;
+	format_text(error, sizeof(error), "module '%s': %s", module->name, q_status_text(status));
+	refuse(error);
+}
+
+/* Modules stay where the loader put them, readable only. */
+static void modules_start(void)
+{
+	for (unsigned i = 0; i < bootinfo.module_count; i++) {
+		const struct bootinfo_module *from = &bootinfo.modules[i];
+		require(paging_map_kernel(from->start, align_up(from->size_bytes, PAGE_SIZE),
+					  PAGING_READ_ONLY),
+			"no memory to map modules");
+		module_take(&(struct module){ .name = from->name,
+					      .data = physmem_kernel_ptr(from->start),
+					      .size_bytes = from->size_bytes });
+	}
+}
+
+static const struct virt_ops *virtualization_start(void)
+{
+	q_status_t status = Q_UNSUPPORTED;
+	const char *reason = "the CPU has neither AMD-V nor VT-x";
+	const struct virt_ops *ops = NULL;
+	if (cpu_features()->has_svm)
+		ops = svm_probe(&status, &reason);
+	else if (cpu_features()->has_vmx)
+		ops = vmx_probe(&status, &reason);
+	if (!ops)
+		refuse(reason);
+	require(ops->cpu_enable(), "virtualization could not be enabled");
+	return ops;
+}
+
+void kernel_main(uint32_t magic, uint32_t information)
+{
+	cpu_features_detect();
+	percpu_install(&boot_cpu, 0);
+	console_init(1);
+	console_print("quire: %s\n", quire_version);
+	cpu_start();
+	read_boot_data(magic, information);
+	memory_start();
+	heap_init(&heap_supply);
+	modules_start();
+
+	const char *reason;
+	if (interrupt_init(&reason) != Q_OK)
+		refuse(reason);
+	require(time_init(), "the clock could not be measured");
+	timer_cpu_init();
+	sched_init();
+	console_interrupts_start();
+	log_console_start();
+
+	const struct virt_ops *ops = virtualization_start();
+	log_notice("quire: booted by %s, %u modules, TSC %llu MHz, guests by %s", bootinfo.loader,
+		   modules.count, (unsigned long long)(time_tsc_hz() / 1000000), ops->name);
+	char error[256];
+	if (operator_start(ops, &modules, error, sizeof(error)) != Q_OK)
+		refuse(error);
+	sched_idle();
+}

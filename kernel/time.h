@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Time is the TSC; its rate is measured once at boot. */
+#ifndef KERNEL_TIME_H
+#define KERNEL_TIME_H
+
+#include <quire/status.h>
+
+/*
+ * Measures TSC and local APIC timer against the PIT for two milliseconds; to
+ * about 0.03 %. Reads the real-time clock. Q_UNSUPPORTED: nothing to measure by.
+ */
+q_status_t time_init(void) Q_MUST_USE;
+
+uint64_t time_tsc_hz(void);
+uint64_t time_ticks_from_us(uint64_t microseconds);
+uint64_t time_us_from_ticks(uint64_t ticks);
+
+/* APIC timer ticks for TSC ticks, rounded up, at most what the timer holds. */
+uint32_t time_apic_ticks(uint64_t tsc_ticks);
+
+/* Unix time at TSC 0. */
+uint64_t time_epoch_seconds(void);
+
+#endif

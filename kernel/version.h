@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* What git calls this tree; the Makefile passes it to version.c alone. */
+#ifndef KERNEL_VERSION_H
+#define KERNEL_VERSION_H
+
+extern const char *const quire_version;
+
+#endif

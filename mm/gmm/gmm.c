@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * GMM, the global memory manager: who owns each page of the machine.
+ *
+ * GMM takes memory from the machine in chunks of GMM_CHUNK_SIZE, physically
+ * contiguous and aligned to their size, and hands it out in pages. So a page's
+ * machine address is its chunk's base plus its index and is stored nowhere.
+ * All that GMM keeps is one 32-bit word for each page (gmm_word.h) and a small
+ * record for each chunk, laid out at start for the whole machine.
+ *
+ *        machine's supply (FREE)
+ *          |            ^
+ *   gmm_chunk_take   gmm_chunk_return
+ *          v            |
+ *   PRIVATE chunk: guest pages, each of one VM
+ *   KERNEL chunk:  nested tables, records, heap; mapped as long as it is one
+ *   SHARED chunk:  read-only pages with a reference count
+ *
+ * Kinds never mix in a chunk: shared pages know no owner and so cannot be
+ * moved, kernel pages must not be moved, private pages can.
+ *
+ * Page states, and the only functions that change them:
+ *
+ *   FREE -> PRIVATE   gmm_pages_alloc
+ *   PRIVATE -> FREE   gmm_pages_free, gmm_vm_destroy
+ *   FREE -> KERNEL    gmm_kernel_page_alloc
+ *   KERNEL -> FREE    gmm_kernel_page_free, gmm_vm_destroy
+ *   stale -> zeroed   gmm_zero_ahead (both FREE); the way back is through a user
+ *
+ * Invariants, asserted by gmm_check():
+ *
+ *   chunks
+ *   G1  The two free chains of a chunk hold free pages only, no page twice,
+ *       and zeroed pages exactly on the zeroed chain; their lengths are
+ *       zeroed_count and free_count - zeroed_count, and a recount of the words
+ *       gives the same free_count.
+ *   G2  A chunk with free pages is in exactly one list of its set, the one for
+ *       its number of free pages; without, in none.
+ *   G3  Free pages and wholly free chunks of a set are the sums over its lists.
+ *   G4  A PRIVATE chunk is tagged with a VM that owns own_count > 0 pages in it;
+ *       or it is wholly free and has no tag.
+ *   G5  mixed_chunks and private_free_pages are the sums over PRIVATE chunks.
+ *   G6  gmm.stale holds exactly the PRIVATE chunks with stale free pages.
+ *
+ *   accounts
+ *   G7  A VM's accounts hold what a recount of the words finds, and not more
+ *       than was promised.
+ *   G8  Kernel claims are not more than the free KERNEL pages.
+ *   G9  Base claims are not more than the available pages, see gmm_account.c.
+ *
+ *   ids and the machine
+ *   G10 A chunk has an id if and only if it is not FREE; the id is marked in
+ *       id_map, and the tree has the chunk under it. There is nothing else in
+ *       id_map (but bit 0) or in the tree.
+ *   G11 The supply holds exactly the FREE chunks.
+ *   G12 Free, private, shared and kernel pages and those of the supply add up
+ *       to the machine.
+ *   G13 A KERNEL page's owner is Quire or a live VM, its account SHADOW or FIXED.
+ *
+ *   mapping cache
+ *   G14 An entry with a chunk is in its CPU's tree under the id that the chunk
+ *       had when it was mapped, and is in the list by age once.
+ *
+ * Cost: 4 bytes a page, some 110 bytes and a byte of id_map a chunk. Allocate,
+ * free and look up take the same time on every machine, but for the logarithm
+ * in the AVL tree behind the lookaside table.
+ *
+ * Locks: one, gmm.lock (LOCK_RANK_GMM), for everything here but the mapping
+ * caches, which belong to their CPUs (gmm_map.c). Nothing is long under it:
+ * batches are bounded by their callers, the destruction of a VM and zeroing
+ * ahead let go of it after each chunk and page.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "lib/string.h"
+
+#include "gmm_internal.h"
+
+struct gmm gmm;
+
+/* --- layout of the metadata ------------------------------------------------------------- */
+
+/* Chunk records, then spans, then the map of ids. */
+struct layout {
+	uint32_t chunk_count;
+	uint32_t id_last;
+	uint64_t spans_offset;
+	uint64_t id_map_offset;
+	uint64_t size_bytes; /* whole pages */
+};
+
+/* The whole chunks in a region. */
+static uint64_t region_chunks(const struct gmm_region *region)
+{
+	uint64_t first = pages_from_bytes(region->start.raw) + GMM_PAGES_PER_CHUNK - 1;
+	uint64_t end = hpa_to_hfn(region->end).raw >> GMM_CHUNK_ID_SHIFT;
+
+	first >>= GMM_CHUNK_ID_SHIFT;
+	return end > first ? end - first : 0;
+}
+
+static struct layout layout_of(const struct gmm_region *regions, unsigned region_count,
+			       unsigned span_max)
+{
+	uint64_t chunks = 0;
+
+	for (unsigned i = 0; i < region_count; i++)
+		chunks += region_chunks(&regions[i]);
+	/* More chunks than ids: the rest of the machine stays unused. */
+	if (chunks > GMM_CHUNK_ID_LAST)
+		chunks = GMM_CHUNK_ID_LAST;
+	uint64_t ids = chunks * GMM_IDS_PER_CHUNK;
+	struct layout layout = {
+		.chunk_count = (uint32_t)chunks,
+		.id_last = (uint32_t)(ids < GMM_CHUNK_ID_LAST ? ids : GMM_CHUNK_ID_LAST),
+		.spans_offset = chunks * sizeof(struct gmm_chunk),
+	};
+	layout.id_map_offset = layout.spans_offset + span_max * sizeof(struct gmm_span);
+	uint64_t end = layout.id_map_offset + (layout.id_last / 64 + 1) * sizeof(uint64_t);
+	layout.size_bytes = align_up(end, PAGE_SIZE);
+	return layout;
+}
+
+uint64_t gmm_metadata_size(const struct gmm_region *regions, unsigned region_count)
+{
+	/* The caller takes the metadata out of one of these regions, which may leave two of it. */
+	return layout_of(regions, region_count, region_count + 1).size_bytes;
+}
+
+/* --- start-up ------------------------------------------------------------------------------ */
+
+static void chunk_init(struct gmm_chunk *chunk, hpa_t base)
+{
+	chunk->base = base;
+	chunk->id = 0;
+	chunk->kind = GMM_CHUNK_FREE;
+	list_init(&chunk->stale_link);
+	list_add_tail(&gmm.supply, &chunk->link);
+}
+
+static void region_add(const struct gmm_region *region)
+{
+	uint32_t room = gmm.chunk_count - (uint32_t)gmm.chunks_by_kind[GMM_CHUNK_FREE];
+	uint64_t chunks = region_chunks(region);
+	struct gmm_span span = {
+		.base = hpa(align_up(region->start.raw, GMM_CHUNK_SIZE)),
+		.first = gmm.chunk_count - room,
+		.count = chunks < room ? (uint32_t)chunks : room,
+	};
+
+	if (span.count == 0)
+		return;
+	for (uint32_t i = 0; i < span.count; i++)
+		chunk_init(&gmm.chunks[span.first + i],
+			   hpa_add(span.base, (uint64_t)i << GMM_CHUNK_SHIFT));
+	gmm.spans[gmm.span_count++] = span;
+	gmm.chunks_by_kind[GMM_CHUNK_FREE] += span.count;
+}
+
+static void lists_init(void)
+{
+	list_init(&gmm.supply);
+	list_init(&gmm.stale);
+	avl_init(&gmm.tree);
+	gmm_set_init(&gmm.kernel_set);
+	for (unsigned i = 0; i < GMM_VM_COUNT; i++)
+		gmm_set_init(&gmm.private_sets[i]);
+}
+
+q_status_t gmm_init(const struct gmm_region *regions, unsigned region_count, void *metadata)
+{
+	struct layout layout = layout_of(regions, region_count, region_count);
+	uint8_t *bytes = metadata;
+
+	if (layout.chunk_count == 0)
+		return Q_NO_MEMORY;
+	Q_ASSERT(is_aligned((uintptr_t)metadata, PAGE_SIZE));
+	memset(&gmm, 0, sizeof(gmm));
+	spin_init(&gmm.lock, LOCK_RANK_GMM, "gmm");
+	lists_init();
+	gmm.chunks = metadata;
+	gmm.chunk_count = layout.chunk_count;
+	gmm.spans = (struct gmm_span *)(bytes + layout.spans_offset);
+	gmm.id_map = (uint64_t *)(bytes + layout.id_map_offset);
+	gmm.id_last = layout.id_last;
+	gmm.id_map[0] = 1; /* id 0 */
+	gmm.metadata_bytes = layout.size_bytes;
+	for (unsigned i = 0; i < region_count; i++)
+		region_add(&regions[i]);
+	gmm_map_init();
+	return Q_OK;
+}
+
+/* --- figures ---------------------------------------------------------------------------------- */
+
+static void stats_of_promises(struct gmm_stats *stats)
+{
+	for (unsigned i = 0; i < GMM_VM_COUNT; i++) {
+		const struct gmm_vm *vm = &gmm.vms[i];
+		if (!vm->is_live)
+			continue;
+		stats->vm_count++;
+		stats->reserved_pages +=
+			vm->guaranteed_base + vm->promised[GMM_SHADOW] + vm->promised[GMM_FIXED];
+	}
+	stats->unclaimed_pages = gmm.claims.base + gmm.claims.kernel;
+}
+
+static uint64_t pages_of_kind(enum gmm_chunk_kind kind)
+{
+	return gmm.chunks_by_kind[kind] << GMM_CHUNK_ID_SHIFT;
+}
+
+void gmm_stats(struct gmm_stats *out_stats)
+{
+	struct gmm_stats stats = { .metadata_bytes = gmm.metadata_bytes };
+
+	spin_lock(&gmm.lock);
+	stats_of_promises(&stats);
+	stats.machine_pages = (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT;
+	stats.chunks_free = gmm.chunks_by_kind[GMM_CHUNK_FREE];
+	stats.chunk_count = gmm.chunk_count - stats.chunks_free;
+	stats.free_pages = gmm.private_free_pages + gmm.kernel_set.free_pages;
+	stats.private_pages = pages_of_kind(GMM_CHUNK_PRIVATE) - gmm.private_free_pages;
+	stats.kernel_pages = pages_of_kind(GMM_CHUNK_KERNEL) - gmm.kernel_set.free_pages;
+	stats.mixed_chunks = gmm.mixed_chunks;
+	spin_unlock(&gmm.lock);
+	*out_stats = stats;
+}

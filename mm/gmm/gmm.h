@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * GMM, the global memory manager: who owns each page of the machine. The
+ * design page is in gmm.c. All functions may be called on any CPU by any
+ * thread, take GMM's locks themselves, never sleep, and never look inside a VM.
+ *
+ * Page ids name pages machine-wide: (chunk id << GMM_CHUNK_ID_SHIFT) | index.
+ */
+#ifndef MM_GMM_GMM_H
+#define MM_GMM_GMM_H
+
+#include <quire/addr.h>
+#include <quire/bits.h>
+#include <quire/status.h>
+
+#ifndef GMM_CHUNK_SHIFT
+#define GMM_CHUNK_SHIFT 21 /* 2 MiB, one nested large page; 20 is the other build */
+#endif
+#define GMM_CHUNK_SIZE      (1ull << GMM_CHUNK_SHIFT)
+#define GMM_CHUNK_ID_SHIFT  (GMM_CHUNK_SHIFT - PAGE_SHIFT)
+#define GMM_PAGES_PER_CHUNK (1u << GMM_CHUNK_ID_SHIFT)
+#define GMM_PAGE_ID_LAST    (BIT32(28) - 1) /* 28 bits fit PGM's record */
+
+typedef struct {
+	uint32_t raw;
+} page_id_t;
+
+#define PAGE_ID_NIL ((page_id_t){ 0 })
+
+static inline bool page_id_is_nil(page_id_t id)
+{
+	return id.raw == 0;
+}
+
+/* 1 .. GMM_VM_LAST; GMM_VM_QUIRE owns what belongs to no VM. */
+typedef uint16_t gmm_vm_t;
+#define GMM_VM_QUIRE 0u
+#define GMM_VM_LAST  255u
+
+/* The guest frame of a page that no frame is known for (kernel memory, handy pages). */
+#define GFN_UNKNOWN ((gfn_t){ ~0ull })
+
+/* The largest guest frame that a tracking word can hold: a little less than 64 GiB. */
+#define GMM_GFN_LAST (BIT32(24) - 3)
+
+/* Per-VM accounts: guest RAM and ROM with handy pages; nested tables; records and the rest. */
+enum gmm_account { GMM_BASE, GMM_SHADOW, GMM_FIXED, GMM_ACCOUNT_COUNT };
+
+enum gmm_overcommit { GMM_OVERCOMMIT_NONE, GMM_OVERCOMMIT_ZERO_AND_SHARED, GMM_OVERCOMMIT_FULL };
+
+struct gmm_region {
+	hpa_t start, end; /* half open, page aligned */
+};
+
+struct gmm_vm_config {
+	uint64_t pages[GMM_ACCOUNT_COUNT]; /* promised: what each account may grow to */
+	uint64_t guaranteed_base_pages;    /* of GMM_BASE, can always be had */
+	enum gmm_overcommit overcommit;    /* NONE: guarantees all of GMM_BASE */
+};
+
+struct gmm_vm_stats {
+	uint64_t promised[GMM_ACCOUNT_COUNT];
+	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private + shared references */
+	uint64_t guaranteed_base;
+	uint64_t private_pages, shared_pages, ballooned_pages;
+};
+
+struct gmm_stats {
+	uint64_t machine_pages; /* all that GMM manages */
+	uint64_t chunk_count;   /* chunks taken from the machine */
+	uint64_t chunks_free;   /* chunks still with the machine */
+	uint64_t free_pages;    /* in taken chunks */
+	uint64_t private_pages, shared_pages, kernel_pages;
+	uint64_t shared_references;
+	uint64_t pages_saved;     /* sum of (references - 1) over shared pages */
+	uint64_t reserved_pages;  /* what all guarantees and table accounts add up to */
+	uint64_t unclaimed_pages; /* of it, not yet allocated: nobody else may have them */
+	uint64_t mixed_chunks;    /* PRIVATE chunks with pages of more than one VM */
+	uint64_t vm_count;
+	uint64_t metadata_bytes; /* chunk records and words */
+};
+
+/* --- start-up ------------------------------------------------------------- */
+
+/* Bytes of page-aligned memory that gmm_init() wants for these regions. */
+uint64_t gmm_metadata_size(const struct gmm_region *regions, unsigned region_count);
+
+/*
+ * Takes over the machine's free memory: the aligned chunks inside the sorted,
+ * disjoint regions. `metadata` (zeroed, page aligned, gmm_metadata_size() bytes,
+ * not inside any region's usable part) stays GMM's. Q_NO_MEMORY: not one chunk.
+ */
+q_status_t gmm_init(const struct gmm_region *regions, unsigned region_count,
+		    void *metadata) Q_MUST_USE;
+
+/* --- VMs ------------------------------------------------------------------ */
+
+/*
+ * Admission, in one atomic step: Q_DECLINED if all guarantees together would
+ * exceed the machine, Q_LIMIT when no handle is left. Kernel pages for the
+ * SHADOW and FIXED accounts are set aside here, so gmm_kernel_page_alloc()
+ * within them cannot fail later.
+ */
+q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm) Q_MUST_USE;
+
+/* Frees every page that the VM still has, in all accounts, and its guarantees. */
+void gmm_vm_destroy(gmm_vm_t vm);
+
+/* Grows or shrinks the promises; Q_DECLINED or Q_STATE (below what is allocated). */
+q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config) Q_MUST_USE;
+
+void gmm_vm_stats(gmm_vm_t vm, struct gmm_vm_stats *out_stats);
+void gmm_stats(struct gmm_stats *out_stats);
+
+/* --- guest pages (private) -------------------------------------------------- */
+
+struct gmm_page {
+	page_id_t id;
+	hfn_t frame;
+	bool is_zeroed; /* content is known to be all zero */
+};
+
+/*
+ * Allocates `count` pages of the VM's BASE account: all of them or none.
+ * Q_LIMIT: the VM's promise would be exceeded; Q_NO_MEMORY: the machine has no
+ * page that no reservation claims. Contents are stale where is_zeroed is false;
+ * the caller must clear or fill them before a guest can see them.
+ */
+q_status_t gmm_pages_alloc(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count) Q_MUST_USE;
+
+/* How many pages gmm_pages_alloc() could give this VM now, at most `want`. */
+uint64_t gmm_pages_available(gmm_vm_t vm, uint64_t want);
+
+/*
+ * Frees private pages of the VM, in order. On the first error (Q_NOT_FOUND,
+ * Q_STATE: free already or not private, Q_NOT_OWNER) stops; *out_done says how
+ * many were freed. No translation to them may exist any more.
+ */
+q_status_t gmm_pages_free(gmm_vm_t vm, const page_id_t *ids, unsigned count,
+			  unsigned *out_done) Q_MUST_USE;
+
+/* Records which guest frame uses the page: for defragmentation and checks. */
+q_status_t gmm_page_set_gfn(gmm_vm_t vm, page_id_t id, gfn_t gfn) Q_MUST_USE;
+
+struct gmm_page_info {
+	enum { GMM_PAGE_FREE, GMM_PAGE_PRIVATE, GMM_PAGE_SHARED, GMM_PAGE_KERNEL } kind;
+	gmm_vm_t owner;      /* PRIVATE, KERNEL */
+	gfn_t gfn;           /* PRIVATE; GFN_UNKNOWN if not reported */
+	uint32_t references; /* SHARED */
+};
+q_status_t gmm_page_info(page_id_t id, struct gmm_page_info *out_info) Q_MUST_USE;
+
+/* The machine frame of a page; the id must be of an existing chunk. */
+hfn_t gmm_page_frame(page_id_t id);
+
+/* --- kernel pages: nested tables, records, heap; permanently mapped ---------- */
+
+/* One zeroed page, charged to the VM's SHADOW or FIXED account (QUIRE: no limit). */
+q_status_t gmm_kernel_page_alloc(gmm_vm_t vm, enum gmm_account account, hpa_t *out_page) Q_MUST_USE;
+void gmm_kernel_page_free(gmm_vm_t vm, enum gmm_account account, hpa_t page);
+
+/* --- content, by page id, through the mapping cache --------------------------- */
+
+/*
+ * The page's address on this CPU, valid until the caller sleeps or yields, or
+ * maps PHYSMEM_WINDOW_COUNT / 2 other pages. Never store it.
+ */
+void *gmm_page_map(page_id_t id);
+
+void gmm_page_clear(page_id_t id);
+void gmm_page_copy(page_id_t to, page_id_t from);
+bool gmm_page_is_zero(page_id_t id);
+bool gmm_page_is_equal(page_id_t a, page_id_t b);
+
+struct gmm_map_stats {
+	uint64_t lookaside_hits, tree_hits, misses, evictions;
+};
+void gmm_map_stats(struct gmm_map_stats *out_stats); /* summed over CPUs */
+
+/* Clears up to `count` free private pages ahead; returns how many. For idle time. */
+unsigned gmm_zero_ahead(unsigned count);
+
+/* Asserts every invariant over all chunks, sets and accounts (design page in gmm.c). */
+void gmm_check(void);
+
+#endif

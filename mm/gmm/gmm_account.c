@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Accounts and admission: what each VM was promised, what it has, and whether
+ * the machine can still keep every promise.
+ *
+ * Two kinds of promise are unconditional: the guaranteed part of BASE, and
+ * all of SHADOW and FIXED. The part of them that is not allocated yet is
+ * claimed (gmm.claims), and nobody may take what is claimed:
+ *
+ *   kernel claims <= free KERNEL pages                  (G8: set aside for good)
+ *   base claims   <= free PRIVATE pages
+ *                    + pages of chunks with the machine
+ *                    + pages of KERNEL chunks that could go back there    (G9)
+ *
+ * Every free PRIVATE page can be had by every VM, so sums are all that is
+ * needed: each question is answered in constant time, and an allocation that
+ * the sums allow cannot fail half way. How far a VM may go beyond its guarantee
+ * is PGM's policy (enum gmm_overcommit); here, NONE means that all of BASE is
+ * guaranteed.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "gmm_internal.h"
+
+/* --- claims --------------------------------------------------------------------------- */
+
+struct gmm_claims gmm_vm_claims(const struct gmm_vm *vm)
+{
+	uint64_t allocated = vm->allocated[GMM_BASE];
+	struct gmm_claims claims = {
+		.base = vm->guaranteed_base > allocated ? vm->guaranteed_base - allocated : 0,
+		.kernel = vm->promised[GMM_SHADOW] - vm->allocated[GMM_SHADOW] +
+			  vm->promised[GMM_FIXED] - vm->allocated[GMM_FIXED],
+	};
+	return claims;
+}
+
+/* The machine's claims if `vm` were `wanted`. */
+static struct gmm_claims claims_with(const struct gmm_vm *vm, const struct gmm_vm *wanted)
+{
+	struct gmm_claims old = gmm_vm_claims(vm);
+	struct gmm_claims new = gmm_vm_claims(wanted);
+	struct gmm_claims sum = {
+		.base = gmm.claims.base - old.base + new.base,
+		.kernel = gmm.claims.kernel - old.kernel + new.kernel,
+	};
+	return sum;
+}
+
+static uint64_t uint64_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Pages in wholly free KERNEL chunks that could go back if `surplus` KERNEL pages were unclaimed. */
+static uint64_t reclaimable_pages(uint64_t surplus)
+{
+	return uint64_min(gmm.kernel_set.whole_count, surplus >> GMM_CHUNK_ID_SHIFT)
+	       << GMM_CHUNK_ID_SHIFT;
+}
+
+static uint64_t supply_pages(void)
+{
+	return gmm.chunks_by_kind[GMM_CHUNK_FREE] << GMM_CHUNK_ID_SHIFT;
+}
+
+uint64_t gmm_available_pages(void)
+{
+	uint64_t surplus = gmm.kernel_set.free_pages - gmm.claims.kernel;
+	return gmm.private_free_pages + supply_pages() + reclaimable_pages(surplus);
+}
+
+bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks)
+{
+	uint64_t set_aside = gmm.kernel_set.free_pages;
+	uint64_t missing = claims.kernel > set_aside ? claims.kernel - set_aside : 0;
+	uint64_t chunks = (missing + GMM_PAGES_PER_CHUNK - 1) >> GMM_CHUNK_ID_SHIFT;
+	uint64_t chunks_whole =
+		gmm.chunks_by_kind[GMM_CHUNK_FREE] + gmm.private_sets[GMM_VM_QUIRE].whole_count;
+
+	/* Only whole chunks can become KERNEL ones, however many single pages are free. */
+	if (chunks > chunks_whole)
+		return false;
+	uint64_t taken = chunks << GMM_CHUNK_ID_SHIFT;
+	uint64_t surplus = set_aside + taken - claims.kernel;
+	uint64_t available =
+		gmm.private_free_pages + supply_pages() - taken + reclaimable_pages(surplus);
+	if (available < claims.base)
+		return false;
+	*out_chunks = chunks;
+	return true;
+}
+
+/* --- one VM's books -------------------------------------------------------------------------- */
+
+struct gmm_vm *gmm_vm_find(gmm_vm_t vm)
+{
+	Q_ASSERT(vm != GMM_VM_QUIRE && vm <= GMM_VM_LAST && gmm.vms[vm].is_live);
+	return &gmm.vms[vm];
+}
+
+static void vm_replace(struct gmm_vm *vm, const struct gmm_vm *wanted)
+{
+	gmm.claims = claims_with(vm, wanted);
+	*vm = *wanted;
+}
+
+void gmm_vm_charge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
+{
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+
+	Q_ASSERT(pages <= vm->promised[account] - vm->allocated[account]);
+	wanted.allocated[account] += pages;
+	vm_replace(vm, &wanted);
+}
+
+void gmm_vm_discharge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
+{
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+
+	Q_ASSERT(pages <= vm->allocated[account]);
+	wanted.allocated[account] -= pages;
+	vm_replace(vm, &wanted);
+}
+
+uint64_t gmm_pages_available(gmm_vm_t handle, uint64_t want)
+{
+	spin_lock(&gmm.lock);
+	const struct gmm_vm *vm = gmm_vm_find(handle);
+	uint64_t promised = vm->promised[GMM_BASE] - vm->allocated[GMM_BASE];
+	uint64_t claimed_by_others = gmm.claims.base - gmm_vm_claims(vm).base;
+	/* G9: what is claimed is available. */
+	uint64_t for_vm = gmm_available_pages() - claimed_by_others;
+	spin_unlock(&gmm.lock);
+	return uint64_min(want, uint64_min(promised, for_vm));
+}
+
+/* --- admission --------------------------------------------------------------------------------- */
+
+static bool config_is_valid(const struct gmm_vm_config *config)
+{
+	switch (config->overcommit) {
+	case GMM_OVERCOMMIT_NONE:
+	case GMM_OVERCOMMIT_ZERO_AND_SHARED:
+	case GMM_OVERCOMMIT_FULL: return config->guaranteed_base_pages <= config->pages[GMM_BASE];
+	}
+	return false;
+}
+
+static void config_apply(struct gmm_vm *vm, const struct gmm_vm_config *config)
+{
+	vm->is_live = true;
+	vm->overcommit = config->overcommit;
+	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
+		vm->promised[i] = config->pages[i];
+	vm->guaranteed_base = config->overcommit == GMM_OVERCOMMIT_NONE
+				      ? config->pages[GMM_BASE]
+				      : config->guaranteed_base_pages;
+}
+
+/* Makes `vm` what `wanted` says if the machine can keep the promises: all or nothing. */
+static q_status_t vm_admit(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.lock)
+{
+	uint64_t machine_pages = (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT;
+	uint64_t kernel_chunks;
+
+	/* Each alone, so that their sums cannot overflow. BASE itself may exceed the machine. */
+	if (wanted->promised[GMM_SHADOW] > machine_pages ||
+	    wanted->promised[GMM_FIXED] > machine_pages || wanted->guaranteed_base > machine_pages)
+		return Q_DECLINED;
+	if (!gmm_claims_fit(claims_with(vm, wanted), &kernel_chunks))
+		return Q_DECLINED;
+	q_status_t status = gmm_kernel_grow(kernel_chunks);
+	if (status != Q_OK)
+		return status;
+	vm_replace(vm, wanted);
+	return Q_OK;
+}
+
+static q_status_t vm_create_locked(const struct gmm_vm_config *config, gmm_vm_t *out_vm)
+	Q_REQUIRES(gmm.lock)
+{
+	gmm_vm_t handle = 1;
+
+	while (handle <= GMM_VM_LAST && gmm.vms[handle].is_live)
+		handle++;
+	if (handle > GMM_VM_LAST)
+		return Q_LIMIT;
+	struct gmm_vm wanted = { .is_live = true };
+	config_apply(&wanted, config);
+	q_status_t status = vm_admit(&gmm.vms[handle], &wanted);
+	if (status != Q_OK)
+		return status;
+	*out_vm = handle;
+	return Q_OK;
+}
+
+q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm)
+{
+	if (!config_is_valid(config))
+		return Q_INVALID;
+	spin_lock(&gmm.lock);
+	q_status_t status = vm_create_locked(config, out_vm);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+static q_status_t vm_resize_locked(gmm_vm_t handle, const struct gmm_vm_config *config)
+	Q_REQUIRES(gmm.lock)
+{
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+
+	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
+		if (config->pages[i] < vm->allocated[i])
+			return Q_STATE;
+	config_apply(&wanted, config);
+	q_status_t status = vm_admit(vm, &wanted);
+	if (status == Q_OK)
+		gmm_kernel_trim(GMM_KERNEL_PAGES_KEPT);
+	return status;
+}
+
+q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config)
+{
+	if (!config_is_valid(config))
+		return Q_INVALID;
+	spin_lock(&gmm.lock);
+	q_status_t status = vm_resize_locked(vm, config);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+/* --- the end of a VM --------------------------------------------------------------------------- */
+
+static bool vm_has_pages(const struct gmm_vm *vm)
+{
+	return vm->allocated[GMM_BASE] || vm->allocated[GMM_SHADOW] || vm->allocated[GMM_FIXED];
+}
+
+static void chunk_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.lock)
+{
+	switch (chunk->kind) {
+	case GMM_CHUNK_PRIVATE: gmm_private_release(chunk, vm); return;
+	case GMM_CHUNK_KERNEL: gmm_kernel_release(chunk, vm); return;
+	case GMM_CHUNK_FREE:
+	case GMM_CHUNK_SHARED: /* has references, not owners */
+	case GMM_CHUNK_KIND_COUNT: return;
+	}
+}
+
+void gmm_vm_destroy(gmm_vm_t handle)
+{
+	bool has_pages = true;
+
+	/* One chunk at a time: on a large machine this is long, and others need the lock. */
+	for (uint32_t i = 0; i < gmm.chunk_count && has_pages; i++) {
+		spin_lock(&gmm.lock);
+		chunk_release(&gmm.chunks[i], handle);
+		has_pages = vm_has_pages(gmm_vm_find(handle));
+		spin_unlock(&gmm.lock);
+	}
+	spin_lock(&gmm.lock);
+	struct gmm_vm nobody = { .is_live = false };
+	Q_ASSERT(!vm_has_pages(gmm_vm_find(handle)));
+	vm_replace(&gmm.vms[handle], &nobody);
+	/* What a VM leaves is seldom needed again at once: nothing is kept back here. */
+	gmm_private_trim(0);
+	gmm_kernel_trim(0);
+	spin_unlock(&gmm.lock);
+}
+
+void gmm_vm_stats(gmm_vm_t handle, struct gmm_vm_stats *out_stats)
+{
+	struct gmm_vm_stats stats = { .private_pages = 0 };
+
+	spin_lock(&gmm.lock);
+	const struct gmm_vm *vm = gmm_vm_find(handle);
+	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++) {
+		stats.promised[i] = vm->promised[i];
+		stats.allocated[i] = vm->allocated[i];
+	}
+	stats.guaranteed_base = vm->guaranteed_base;
+	stats.private_pages = vm->allocated[GMM_BASE];
+	spin_unlock(&gmm.lock);
+	*out_stats = stats;
+}

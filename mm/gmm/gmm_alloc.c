@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private pages: allocate, free, report, look up.
+ *
+ * An allocation is admitted as a whole before the first page is touched; after
+ * that it cannot fail, so there is nothing to roll back. Where the pages come
+ * from, in this order:
+ *
+ *   1. chunks tagged with this VM, fullest first;
+ *   2. a wholly free chunk that GMM kept;
+ *   3. a chunk from the machine, if need be one that KERNEL memory can spare;
+ *   4. chunks of other VMs: of the VM with most free pages, emptiest first, so
+ *      that as few chunks as possible get mixed.
+ *
+ * Page ids come from records that a bug may have damaged, so every function
+ * that takes one checks it against the words before it changes anything.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "lib/string.h"
+
+#include "gmm_internal.h"
+
+/* --- allocate ----------------------------------------------------------------------------- */
+
+static q_status_t pages_admit(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm.lock)
+{
+	const struct gmm_vm *vm = gmm_vm_find(handle);
+	uint64_t claimed_by_others = gmm.claims.base - gmm_vm_claims(vm).base;
+
+	if (count > vm->promised[GMM_BASE] - vm->allocated[GMM_BASE])
+		return Q_LIMIT;
+	/* G9: claims never exceed what is available. */
+	if (count > gmm_available_pages() - claimed_by_others)
+		return Q_NO_MEMORY;
+	return Q_OK;
+}
+
+/* The other VMs' chunks are the only memory left: those of the VM with most free pages. */
+static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.lock)
+{
+	const struct gmm_set *richest = &gmm.private_sets[0];
+
+	for (unsigned i = 1; i < GMM_VM_COUNT; i++)
+		if (gmm.private_sets[i].free_pages > richest->free_pages)
+			richest = &gmm.private_sets[i];
+	return gmm_set_emptiest(richest);
+}
+
+static struct gmm_chunk *chunk_choose(gmm_vm_t vm) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.private_sets[vm]);
+
+	if (!chunk)
+		chunk = gmm_set_fullest(&gmm.private_sets[GMM_VM_QUIRE]);
+	if (chunk)
+		return chunk;
+	if (list_is_empty(&gmm.supply))
+		gmm_kernel_trim(0);
+	if (list_is_empty(&gmm.supply))
+		return foreign_chunk();
+	chunk = list_entry(gmm.supply.next, struct gmm_chunk, link);
+	gmm_chunk_take(chunk, GMM_CHUNK_PRIVATE);
+	return chunk;
+}
+
+/* Takes up to `want` pages from one chunk and returns how many. */
+static unsigned chunk_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page *out_pages,
+			   unsigned want) Q_REQUIRES(gmm.lock)
+{
+	unsigned count = want < chunk->free_count ? want : chunk->free_count;
+
+	gmm_set_remove(chunk);
+	if (chunk->tag == GMM_VM_QUIRE)
+		chunk->tag = vm;
+	for (unsigned i = 0; i < count; i++) {
+		struct gmm_page *page = &out_pages[i];
+		uint32_t index = gmm_chain_pop(chunk, &page->is_zeroed);
+		chunk->words[index] = gmm_word_private(vm, GFN_UNKNOWN);
+		page->id = gmm_page_id(chunk, index);
+		page->frame = hpa_to_hfn(gmm_page_address(chunk, index));
+	}
+	if (chunk->tag == vm)
+		chunk->own_count = (uint16_t)(chunk->own_count + count);
+	gmm_set_add(chunk);
+	return count;
+}
+
+static q_status_t pages_alloc_locked(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count)
+	Q_REQUIRES(gmm.lock)
+{
+	q_status_t status = pages_admit(vm, count);
+	if (status != Q_OK)
+		return status;
+	for (unsigned done = 0; done < count;) {
+		struct gmm_chunk *chunk = chunk_choose(vm);
+		Q_ASSERT(chunk);
+		done += chunk_draw(chunk, vm, out_pages + done, count - done);
+	}
+	gmm_vm_charge(vm, GMM_BASE, count);
+	return Q_OK;
+}
+
+q_status_t gmm_pages_alloc(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = pages_alloc_locked(vm, out_pages, count);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+/* --- free -------------------------------------------------------------------------------------- */
+
+/* The chunk of a page that is private and the VM's, or why not. */
+static q_status_t private_page_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_chunk)
+	Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk = gmm_chunk_find(id);
+	if (!chunk)
+		return Q_NOT_FOUND;
+	uint32_t word = chunk->words[gmm_page_index(id)];
+	if (chunk->kind != GMM_CHUNK_PRIVATE || gmm_word_is_free(word))
+		return Q_STATE;
+	if (gmm_word_owner(word) != vm)
+		return Q_NOT_OWNER;
+	*out_chunk = chunk;
+	return Q_OK;
+}
+
+/* The chunk is in no set. */
+static void page_release(struct gmm_chunk *chunk, uint32_t index, gmm_vm_t vm) Q_REQUIRES(gmm.lock)
+{
+	gmm_chain_push(chunk, index, false);
+	if (chunk->tag == vm)
+		chunk->own_count--;
+}
+
+void gmm_private_trim(uint64_t kept)
+{
+	struct gmm_set *whole = &gmm.private_sets[GMM_VM_QUIRE];
+
+	while (whole->whole_count > kept)
+		gmm_chunk_return(gmm_set_emptiest(whole));
+}
+
+static q_status_t page_free_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk;
+	q_status_t status = private_page_find(vm, id, &chunk);
+	if (status != Q_OK)
+		return status;
+	gmm_set_remove(chunk);
+	page_release(chunk, gmm_page_index(id), vm);
+	gmm_set_add(chunk);
+	gmm_private_trim(GMM_WHOLE_KEPT);
+	return Q_OK;
+}
+
+q_status_t gmm_pages_free(gmm_vm_t vm, const page_id_t *ids, unsigned count, unsigned *out_done)
+{
+	q_status_t status = Q_OK;
+	unsigned done = 0;
+
+	spin_lock(&gmm.lock);
+	while (done < count) {
+		status = page_free_locked(vm, ids[done]);
+		if (status != Q_OK)
+			break;
+		done++;
+	}
+	gmm_vm_discharge(vm, GMM_BASE, done);
+	spin_unlock(&gmm.lock);
+	/* Also on failure: the caller has to know which pages are gone. */
+	*out_done = done;
+	return status;
+}
+
+void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm)
+{
+	unsigned count = 0;
+
+	if (chunk->tag != vm && !gmm_chunk_is_mixed(chunk))
+		return;
+	gmm_set_remove(chunk);
+	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++) {
+		uint32_t word = chunk->words[i];
+		if (gmm_word_is_free(word) || gmm_word_owner(word) != vm)
+			continue;
+		page_release(chunk, i, vm);
+		count++;
+	}
+	gmm_set_add(chunk);
+	gmm_vm_discharge(vm, GMM_BASE, count);
+	gmm_private_trim(GMM_WHOLE_KEPT);
+}
+
+/* --- report and look up ---------------------------------------------------------------------------- */
+
+static q_status_t set_gfn_locked(gmm_vm_t vm, page_id_t id, gfn_t frame) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk;
+	q_status_t status = private_page_find(vm, id, &chunk);
+	if (status == Q_OK)
+		chunk->words[gmm_page_index(id)] = gmm_word_private(vm, frame);
+	return status;
+}
+
+q_status_t gmm_page_set_gfn(gmm_vm_t vm, page_id_t id, gfn_t frame)
+{
+	if (frame.raw > GMM_GFN_LAST && frame.raw != GFN_UNKNOWN.raw)
+		return Q_RANGE;
+	spin_lock(&gmm.lock);
+	q_status_t status = set_gfn_locked(vm, id, frame);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+static struct gmm_page_info info_of(enum gmm_chunk_kind kind, uint32_t word)
+{
+	struct gmm_page_info info = { .kind = GMM_PAGE_FREE, .gfn = GFN_UNKNOWN };
+
+	if (gmm_word_is_free(word))
+		return info;
+	switch (kind) {
+	case GMM_CHUNK_PRIVATE:
+		info.kind = GMM_PAGE_PRIVATE;
+		info.owner = gmm_word_owner(word);
+		info.gfn = gmm_word_gfn(word);
+		return info;
+	case GMM_CHUNK_KERNEL:
+		info.kind = GMM_PAGE_KERNEL;
+		info.owner = gmm_word_owner(word);
+		return info;
+	case GMM_CHUNK_SHARED:
+		info.kind = GMM_PAGE_SHARED;
+		info.references = gmm_word_references(word);
+		return info;
+	case GMM_CHUNK_FREE:
+	case GMM_CHUNK_KIND_COUNT: break;
+	}
+	Q_ASSERT(false);
+	return info;
+}
+
+q_status_t gmm_page_info(page_id_t id, struct gmm_page_info *out_info)
+{
+	q_status_t status = Q_NOT_FOUND;
+
+	spin_lock(&gmm.lock);
+	const struct gmm_chunk *chunk = gmm_chunk_find(id);
+	if (chunk) {
+		*out_info = info_of(chunk->kind, chunk->words[gmm_page_index(id)]);
+		status = Q_OK;
+	}
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+hfn_t gmm_page_frame(page_id_t id)
+{
+	spin_lock(&gmm.lock);
+	const struct gmm_chunk *chunk = gmm_chunk_find(id);
+	spin_unlock(&gmm.lock);
+	Q_ASSERT(chunk);
+	/* The base is fixed; that the chunk stays is the caller's promise. */
+	return hpa_to_hfn(gmm_page_address(chunk, gmm_page_index(id)));
+}
+
+/* --- zero ahead -------------------------------------------------------------------------------------- */
+
+static bool zero_one_ahead_locked(void) Q_REQUIRES(gmm.lock)
+{
+	if (list_is_empty(&gmm.stale))
+		return false;
+	struct gmm_chunk *chunk = list_entry(gmm.stale.next, struct gmm_chunk, stale_link);
+	gmm_set_remove(chunk);
+	uint32_t index = gmm_chain_pop_stale(chunk);
+	memset(gmm_map_chunk_page(chunk, index), 0, PAGE_SIZE);
+	gmm_chain_push(chunk, index, true);
+	gmm_set_add(chunk);
+	return true;
+}
+
+unsigned gmm_zero_ahead(unsigned count)
+{
+	unsigned done = 0;
+	bool has_more = true;
+
+	/* The lock is held for one page at a time, so that nobody waits for more than that. */
+	while (done < count && has_more) {
+		spin_lock(&gmm.lock);
+		has_more = zero_one_ahead_locked();
+		spin_unlock(&gmm.lock);
+		done += has_more;
+	}
+	return done;
+}

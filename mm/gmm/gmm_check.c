@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Walks all of GMM's state and asserts the invariants G1 to G14 of gmm.c's
+ * header. Changes nothing. Everything is recounted from the words, so that a
+ * figure that is kept is never compared with itself. Time grows with the
+ * machine, and the lock is held throughout: for tests, debug builds and the
+ * operator's `check`.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "gmm_internal.h"
+
+/* What a walk over the chunks finds; too large for a stack, guarded by gmm.lock. */
+static struct recount {
+	uint64_t allocated[GMM_VM_COUNT][GMM_ACCOUNT_COUNT];
+	uint64_t free_pages[GMM_CHUNK_KIND_COUNT];
+	uint64_t used_pages[GMM_CHUNK_KIND_COUNT];
+	uint64_t chunks[GMM_CHUNK_KIND_COUNT];
+	uint64_t chunks_with_free;  /* in some set's list */
+	uint64_t chunks_with_stale; /* in gmm.stale */
+	uint64_t mixed;
+} recount;
+
+/* --- chunks -------------------------------------------------------------------------------- */
+
+/* The length of a free chain. */
+static uint32_t chain_check(const struct gmm_chunk *chunk, uint32_t head, bool is_zeroed)
+{
+	uint32_t length = 0;
+
+	for (uint32_t i = head; i != GMM_INDEX_NIL; i = gmm_word_next(chunk->words[i])) {
+		/* G1: longer than the chunk means a loop. */
+		Q_ASSERT(i < GMM_PAGES_PER_CHUNK && length < GMM_PAGES_PER_CHUNK);
+		Q_ASSERT(gmm_word_is_free(chunk->words[i]));
+		Q_ASSERT(gmm_word_is_zeroed(chunk->words[i]) == is_zeroed);
+		length++;
+	}
+	return length;
+}
+
+static void owner_count(const struct gmm_chunk *chunk, uint32_t word)
+{
+	gmm_vm_t owner = gmm_word_owner(word);
+	enum gmm_account account = GMM_BASE;
+
+	if (chunk->kind == GMM_CHUNK_KERNEL) {
+		account = gmm_word_account(word);
+		/* G13 */
+		Q_ASSERT(word == gmm_word_kernel(owner, account));
+		Q_ASSERT(account == GMM_SHADOW || account == GMM_FIXED);
+		Q_ASSERT(owner == GMM_VM_QUIRE || gmm.vms[owner].is_live);
+	}
+	recount.allocated[owner][account]++;
+}
+
+/* G4, G5, G6. */
+static void private_check(const struct gmm_chunk *chunk, uint32_t own, uint32_t used)
+{
+	if (chunk->tag == GMM_VM_QUIRE) {
+		Q_ASSERT(used == 0 && chunk->own_count == 0);
+	} else {
+		Q_ASSERT(own > 0 && chunk->own_count == own && gmm.vms[chunk->tag].is_live);
+	}
+	recount.mixed += used > own;
+	recount.chunks_with_stale += chunk->free_count > chunk->zeroed_count;
+}
+
+static void words_check(const struct gmm_chunk *chunk)
+{
+	uint32_t used = 0, own = 0;
+
+	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++) {
+		uint32_t word = chunk->words[i];
+		if (gmm_word_is_free(word))
+			continue;
+		used++;
+		own += gmm_word_owner(word) == chunk->tag;
+		owner_count(chunk, word);
+	}
+	/* G1 */
+	Q_ASSERT(used + chunk->free_count == GMM_PAGES_PER_CHUNK);
+	uint32_t zeroed = chain_check(chunk, chunk->zeroed_head, true);
+	uint32_t stale = chain_check(chunk, chunk->stale_head, false);
+	Q_ASSERT(zeroed == chunk->zeroed_count && zeroed + stale == chunk->free_count);
+
+	recount.used_pages[chunk->kind] += used;
+	recount.free_pages[chunk->kind] += chunk->free_count;
+	recount.chunks_with_free += chunk->free_count > 0;
+	if (chunk->kind == GMM_CHUNK_PRIVATE)
+		private_check(chunk, own, used);
+}
+
+static void chunk_check(const struct gmm_chunk *chunk)
+{
+	recount.chunks[chunk->kind]++;
+	/* G10 */
+	Q_ASSERT((chunk->id == 0) == (chunk->kind == GMM_CHUNK_FREE));
+	if (chunk->kind == GMM_CHUNK_FREE)
+		return;
+	Q_ASSERT(chunk->id <= gmm.id_last);
+	Q_ASSERT(gmm.id_map[chunk->id / 64] & BIT64(chunk->id % 64));
+	Q_ASSERT(avl_find(&gmm.tree, chunk->id) == &chunk->node);
+	words_check(chunk);
+}
+
+/* --- lists ----------------------------------------------------------------------------------- */
+
+/* Adds what one list of a set holds to `sum`. */
+static void list_check(const struct gmm_set *set, unsigned class, struct gmm_set *sum,
+		       uint64_t *linked) Q_REQUIRES(gmm.lock)
+{
+	list_for_each(node, &set->lists[class])
+	{
+		const struct gmm_chunk *chunk = list_entry(node, struct gmm_chunk, link);
+		/* G2 */
+		Q_ASSERT(node->next->prev == node && ++*linked <= gmm.chunk_count);
+		Q_ASSERT(chunk->kind != GMM_CHUNK_FREE && chunk->free_count > 0);
+		Q_ASSERT(gmm_set_of(chunk) == set && gmm_class_of(chunk) == class);
+		sum->free_pages += chunk->free_count;
+		sum->whole_count += chunk->free_count == GMM_PAGES_PER_CHUNK;
+	}
+}
+
+static void set_check(const struct gmm_set *set, uint64_t *linked) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_set sum = { .free_pages = 0 };
+
+	for (unsigned class = 0; class < GMM_CLASS_COUNT; class ++)
+		list_check(set, class, &sum, linked);
+	/* G3 */
+	Q_ASSERT(sum.free_pages == set->free_pages && sum.whole_count == set->whole_count);
+}
+
+static void sets_check(void) Q_REQUIRES(gmm.lock)
+{
+	uint64_t linked = 0;
+
+	set_check(&gmm.kernel_set, &linked);
+	for (unsigned i = 0; i < GMM_VM_COUNT; i++)
+		set_check(&gmm.private_sets[i], &linked);
+	/* G2: each chunk that should be in a list is, and lists share no chunk. */
+	Q_ASSERT(linked == recount.chunks_with_free);
+}
+
+static void stale_check(void)
+{
+	uint64_t linked = 0;
+
+	list_for_each(node, &gmm.stale)
+	{
+		const struct gmm_chunk *chunk = list_entry(node, struct gmm_chunk, stale_link);
+		/* G6 */
+		Q_ASSERT(node->next->prev == node && ++linked <= gmm.chunk_count);
+		Q_ASSERT(chunk->kind == GMM_CHUNK_PRIVATE &&
+			 chunk->free_count > chunk->zeroed_count);
+	}
+	Q_ASSERT(linked == recount.chunks_with_stale);
+}
+
+static void supply_check(void)
+{
+	uint64_t linked = 0;
+
+	list_for_each(node, &gmm.supply)
+	{
+		/* G11 */
+		Q_ASSERT(node->next->prev == node && ++linked <= gmm.chunk_count);
+		Q_ASSERT(list_entry(node, struct gmm_chunk, link)->kind == GMM_CHUNK_FREE);
+	}
+	Q_ASSERT(linked == recount.chunks[GMM_CHUNK_FREE]);
+}
+
+/* --- totals ------------------------------------------------------------------------------------ */
+
+static void vm_check(gmm_vm_t handle, struct gmm_claims *claims)
+{
+	const struct gmm_vm *vm = &gmm.vms[handle];
+
+	/* G7 */
+	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++) {
+		Q_ASSERT(vm->allocated[i] == recount.allocated[handle][i]);
+		Q_ASSERT(vm->allocated[i] <= vm->promised[i]);
+	}
+	Q_ASSERT(vm->guaranteed_base <= vm->promised[GMM_BASE]);
+	Q_ASSERT(vm->is_live || vm->promised[GMM_SHADOW] + vm->promised[GMM_FIXED] == 0);
+	struct gmm_claims own = gmm_vm_claims(vm);
+	claims->base += own.base;
+	claims->kernel += own.kernel;
+}
+
+static void accounts_check(void) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_claims claims = { .base = 0 };
+
+	for (gmm_vm_t vm = 1; vm <= GMM_VM_LAST; vm++)
+		vm_check(vm, &claims);
+	Q_ASSERT(claims.base == gmm.claims.base && claims.kernel == gmm.claims.kernel);
+	/* G8, G9 */
+	Q_ASSERT(claims.kernel <= recount.free_pages[GMM_CHUNK_KERNEL]);
+	Q_ASSERT(claims.base <= gmm_available_pages());
+}
+
+static void ids_check(void)
+{
+	uint64_t marked = 0;
+
+	avl_check(&gmm.tree);
+	for (uint32_t i = 0; i <= gmm.id_last / 64; i++)
+		for (uint64_t bits = gmm.id_map[i]; bits; bits &= bits - 1)
+			marked++;
+	/* G10; the one is id 0 */
+	Q_ASSERT(marked == gmm.tree.count + 1);
+	Q_ASSERT(gmm.tree.count == gmm.chunk_count - recount.chunks[GMM_CHUNK_FREE]);
+}
+
+static void totals_check(void)
+{
+	uint64_t pages = recount.chunks[GMM_CHUNK_FREE] << GMM_CHUNK_ID_SHIFT;
+
+	for (unsigned i = 0; i < GMM_CHUNK_KIND_COUNT; i++) {
+		Q_ASSERT(recount.chunks[i] == gmm.chunks_by_kind[i]);
+		pages += recount.free_pages[i] + recount.used_pages[i];
+	}
+	/* G12 */
+	Q_ASSERT(pages == (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT);
+	/* G5 */
+	Q_ASSERT(recount.free_pages[GMM_CHUNK_PRIVATE] == gmm.private_free_pages);
+	Q_ASSERT(recount.free_pages[GMM_CHUNK_KERNEL] == gmm.kernel_set.free_pages);
+	Q_ASSERT(recount.mixed == gmm.mixed_chunks);
+}
+
+void gmm_check(void)
+{
+	spin_lock(&gmm.lock);
+	recount = (struct recount){ .mixed = 0 };
+	for (uint32_t i = 0; i < gmm.chunk_count; i++)
+		chunk_check(&gmm.chunks[i]);
+	sets_check();
+	stale_check();
+	supply_check();
+	accounts_check();
+	ids_check();
+	totals_check();
+	spin_unlock(&gmm.lock);
+	gmm_map_check();
+}

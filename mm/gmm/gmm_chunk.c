@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chunks: their ids, how they are found, and the supply that the machine
+ * still holds.
+ *
+ * An id lives from gmm_chunk_take() to gmm_chunk_return(). The next one is the
+ * previous plus one, then whatever the map of used ids has free from there on:
+ * with eight ids to a chunk, a page id that somebody kept by mistake soon
+ * names nothing, rather than another VM's page.
+ *
+ * A chunk is found by id in a direct-mapped lookaside table, else in the AVL
+ * tree. Records never move and never go away, so a lookaside entry is a hint
+ * that needs no invalidation: it is right exactly if the record has the id.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+#include <quire/atomic.h>
+
+#include "gmm_internal.h"
+
+/* --- ids -------------------------------------------------------------------------- */
+
+/* The first id in [first, end) that is not in use, or 0. */
+static uint32_t id_scan(uint32_t first, uint32_t end)
+{
+	uint32_t id = first;
+
+	while (id < end) {
+		uint64_t unused = ~gmm.id_map[id / 64] & (~0ull << id % 64);
+		if (unused == 0) {
+			id = (id / 64 + 1) * 64;
+			continue;
+		}
+		id = id / 64 * 64 + (uint32_t)__builtin_ctzll(unused);
+		return id < end ? id : 0;
+	}
+	return 0;
+}
+
+static uint32_t id_alloc(void)
+{
+	uint32_t id = id_scan(gmm.id_previous + 1, gmm.id_last + 1);
+
+	if (id == 0)
+		id = id_scan(1, gmm.id_previous + 1);
+	/* G10: there are at least as many ids as chunks, and this chunk has none. */
+	Q_ASSERT(id != 0);
+	gmm.id_map[id / 64] |= BIT64(id % 64);
+	gmm.id_previous = id;
+	return id;
+}
+
+static void id_free(uint32_t id)
+{
+	Q_ASSERT(gmm.id_map[id / 64] & BIT64(id % 64));
+	gmm.id_map[id / 64] &= ~BIT64(id % 64);
+}
+
+/* --- finding ------------------------------------------------------------------------ */
+
+struct gmm_chunk *gmm_chunk_find(page_id_t id)
+{
+	uint32_t chunk_id = id.raw >> GMM_CHUNK_ID_SHIFT;
+	struct gmm_chunk **hint = &gmm.lookaside[chunk_id % GMM_LOOKASIDE_COUNT];
+
+	/* FREE chunks have id 0, which would match. */
+	if (chunk_id == 0)
+		return NULL;
+	if (*hint && (*hint)->id == chunk_id)
+		return *hint;
+	struct avl_node *node = avl_find(&gmm.tree, chunk_id);
+	if (!node)
+		return NULL;
+	*hint = container_of(node, struct gmm_chunk, node);
+	return *hint;
+}
+
+struct gmm_chunk *gmm_chunk_at(hpa_t addr)
+{
+	uint32_t low = 0;
+	uint32_t high = gmm.span_count;
+
+	/* The last span that starts at or below `addr` is at `low - 1` in the end. */
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		if (gmm.spans[middle].base.raw <= addr.raw)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == 0)
+		return NULL;
+	const struct gmm_span *span = &gmm.spans[low - 1];
+	uint64_t offset = (addr.raw - span->base.raw) >> GMM_CHUNK_SHIFT;
+	return offset < span->count ? &gmm.chunks[span->first + offset] : NULL;
+}
+
+/* --- the supply --------------------------------------------------------------------------- */
+
+static void kind_set(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
+{
+	gmm.chunks_by_kind[chunk->kind]--;
+	gmm.chunks_by_kind[kind]++;
+	chunk->kind = kind;
+}
+
+void gmm_chunk_take(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
+{
+	Q_ASSERT(chunk->kind == GMM_CHUNK_FREE && kind != GMM_CHUNK_FREE);
+
+	list_remove(&chunk->link);
+	kind_set(chunk, kind);
+	chunk->tag = GMM_VM_QUIRE;
+	chunk->own_count = 0;
+	gmm_chain_init(chunk);
+	atomic_store_relaxed(&chunk->id, id_alloc());
+	bool is_new = avl_insert(&gmm.tree, &chunk->node, chunk->id);
+	Q_ASSERT(is_new);
+	gmm_set_add(chunk);
+}
+
+void gmm_chunk_return(struct gmm_chunk *chunk)
+{
+	Q_ASSERT(chunk->kind != GMM_CHUNK_FREE && chunk->free_count == GMM_PAGES_PER_CHUNK);
+
+	gmm_set_remove(chunk);
+	avl_remove(&gmm.tree, chunk->id);
+	id_free(chunk->id);
+	atomic_store_relaxed(&chunk->id, 0);
+	kind_set(chunk, GMM_CHUNK_FREE);
+	list_add_head(&gmm.supply, &chunk->link);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of GMM share: the chunk record, the free sets, the VMs'
+ * books, and the functions that change them. The design page is in gmm.c.
+ *
+ * Functions marked Q_REQUIRES(gmm.lock) are called with the lock held; those
+ * that are not marked are pure or say so.
+ */
+#ifndef MM_GMM_GMM_INTERNAL_H
+#define MM_GMM_GMM_INTERNAL_H
+
+#include <quire/list.h>
+#include <quire/lock.h>
+
+#include "lib/avl.h"
+#include "mm/gmm/gmm.h"
+
+#include "gmm_word.h"
+
+/* Id 0 is never given out, so that page id 0 can be NIL. */
+#define GMM_CHUNK_ID_LAST (GMM_PAGE_ID_LAST >> GMM_CHUNK_ID_SHIFT)
+
+/* Eight ids for each chunk: an id rests for long before another chunk gets it. */
+#define GMM_IDS_PER_CHUNK 8u
+
+/* Chunks by how many pages are free: 1/8 of a chunk a class, wholly free ones alone in the last. */
+#define GMM_CLASS_SHIFT (GMM_CHUNK_ID_SHIFT - 3)
+#define GMM_CLASS_WHOLE (GMM_PAGES_PER_CHUNK >> GMM_CLASS_SHIFT)
+#define GMM_CLASS_COUNT (GMM_CLASS_WHOLE + 1)
+
+/* Wholly free PRIVATE chunks that stay with GMM, for VMs that free and allocate in turn. */
+#define GMM_WHOLE_KEPT 2u
+/* The same for KERNEL chunks, where a change also costs page table work: unclaimed pages kept. */
+#define GMM_KERNEL_PAGES_KEPT (GMM_PAGES_PER_CHUNK / 2)
+
+#define GMM_LOOKASIDE_COUNT 64u
+#define GMM_VM_COUNT        (GMM_VM_LAST + 1)
+
+enum gmm_chunk_kind {
+	GMM_CHUNK_FREE, /* with the machine */
+	GMM_CHUNK_PRIVATE,
+	GMM_CHUNK_SHARED,
+	GMM_CHUNK_KERNEL,
+	GMM_CHUNK_KIND_COUNT,
+};
+
+struct gmm_chunk {
+	/* Fixed by gmm_init(). */
+	hpa_t base;
+
+	/* Written under gmm.lock; also read without it, see gmm_map.c. 0: with the machine. */
+	uint32_t id;
+
+	/* Guarded by gmm.lock; nothing below means anything while the kind is FREE, but `link`. */
+	enum gmm_chunk_kind kind;
+	gmm_vm_t tag;          /* PRIVATE: the VM that it is for; QUIRE exactly if wholly free */
+	uint16_t own_count;    /* PRIVATE: pages that the tagged VM owns */
+	uint16_t free_count;   /* on both chains */
+	uint16_t zeroed_count; /* on the zeroed chain */
+	uint16_t stale_head;   /* free pages with unknown contents, last freed first */
+	uint16_t zeroed_head;  /* free pages that are known to be zero */
+	struct list_node link; /* in the supply, or in a list of its set if a page is free */
+	struct list_node stale_link;         /* in gmm.stale, if PRIVATE and a stale page is free */
+	struct avl_node node;                /* in gmm.tree, by id */
+	uint32_t words[GMM_PAGES_PER_CHUNK]; /* gmm_word.h */
+};
+
+/* Chunks with free pages of one kind, and for PRIVATE chunks of one tag. */
+struct gmm_set {
+	struct list_node lists[GMM_CLASS_COUNT];
+	uint64_t free_pages;
+	uint64_t whole_count; /* chunks in the last list */
+};
+
+struct gmm_vm {
+	bool is_live;
+	enum gmm_overcommit overcommit;
+	uint64_t promised[GMM_ACCOUNT_COUNT];
+	uint64_t allocated[GMM_ACCOUNT_COUNT];
+	uint64_t guaranteed_base;
+};
+
+/* What was promised unconditionally and not taken yet, summed over all VMs. */
+struct gmm_claims {
+	uint64_t base;   /* PRIVATE pages: guarantees */
+	uint64_t kernel; /* KERNEL pages: SHADOW and FIXED accounts */
+};
+
+/* A run of chunks without a gap. */
+struct gmm_span {
+	hpa_t base;
+	uint32_t first; /* index of its first chunk in gmm.chunks */
+	uint32_t count;
+};
+
+struct gmm {
+	struct spinlock lock; /* rank LOCK_RANK_GMM */
+
+	/* Fixed by gmm_init(). */
+	struct gmm_chunk *chunks; /* every chunk of the machine, by address */
+	uint32_t chunk_count;
+	struct gmm_span *spans; /* sorted by base */
+	uint32_t span_count;
+	uint32_t id_last;
+	uint64_t metadata_bytes;
+
+	/* Guarded by lock. */
+	struct list_node supply; /* FREE chunks */
+	uint64_t chunks_by_kind[GMM_CHUNK_KIND_COUNT];
+	uint64_t *id_map; /* bit set: the id is in use */
+	uint32_t id_previous;
+	struct avl_tree tree;
+	struct gmm_chunk *lookaside[GMM_LOOKASIDE_COUNT]; /* hints: right if the ids agree */
+
+	struct gmm_set private_sets[GMM_VM_COUNT]; /* by tag; that of QUIRE: the wholly free */
+	struct gmm_set kernel_set;
+	struct list_node stale;      /* PRIVATE chunks that gmm_zero_ahead() could work on */
+	uint64_t private_free_pages; /* over all private_sets */
+	uint64_t mixed_chunks;
+
+	struct gmm_vm vms[GMM_VM_COUNT];
+	struct gmm_claims claims;
+};
+
+extern struct gmm gmm;
+
+/* --- gmm_chunk.c: ids, tree, supply --------------------------------------------- */
+
+static inline page_id_t gmm_page_id(const struct gmm_chunk *chunk, uint32_t index)
+{
+	return (page_id_t){ (chunk->id << GMM_CHUNK_ID_SHIFT) | index };
+}
+
+static inline uint32_t gmm_page_index(page_id_t id)
+{
+	return id.raw & (GMM_PAGES_PER_CHUNK - 1);
+}
+
+static inline hpa_t gmm_page_address(const struct gmm_chunk *chunk, uint32_t index)
+{
+	return hpa_add(chunk->base, (uint64_t)index << PAGE_SHIFT);
+}
+
+/* The chunk that the page id names, or NULL; any id may be asked for. */
+struct gmm_chunk *gmm_chunk_find(page_id_t id) Q_REQUIRES(gmm.lock);
+/* The chunk at a machine address, or NULL. Needs no lock. */
+struct gmm_chunk *gmm_chunk_at(hpa_t addr);
+/* From the supply to a kind: the chunk gets an id, and all its pages are free and stale. */
+void gmm_chunk_take(struct gmm_chunk *chunk, enum gmm_chunk_kind kind) Q_REQUIRES(gmm.lock);
+/* Back to the supply; all its pages are free, and a KERNEL chunk is unmapped already. */
+void gmm_chunk_return(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+
+/* --- gmm_set.c: free pages -------------------------------------------------------- */
+
+static inline unsigned gmm_class_of(const struct gmm_chunk *chunk)
+{
+	return chunk->free_count >> GMM_CLASS_SHIFT;
+}
+
+static inline bool gmm_chunk_is_mixed(const struct gmm_chunk *chunk)
+{
+	return GMM_PAGES_PER_CHUNK - chunk->free_count > chunk->own_count;
+}
+
+void gmm_set_init(struct gmm_set *set);
+struct gmm_set *gmm_set_of(const struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+/*
+ * Takes a chunk out of its set's lists and all totals, and puts it back. Every
+ * change of a chunk's pages is made between the two, so totals cannot drift.
+ */
+void gmm_set_remove(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+void gmm_set_add(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+/* The chunk with the fewest, or with the most free pages, to a class; NULL: the set is empty. */
+struct gmm_chunk *gmm_set_fullest(const struct gmm_set *set) Q_REQUIRES(gmm.lock);
+struct gmm_chunk *gmm_set_emptiest(const struct gmm_set *set) Q_REQUIRES(gmm.lock);
+
+/* All pages of a chunk become free and stale, in ascending order. The chunk is in no set. */
+void gmm_chain_init(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+/* Takes a free page off, a zeroed one if there is one; the caller writes its word. */
+uint32_t gmm_chain_pop(struct gmm_chunk *chunk, bool *out_is_zeroed) Q_REQUIRES(gmm.lock);
+uint32_t gmm_chain_pop_stale(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+/* Makes a page free. */
+void gmm_chain_push(struct gmm_chunk *chunk, uint32_t index, bool is_zeroed) Q_REQUIRES(gmm.lock);
+
+/* --- gmm_alloc.c --------------------------------------------------------------------- */
+
+/* Frees every page that the VM has in a PRIVATE chunk. */
+void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+/* Gives wholly free PRIVATE chunks back to the machine until `kept` are left. */
+void gmm_private_trim(uint64_t kept) Q_REQUIRES(gmm.lock);
+
+/* --- gmm_account.c -------------------------------------------------------------------- */
+
+struct gmm_vm *gmm_vm_find(gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+/* Moves pages into or out of an account; what is claimed moves the other way. */
+void gmm_vm_charge(gmm_vm_t vm, enum gmm_account account, uint64_t pages) Q_REQUIRES(gmm.lock);
+void gmm_vm_discharge(gmm_vm_t vm, enum gmm_account account, uint64_t pages) Q_REQUIRES(gmm.lock);
+/* What this VM's promises add to gmm.claims. */
+struct gmm_claims gmm_vm_claims(const struct gmm_vm *vm);
+/* Pages that could become PRIVATE pages of some VM. */
+uint64_t gmm_available_pages(void) Q_REQUIRES(gmm.lock);
+/* Could the machine meet these claims? *out_chunks: how many chunks must become KERNEL for it. */
+bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks) Q_REQUIRES(gmm.lock);
+
+/* --- gmm_kernel.c ----------------------------------------------------------------------- */
+
+/* Makes `chunk_count` more KERNEL chunks; Q_NO_MEMORY: mapping failed, nothing changed. */
+q_status_t gmm_kernel_grow(uint64_t chunk_count) Q_REQUIRES(gmm.lock) Q_MUST_USE;
+/* Gives wholly free KERNEL chunks back while more than `kept` unclaimed pages stay. */
+void gmm_kernel_trim(uint64_t kept) Q_REQUIRES(gmm.lock);
+/* Frees every page that the VM has in a KERNEL chunk. */
+void gmm_kernel_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+
+/* --- gmm_map.c ------------------------------------------------------------------------------ */
+
+void gmm_map_init(void);
+/* As gmm_page_map(), for who holds gmm.lock. */
+void *gmm_map_chunk_page(const struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.lock);
+/* Asserts the invariants of this CPU's cache. */
+void gmm_map_check(void);
+
+#endif

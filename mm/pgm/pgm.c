@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PGM, the page manager: one VM's guest-physical memory.
+ *
+ * Each page of RAM starts as the VM's one zero page, mapped read-only. The
+ * first write replaces it by a page of the VM's own; reading never does. So a
+ * guest costs what it has written.
+ *
+ *      write (fault path or pgm_write)
+ *   ZERO ------------------------------> NORMAL
+ *        <------------------------------
+ *                pgm_reset
+ *
+ * What there is of a VM, and what pays for it:
+ *
+ *   struct pgm          one page         FIXED
+ *   handy stock         one page         FIXED    pgm_handy.c
+ *   records             16 bytes a page  FIXED    pgm_record.h, pgm_region.c
+ *   nested tables       derived          SHADOW   slat.c
+ *   RAM pages, ROM, the zero page and
+ *   the pages in the handy stock         BASE     pgm_fault.c, pgm_rom.c
+ *
+ * All of it belongs to the VM's account in GMM, struct pgm included. So giving
+ * back a VM, whole or half built, is one call of gmm_vm_destroy().
+ *
+ * Invariants, asserted by pgm_check():
+ *   P1  Regions are sorted, disjoint and below PGM_GFN_END. A page has a record
+ *       of type RAM or ROM if and only if it is in such a region; all other
+ *       records are zero.
+ *   P2  A RAM or ROM page is ZERO or NORMAL; a recount gives ram_pages,
+ *       private_pages, rom_pages and rom_private_pages.
+ *   P3  ZERO means the zero page's frame and no id.
+ *   P4  The id of a NORMAL page is a private page of this VM with that frame.
+ *       GMM has its guest frame, or a report is waiting; never both.
+ *   P5  Pages in the handy stock are private, have no guest frame, and the next
+ *       one to be taken is all zero.
+ *   P6  The zero page is all zero.
+ *   P7  A record is read-only unless it is RAM and NORMAL.
+ *   P8  A leaf of the nested tables is a 4 KiB page of RAM or ROM, has its
+ *       record's frame, can be read, and written only if the record is not
+ *       read-only.
+ *   P9  GMM's accounts of the VM hold exactly the pages listed above.
+ *
+ * A present translation that changes raises the generation of the nested
+ * tables. A vCPU flushes before it enters if the number is not the one of its
+ * last entry. Pages go back to GMM only while no vCPU is in the guest.
+ *
+ * Locks: one per VM (LOCK_RANK_PGM), around GMM's.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+#include <quire/atomic.h>
+#include <quire/physmem.h>
+
+#include "pgm_internal.h"
+
+#define KERNEL_PAGES_FIXED 2u /* struct pgm, handy stock */
+
+/* --- layout ------------------------------------------------------------------------- */
+
+struct ram_layout {
+	struct pgm_region ranges[3]; /* sorted */
+	unsigned count;
+	uint64_t pages;
+	gfn_t low_end, high_end; /* of what is below and above 4 GiB; high_end: or 4 GiB */
+};
+
+#define GFN_4G gfn(BIT64(32) >> PAGE_SHIFT)
+
+static uint64_t uint64_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void range_add(struct ram_layout *layout, uint64_t start, uint64_t end)
+{
+	struct pgm_region ram = { gpa_to_gfn(gpa(start)), gpa_to_gfn(gpa(end)), PGM_REGION_RAM };
+
+	if (end <= start)
+		return;
+	layout->ranges[layout->count++] = ram;
+	layout->pages += ram.end.raw - ram.start.raw;
+}
+
+/* The 384 KiB below 1 MiB count as RAM in `ram_bytes` but are not there, as on any PC. */
+static q_status_t layout_make(uint64_t ram_bytes, struct ram_layout *out_layout)
+{
+	const uint64_t limit = PGM_GFN_END << PAGE_SHIFT, high_start = BIT64(32);
+
+	if (ram_bytes == 0 || !is_aligned(ram_bytes, PAGE_SIZE) ||
+	    ram_bytes > limit - high_start + PGM_RAM_HOLE_START)
+		return Q_RANGE;
+	uint64_t low_end = uint64_min(ram_bytes, PGM_RAM_HOLE_START);
+	uint64_t high_end = high_start + (ram_bytes - low_end);
+	struct ram_layout layout = { .low_end = gpa_to_gfn(gpa(low_end)),
+				     .high_end = gpa_to_gfn(gpa(high_end)) };
+	range_add(&layout, 0, uint64_min(low_end, PGM_RAM_LOW_END));
+	range_add(&layout, PGM_RAM_HIGH_START, low_end);
+	range_add(&layout, high_start, high_end);
+	*out_layout = layout;
+	return Q_OK;
+}
+
+static uint64_t blocks(uint64_t pages, unsigned shift)
+{
+	return align_up(pages, BIT64(shift)) >> shift;
+}
+
+/* Record pages and directories for all RAM. 4 GiB is where blocks of any size start. */
+static uint64_t record_pages_for(const struct ram_layout *layout)
+{
+	uint64_t low = layout->low_end.raw, high = layout->high_end.raw - GFN_4G.raw;
+
+	return blocks(low, PGM_RECORDS_SHIFT) + blocks(low, PGM_DIRECTORY_SHIFT) +
+	       blocks(high, PGM_RECORDS_SHIFT) + blocks(high, PGM_DIRECTORY_SHIFT);
+}
+
+/* Nested tables for all RAM; none for the hole. */
+static uint64_t tables_for(const struct ram_layout *layout)
+{
+	return slat_tables_worst_case(layout->low_end) + slat_tables_worst_case(layout->high_end) -
+	       slat_tables_worst_case(GFN_4G);
+}
+
+/* --- create and destroy ------------------------------------------------------------------ */
+
+static q_status_t kernel_page_alloc(gmm_vm_t vm, void **out_page)
+{
+	hpa_t page;
+
+	q_status_t status = gmm_kernel_page_alloc(vm, GMM_FIXED, &page);
+	if (status == Q_OK)
+		*out_page = physmem_kernel_ptr(page);
+	return status;
+}
+
+static q_status_t zero_page_make(struct pgm *pgm)
+{
+	struct gmm_page page;
+
+	q_status_t status = gmm_pages_alloc(pgm->vm, &page, 1);
+	if (status != Q_OK)
+		return status;
+	if (!page.is_zeroed)
+		gmm_page_clear(page.id);
+	pgm->zero_id = page.id;
+	pgm->zero_frame = page.frame;
+	return Q_OK;
+}
+
+static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram)
+{
+	struct pgm_record zero =
+		pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
+
+	q_status_t status = pgm_record_pages_make(pgm, ram.start, ram.end);
+	if (status != Q_OK)
+		return status;
+	for (gfn_t gfn = ram.start; gfn.raw < ram.end.raw; gfn.raw++)
+		*pgm_record_find(pgm, gfn) = zero;
+	pgm_region_insert(pgm, ram);
+	pgm->ram_pages += ram.end.raw - ram.start.raw;
+	return Q_OK;
+}
+
+/* What a failure leaves behind is the VM's and goes with it. */
+static q_status_t pgm_build(struct pgm *pgm, const struct slat_format *format,
+			    const struct ram_layout *layout)
+{
+	void *handy;
+
+	spin_init(&pgm->lock, LOCK_RANK_PGM, "pgm");
+	q_status_t status = kernel_page_alloc(pgm->vm, &handy);
+	if (status != Q_OK)
+		return status;
+	pgm->handy = handy;
+	status = slat_init(&pgm->slat, format, pgm->vm);
+	if (status != Q_OK)
+		return status;
+	status = zero_page_make(pgm);
+	for (unsigned i = 0; i < layout->count && status == Q_OK; i++)
+		status = ram_add(pgm, layout->ranges[i]);
+	return status;
+}
+
+static q_status_t pgm_create_in(gmm_vm_t vm, const struct slat_format *format,
+				const struct ram_layout *layout, struct pgm **out_pgm)
+{
+	void *page;
+
+	q_status_t status = kernel_page_alloc(vm, &page);
+	if (status != Q_OK)
+		return status;
+	struct pgm *pgm = page; /* zeroed */
+	pgm->vm = vm;
+	status = pgm_build(pgm, format, layout);
+	if (status == Q_OK)
+		*out_pgm = pgm;
+	return status;
+}
+
+q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
+{
+	struct ram_layout layout;
+	gmm_vm_t vm;
+
+	q_status_t status = layout_make(config->ram_bytes, &layout);
+	if (status != Q_OK)
+		return status;
+	if (config->guaranteed_bytes > config->ram_bytes)
+		return Q_RANGE;
+	uint64_t own_pages = 1 + PGM_HANDY_MAX; /* the zero page, the handy stock */
+	uint64_t guaranteed = uint64_min(pages_from_bytes(config->guaranteed_bytes), layout.pages);
+	struct gmm_vm_config promises = {
+		.pages = { [GMM_BASE] = layout.pages + own_pages + PGM_ROM_PAGES,
+			   [GMM_SHADOW] = tables_for(&layout) + PGM_ROM_TABLES,
+			   [GMM_FIXED] = KERNEL_PAGES_FIXED + record_pages_for(&layout) +
+					 PGM_ROM_RECORD_PAGES },
+		.guaranteed_base_pages = guaranteed + own_pages,
+		.overcommit = config->overcommit,
+	};
+	status = gmm_vm_create(&promises, &vm);
+	if (status != Q_OK)
+		return status;
+	status = pgm_create_in(vm, config->format, &layout, out_pgm);
+	if (status != Q_OK)
+		gmm_vm_destroy(vm);
+	return status;
+}
+
+void pgm_destroy(struct pgm *pgm)
+{
+	/* struct pgm goes, too. */
+	gmm_vm_destroy(pgm->vm);
+}
+
+/* --- reset ---------------------------------------------------------------------------------- */
+
+#define FREE_BATCH 64u
+
+static void batch_free(struct pgm *pgm, const page_id_t *ids, unsigned count)
+{
+	unsigned done;
+
+	q_status_t status = gmm_pages_free(pgm->vm, ids, count, &done);
+	Q_ASSERT(status == Q_OK && done == count);
+	pgm->private_pages -= count;
+}
+
+/* Makes all pages of a RAM region the zero page. */
+static void ram_free(struct pgm *pgm, const struct pgm_region *ram)
+{
+	struct pgm_record zero =
+		pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
+	page_id_t ids[FREE_BATCH];
+	unsigned count = 0;
+
+	for (gfn_t gfn = ram->start; gfn.raw < ram->end.raw; gfn.raw++) {
+		struct pgm_record *record = pgm_record_find(pgm, gfn);
+		if (pgm_record_state(*record) == PGM_STATE_ZERO)
+			continue;
+		ids[count++] = pgm_record_id(*record);
+		*record = zero;
+		if (count == FREE_BATCH) {
+			batch_free(pgm, ids, count);
+			count = 0;
+		}
+	}
+	batch_free(pgm, ids, count);
+}
+
+static void pgm_reset_locked(struct pgm *pgm)
+{
+	/* Translations first: nothing may reach a page that GMM gives to somebody else. */
+	slat_clear(&pgm->slat);
+	for (unsigned i = 0; i < pgm->region_count; i++)
+		if (pgm->regions[i].kind == PGM_REGION_RAM)
+			ram_free(pgm, &pgm->regions[i]);
+	pgm_handy_drop(pgm);
+}
+
+void pgm_reset(struct pgm *pgm)
+{
+	spin_lock(&pgm->lock);
+	pgm_reset_locked(pgm);
+	spin_unlock(&pgm->lock);
+}
+
+/* --- for the vCPU loop, and figures ------------------------------------------------------------ */
+
+hpa_t pgm_slat_root(const struct pgm *pgm)
+{
+	return pgm->slat.root;
+}
+
+uint64_t pgm_slat_generation(const struct pgm *pgm)
+{
+	/* Pairs with the release in slat.c: with the number come the entries. */
+	return atomic_load_acquire(&pgm->slat.generation);
+}
+
+gmm_vm_t pgm_vm(const struct pgm *pgm)
+{
+	return pgm->vm;
+}
+
+void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
+{
+	struct gmm_vm_stats gmm;
+
+	gmm_vm_stats(pgm->vm, &gmm);
+	/* Without the PGM lock: each figure is true, together they may be from different moments. */
+	uint64_t private_pages = atomic_load_relaxed(&pgm->private_pages);
+	*out_stats = (struct pgm_stats){
+		.pages = pgm->ram_pages,
+		.zero = pgm->ram_pages - private_pages,
+		.private_pages = private_pages,
+		.rom = atomic_load_relaxed(&pgm->rom_private_pages),
+		.handy = atomic_load_relaxed(&pgm->handy_count),
+		.reserved = gmm.guaranteed_base,
+		.table_pages = atomic_load_relaxed(&pgm->slat.table_pages),
+		.record_bytes = atomic_load_relaxed(&pgm->record_pages) * PAGE_SIZE,
+		.faults_read = atomic_load_relaxed(&pgm->faults_read),
+		.faults_write = atomic_load_relaxed(&pgm->faults_write),
+		.refills = atomic_load_relaxed(&pgm->refills),
+	};
+}

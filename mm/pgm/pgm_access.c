@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hypervisor reads and writes guest memory.
+ *
+ * The same rules as for the guest's own accesses: reading the zero page gives
+ * zeros and allocates nothing, writing it takes a handy page. Unlike a fault
+ * this may refill the stock, because its callers may wait.
+ *
+ * The PGM lock is held for one page at a time, so that large copies do not
+ * keep vCPUs waiting; a range is not written atomically.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+
+#include "lib/string.h"
+
+#include "pgm_internal.h"
+
+/* The part of a range that lies in one page. */
+struct piece {
+	gfn_t gfn;
+	uint64_t offset, size_bytes;
+};
+
+static struct piece piece_at(gpa_t addr, uint64_t bytes_left)
+{
+	struct piece piece = { .gfn = gpa_to_gfn(addr), .offset = gpa_offset(addr) };
+	uint64_t room = PAGE_SIZE - piece.offset;
+
+	piece.size_bytes = bytes_left < room ? bytes_left : room;
+	return piece;
+}
+
+static q_status_t piece_read_locked(const struct pgm *pgm, struct piece piece, void *to)
+{
+	const struct pgm_record *record = pgm_record_find_memory(pgm, piece.gfn);
+	if (!record)
+		return Q_RANGE;
+	if (pgm_record_state(*record) == PGM_STATE_ZERO) {
+		memset(to, 0, piece.size_bytes);
+		return Q_OK;
+	}
+	const uint8_t *page = gmm_page_map(pgm_record_id(*record));
+	memcpy(to, page + piece.offset, piece.size_bytes);
+	return Q_OK;
+}
+
+q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size_bytes,
+				uint64_t *out_word)
+{
+	const struct pgm_record *record = pgm_record_find_memory(pgm, gpa_to_gfn(addr));
+	if (!record)
+		return Q_RANGE;
+	if (pgm_record_state(*record) == PGM_STATE_ZERO) {
+		*out_word = 0;
+		return Q_OK;
+	}
+	const uint8_t *page = gmm_page_map(pgm_record_id(*record));
+	const void *word = page + gpa_offset(addr);
+	*out_word =
+		size_bytes == sizeof(uint64_t) ? *(const uint64_t *)word : *(const uint32_t *)word;
+	return Q_OK;
+}
+
+static q_status_t piece_read(struct pgm *pgm, struct piece piece, void *to)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = piece_read_locked(pgm, piece, to);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+q_status_t pgm_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes, uint64_t *out_done)
+{
+	q_status_t status = Q_OK;
+	uint64_t done = 0;
+
+	while (done < size_bytes && status == Q_OK) {
+		/* No overflow: all before this was below PGM_GPA_LIMIT. */
+		struct piece piece = piece_at(gpa_add(from, done), size_bytes - done);
+		status = piece_read(pgm, piece, (uint8_t *)to + done);
+		if (status == Q_OK)
+			done += piece.size_bytes;
+	}
+	if (out_done)
+		*out_done = done;
+	return status;
+}
+
+/* Replaces the zero page by a page of the VM's own. */
+static q_status_t zero_page_replace(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+{
+	if (pgm->handy_count == 0) {
+		q_status_t status = pgm_handy_refill_locked(pgm);
+		if (status != Q_OK)
+			return status;
+	}
+	bool is_backed = pgm_page_back(pgm, gfn, record);
+	Q_ASSERT(is_backed);
+	/* Not mapped anew: that could need a table, and the guest may never look. */
+	slat_unmap(&pgm->slat, gfn, (gfn_t){ gfn.raw + 1 });
+	return Q_OK;
+}
+
+static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)
+{
+	struct pgm_record *record = pgm_record_find(pgm, piece.gfn);
+	if (!record || pgm_record_type(*record) != PGM_TYPE_RAM)
+		return Q_RANGE;
+	if (pgm_record_state(*record) == PGM_STATE_ZERO) {
+		q_status_t status = zero_page_replace(pgm, piece.gfn, record);
+		if (status != Q_OK)
+			return status;
+	}
+	uint8_t *page = gmm_page_map(pgm_record_id(*record));
+	memcpy(page + piece.offset, from, piece.size_bytes);
+	return Q_OK;
+}
+
+static q_status_t piece_write(struct pgm *pgm, struct piece piece, const void *from)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = piece_write_locked(pgm, piece, from);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+q_status_t pgm_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
+		     uint64_t *out_done)
+{
+	q_status_t status = Q_OK;
+	uint64_t done = 0;
+
+	while (done < size_bytes && status == Q_OK) {
+		/* No overflow: all before this was below PGM_GPA_LIMIT. */
+		struct piece piece = piece_at(gpa_add(to, done), size_bytes - done);
+		status = piece_write(pgm, piece, (const uint8_t *)from + done);
+		if (status == Q_OK)
+			done += piece.size_bytes;
+	}
+	if (out_done)
+		*out_done = done;
+	return status;
+}

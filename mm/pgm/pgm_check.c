@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Double entry: walks everything that pgm.c's design page promises and asserts
+ * it against GMM's books. Changes nothing. Takes time in proportion to the
+ * VM's RAM.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+
+#include "pgm_internal.h"
+
+/* What a recount found. */
+struct recount {
+	uint64_t zero, private_pages, rom, rom_private, unreported;
+};
+
+/* --- the map ----------------------------------------------------------------------------- */
+
+static void regions_check(const struct pgm *pgm)
+{
+	uint64_t previous_end = 0;
+
+	Q_ASSERT(pgm->region_count <= PGM_REGION_MAX);
+	for (unsigned i = 0; i < pgm->region_count; i++) {
+		const struct pgm_region *region = &pgm->regions[i];
+		Q_ASSERT(region->start.raw >= previous_end); /* P1 */
+		Q_ASSERT(region->end.raw > region->start.raw);
+		previous_end = region->end.raw;
+	}
+	Q_ASSERT(previous_end <= PGM_GFN_END);
+}
+
+static bool record_is_zero(const struct pgm_record *record)
+{
+	return (record->q0 | record->d2 | record->d3) == 0;
+}
+
+static uint64_t page_records_count(const struct pgm_record *page)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < PGM_RECORDS; i++)
+		count += !record_is_zero(&page[i]);
+	return count;
+}
+
+/* Records that are not zero, in or out of regions; asserts P9 for record pages. */
+static uint64_t records_count(const struct pgm *pgm)
+{
+	uint64_t count = 0, pages = 0;
+
+	for (unsigned i = 0; i < PGM_DIRECTORY_COUNT; i++) {
+		const struct pgm_directory *directory = pgm->directories[i];
+		if (!directory)
+			continue;
+		pages++;
+		for (unsigned j = 0; j < PGM_DIRECTORY_SIZE; j++) {
+			if (!directory->pages[j])
+				continue;
+			pages++;
+			count += page_records_count(directory->pages[j]);
+		}
+	}
+	Q_ASSERT(pages == pgm->record_pages);
+	return count;
+}
+
+/* --- one record ---------------------------------------------------------------------------- */
+
+/* P4 */
+static void private_page_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
+			       struct recount *recount)
+{
+	struct gmm_page_info info;
+	page_id_t id = pgm_record_id(record);
+
+	q_status_t status = gmm_page_info(id, &info);
+	Q_ASSERT(status == Q_OK);
+	Q_ASSERT(info.kind == GMM_PAGE_PRIVATE && info.owner == pgm->vm);
+	Q_ASSERT(gmm_page_frame(id).raw == pgm_record_frame(record).raw);
+	if (info.gfn.raw == GFN_UNKNOWN.raw)
+		recount->unreported++;
+	else
+		Q_ASSERT(info.gfn.raw == gfn.raw);
+}
+
+/* P3 */
+static void zero_page_check(const struct pgm *pgm, struct pgm_record record)
+{
+	Q_ASSERT(pgm_record_frame(record).raw == pgm->zero_frame.raw);
+	Q_ASSERT(page_id_is_nil(pgm_record_id(record)));
+}
+
+static void ram_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
+			     struct recount *recount)
+{
+	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_RAM); /* P1 */
+	if (pgm_record_state(record) == PGM_STATE_ZERO) {
+		zero_page_check(pgm, record);
+		Q_ASSERT(pgm_record_is_read_only(record)); /* P7 */
+		recount->zero++;
+		return;
+	}
+	Q_ASSERT(pgm_record_state(record) == PGM_STATE_NORMAL); /* P2 */
+	Q_ASSERT(!pgm_record_is_read_only(record));
+	private_page_check(pgm, gfn, record, recount);
+	recount->private_pages++;
+}
+
+static void rom_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
+			     struct recount *recount)
+{
+	uint64_t unreported = recount->unreported;
+
+	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_ROM);
+	Q_ASSERT(pgm_record_is_read_only(record));
+	recount->rom++;
+	if (pgm_record_state(record) == PGM_STATE_ZERO) {
+		zero_page_check(pgm, record);
+		return;
+	}
+	Q_ASSERT(pgm_record_state(record) == PGM_STATE_NORMAL);
+	private_page_check(pgm, gfn, record, recount);
+	Q_ASSERT(recount->unreported == unreported);
+	recount->rom_private++;
+}
+
+static void region_records_check(const struct pgm *pgm, const struct pgm_region *region,
+				 struct recount *recount)
+{
+	for (gfn_t gfn = region->start; gfn.raw < region->end.raw; gfn.raw++) {
+		const struct pgm_record *record = pgm_record_find(pgm, gfn);
+		switch (region->kind) {
+		case PGM_REGION_RAM: ram_record_check(pgm, gfn, *record, recount); break;
+		case PGM_REGION_ROM: rom_record_check(pgm, gfn, *record, recount); break;
+		case PGM_REGION_MMIO: return;
+		}
+	}
+}
+
+/* --- the stock -------------------------------------------------------------------------------- */
+
+/* The page is this VM's, and GMM knows no guest frame for it. */
+static void unreported_page_check(const struct pgm *pgm, page_id_t id)
+{
+	struct gmm_page_info info;
+
+	q_status_t status = gmm_page_info(id, &info);
+	Q_ASSERT(status == Q_OK);
+	Q_ASSERT(info.kind == GMM_PAGE_PRIVATE && info.owner == pgm->vm);
+	Q_ASSERT(info.gfn.raw == GFN_UNKNOWN.raw);
+}
+
+/* P5: what the next fault takes. Every page of the stock is the next one once. */
+static void next_page_check(const struct gmm_page *page)
+{
+	Q_ASSERT(gmm_page_frame(page->id).raw == page->frame.raw);
+	Q_ASSERT(gmm_page_is_zero(page->id));
+}
+
+static void handy_check(const struct pgm *pgm)
+{
+	const struct pgm_handy *handy = pgm->handy;
+
+	Q_ASSERT(pgm->handy_count + pgm->report_count <= PGM_HANDY_MAX); /* H1 */
+	for (unsigned i = 0; i < pgm->handy_count; i++)
+		unreported_page_check(pgm, handy->fresh[i].id); /* P5 */
+	if (pgm->handy_count > 0)
+		next_page_check(&handy->fresh[pgm->handy_count - 1]);
+	for (unsigned i = 0; i < pgm->report_count; i++) {
+		const struct pgm_report *report = &handy->reports[i];
+		const struct pgm_record *record = pgm_record_find(pgm, gfn(report->gfn));
+		unreported_page_check(pgm, report->id); /* P4 */
+		Q_ASSERT(record && pgm_record_id(*record).raw == report->id.raw);
+	}
+	unreported_page_check(pgm, pgm->zero_id);
+	Q_ASSERT(gmm_page_frame(pgm->zero_id).raw == pgm->zero_frame.raw);
+	Q_ASSERT(gmm_page_is_zero(pgm->zero_id)); /* P6 */
+}
+
+/* --- tables and accounts ----------------------------------------------------------------------- */
+
+/* P8 */
+static void tables_check(const struct pgm *pgm)
+{
+	gfn_t end = gfn(PGM_GFN_END);
+	struct slat_leaf leaf = { .end = gfn(0) };
+
+	while (slat_leaf_next(&pgm->slat, leaf.end, end, &leaf)) {
+		const struct pgm_record *record = pgm_record_find_memory(pgm, leaf.gfn);
+		Q_ASSERT(record && leaf.end.raw == leaf.gfn.raw + 1);
+		Q_ASSERT(leaf.entry.frame.raw == pgm_record_frame(*record).raw);
+		Q_ASSERT(leaf.entry.permission & SLAT_READ);
+		Q_ASSERT(!(leaf.entry.permission & SLAT_WRITE) ||
+			 !pgm_record_is_read_only(*record));
+	}
+}
+
+/* P9 */
+static void accounts_check(const struct pgm *pgm, const struct recount *recount)
+{
+	struct gmm_vm_stats stats;
+
+	gmm_vm_stats(pgm->vm, &stats);
+	Q_ASSERT(stats.allocated[GMM_BASE] ==
+		 recount->private_pages + recount->rom_private + pgm->handy_count + 1);
+	Q_ASSERT(stats.allocated[GMM_SHADOW] == pgm->slat.table_pages);
+	Q_ASSERT(stats.allocated[GMM_FIXED] == pgm->record_pages + 2);
+	Q_ASSERT(pgm->rom_pages <= PGM_ROM_PAGES);
+}
+
+static void pgm_check_locked(const struct pgm *pgm)
+{
+	struct recount recount = { 0 };
+
+	regions_check(pgm);
+	for (unsigned i = 0; i < pgm->region_count; i++)
+		region_records_check(pgm, &pgm->regions[i], &recount);
+	/* P2 */
+	Q_ASSERT(recount.zero + recount.private_pages == pgm->ram_pages);
+	Q_ASSERT(recount.private_pages == pgm->private_pages);
+	Q_ASSERT(recount.rom == pgm->rom_pages);
+	Q_ASSERT(recount.rom_private == pgm->rom_private_pages);
+	/* P1: no record but those in regions */
+	Q_ASSERT(records_count(pgm) == pgm->ram_pages + pgm->rom_pages);
+	/* P4. A page in two records, both unreported, would show in the accounts. */
+	Q_ASSERT(recount.unreported == pgm->report_count);
+	handy_check(pgm);
+	tables_check(pgm);
+	accounts_check(pgm, &recount);
+}
+
+void pgm_check(struct pgm *pgm)
+{
+	spin_lock(&pgm->lock);
+	pgm_check_locked(pgm);
+	spin_unlock(&pgm->lock);
+}

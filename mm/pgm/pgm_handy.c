@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handy stock: pages that are allocated and cleared before they are
+ * needed, so that the fault path takes one and cannot wait, fail half way or
+ * enter GMM. It is refilled in the vCPU loop, where waiting is allowed, when
+ * PGM_HANDY_LOW pages are left.
+ *
+ * GMM does not know which guest page a handy page will become. The fault path
+ * notes it here, and the next refill reports all of them.
+ *
+ * H1  handy_count + report_count never exceeds PGM_HANDY_MAX: a report takes
+ *     the place of the page that it is about, and a refill starts by sending
+ *     all reports.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+#include <quire/atomic.h>
+
+#include "pgm_internal.h"
+
+bool pgm_handy_is_low(const struct pgm *pgm)
+{
+	/* Without the lock: too early or too late by one fault does no harm. */
+	return atomic_load_relaxed(&pgm->handy_count) <= PGM_HANDY_LOW;
+}
+
+const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn)
+{
+	if (pgm->handy_count == 0)
+		return NULL;
+	unsigned left = pgm->handy_count - 1;
+	const struct gmm_page *page = &pgm->handy->fresh[left];
+	atomic_store_relaxed(&pgm->handy_count, left);
+	/* H1: there is room. */
+	pgm->handy->reports[pgm->report_count++] =
+		(struct pgm_report){ .id = page->id, .gfn = (uint32_t)gfn.raw };
+	return page;
+}
+
+static void reports_send(struct pgm *pgm)
+{
+	for (unsigned i = 0; i < pgm->report_count; i++) {
+		const struct pgm_report *report = &pgm->handy->reports[i];
+		q_status_t status = gmm_page_set_gfn(pgm->vm, report->id, gfn(report->gfn));
+		Q_ASSERT(status == Q_OK);
+	}
+	pgm->report_count = 0;
+}
+
+/* As many of `want` pages as can be had. */
+static q_status_t pages_get(struct pgm *pgm, struct gmm_page *out_pages, unsigned *want)
+{
+	q_status_t status = gmm_pages_alloc(pgm->vm, out_pages, *want);
+
+	/* Others allocate at the same time; asking for less each time, this ends. */
+	while (status != Q_OK && *want > 0) {
+		*want = (unsigned)gmm_pages_available(pgm->vm, *want - 1);
+		if (*want == 0)
+			return status;
+		status = gmm_pages_alloc(pgm->vm, out_pages, *want);
+	}
+	return status;
+}
+
+q_status_t pgm_handy_refill_locked(struct pgm *pgm)
+{
+	struct gmm_page *fresh = &pgm->handy->fresh[pgm->handy_count];
+	unsigned count = PGM_HANDY_MAX - pgm->handy_count;
+
+	reports_send(pgm);
+	if (count == 0)
+		return Q_OK;
+	q_status_t status = pages_get(pgm, fresh, &count);
+	if (status != Q_OK)
+		return status;
+	for (unsigned i = 0; i < count; i++)
+		if (!fresh[i].is_zeroed)
+			gmm_page_clear(fresh[i].id);
+	atomic_store_relaxed(&pgm->handy_count, pgm->handy_count + count);
+	pgm->refills++;
+	return Q_OK;
+}
+
+q_status_t pgm_handy_refill(struct pgm *pgm)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = pgm_handy_refill_locked(pgm);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+void pgm_handy_drop(struct pgm *pgm)
+{
+	page_id_t ids[PGM_HANDY_MAX];
+	unsigned done;
+
+	for (unsigned i = 0; i < pgm->handy_count; i++)
+		ids[i] = pgm->handy->fresh[i].id;
+	q_status_t status = gmm_pages_free(pgm->vm, ids, pgm->handy_count, &done);
+	Q_ASSERT(status == Q_OK && done == pgm->handy_count);
+	atomic_store_relaxed(&pgm->handy_count, 0);
+	pgm->report_count = 0;
+}

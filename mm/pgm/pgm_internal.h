@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of mm/pgm share: one VM's struct pgm. The design page is in pgm.c. */
+#ifndef MM_PGM_PGM_INTERNAL_H
+#define MM_PGM_PGM_INTERNAL_H
+
+#include <quire/compiler.h>
+#include <quire/lock.h>
+
+#include "mm/pgm/pgm.h"
+
+#include "pgm_record.h"
+
+/* Guest frames are below this: what a tracking word of GMM can hold. */
+#define PGM_GFN_END (GMM_GFN_LAST + 1ull)
+
+_Static_assert(PGM_GFN_END <= PGM_GPA_LIMIT >> PAGE_SHIFT, "GMM can name every guest frame");
+
+/* --- the two levels of records ------------------------------------------------ */
+
+#define PGM_RECORDS_SHIFT   8  /* records in a page: 1 MiB of guest memory */
+#define PGM_DIRECTORY_SHIFT 17 /* what one directory covers: 512 MiB */
+#define PGM_RECORDS         (1u << PGM_RECORDS_SHIFT)
+#define PGM_DIRECTORY_SIZE  (1u << (PGM_DIRECTORY_SHIFT - PGM_RECORDS_SHIFT))
+#define PGM_DIRECTORY_COUNT ((PGM_GPA_LIMIT >> PAGE_SHIFT) >> PGM_DIRECTORY_SHIFT)
+
+struct pgm_directory {
+	struct pgm_record *pages[PGM_DIRECTORY_SIZE]; /* NULL: nothing there */
+};
+
+_Static_assert(sizeof(struct pgm_directory) == PAGE_SIZE, "a directory is one page");
+
+/* --- the guest-physical map ------------------------------------------------------ */
+
+#define PGM_REGION_MAX 32u
+
+enum pgm_region_kind { PGM_REGION_RAM, PGM_REGION_ROM, PGM_REGION_MMIO };
+
+struct pgm_region {
+	gfn_t start, end; /* half open, never empty */
+	enum pgm_region_kind kind;
+};
+
+/* Promised at creation, so that pgm_rom_add() raises nothing. */
+#define PGM_ROM_PAGES        64u
+#define PGM_ROM_RECORD_PAGES 4u /* records and directories that only ROM needs: two pieces' */
+#define PGM_ROM_TABLES       PGM_ROM_RECORD_PAGES /* nested tables likewise, see pgm_rom.c */
+
+/* --- the handy stock --------------------------------------------------------------- */
+
+#define PGM_HANDY_MAX 128u
+#define PGM_HANDY_LOW 32u
+
+/* A page that left the stock; GMM is told at the next refill. */
+struct pgm_report {
+	page_id_t id;
+	uint32_t gfn;
+};
+
+struct pgm_handy {
+	struct gmm_page fresh[PGM_HANDY_MAX]; /* a stack */
+	struct pgm_report reports[PGM_HANDY_MAX];
+};
+
+_Static_assert(sizeof(struct pgm_handy) <= PAGE_SIZE, "the stock is one page");
+
+/* --- one VM ----------------------------------------------------------------------------- */
+
+struct pgm {
+	struct spinlock lock; /* rank LOCK_RANK_PGM */
+
+	/* Fixed by pgm_create(). */
+	gmm_vm_t vm;
+	uint64_t ram_pages;
+	page_id_t zero_id;
+	hfn_t zero_frame;
+	struct pgm_handy *handy;
+
+	/* Guarded by lock; counters are also read without it, see pgm_stats(). */
+	struct slat slat;
+	unsigned region_count;
+	struct pgm_region regions[PGM_REGION_MAX]; /* sorted, disjoint */
+	struct pgm_directory *directories[PGM_DIRECTORY_COUNT];
+	unsigned handy_count, report_count;
+	uint64_t record_pages;      /* with directories */
+	uint64_t private_pages;     /* of RAM */
+	uint64_t rom_pages;         /* of the guest's ROM */
+	uint64_t rom_private_pages; /* of them not the zero page */
+	uint64_t faults_read, faults_write, refills;
+};
+
+_Static_assert(sizeof(struct pgm) <= PAGE_SIZE, "struct pgm is one page");
+
+/* The record of a guest page; NULL if no record page covers it. */
+static inline struct pgm_record *pgm_record_find(const struct pgm *pgm, gfn_t gfn)
+{
+	if (gfn.raw >= PGM_GFN_END)
+		return NULL;
+	const struct pgm_directory *directory = pgm->directories[gfn.raw >> PGM_DIRECTORY_SHIFT];
+	if (!directory)
+		return NULL;
+	struct pgm_record *page =
+		directory->pages[(gfn.raw >> PGM_RECORDS_SHIFT) & (PGM_DIRECTORY_SIZE - 1)];
+	return page ? &page[gfn.raw & (PGM_RECORDS - 1)] : NULL;
+}
+
+/* The record if the page is RAM or ROM, else NULL. */
+static inline struct pgm_record *pgm_record_find_memory(const struct pgm *pgm, gfn_t gfn)
+{
+	struct pgm_record *record = pgm_record_find(pgm, gfn);
+	return record && pgm_record_is_memory(*record) ? record : NULL;
+}
+
+/* --- pgm_region.c ---------------------------------------------------------------------------- */
+
+/* Q_INVALID: not whole pages; Q_RANGE; Q_CONFLICT: overlaps a region; Q_LIMIT: no room for it. */
+q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_bytes,
+			    struct pgm_region *out_region) Q_MUST_USE;
+/* Adds a region that was admitted. */
+void pgm_region_insert(struct pgm *pgm, struct pgm_region region);
+bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end);
+
+/* How many record pages and directories pgm_record_pages_make() would allocate. */
+uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end);
+/* After a failure what was made stays, empty: it means nothing and is used by the next try. */
+q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end) Q_MUST_USE;
+
+/* --- pgm_access.c ------------------------------------------------------------------------------ */
+
+/* An aligned word of 4 or 8 bytes of RAM or ROM, under the lock: for table walks. Q_RANGE. */
+q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size_bytes,
+				uint64_t *out_word) Q_MUST_USE;
+
+/* --- pgm_handy.c, under the lock -------------------------------------------------------------- */
+
+q_status_t pgm_handy_refill_locked(struct pgm *pgm) Q_MUST_USE;
+/* A zeroed page for `gfn`, or NULL if the stock is empty; valid until the next refill. */
+const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn);
+/* Gives the stock back to GMM and forgets the reports: their pages must be freed, too. */
+void pgm_handy_drop(struct pgm *pgm);
+
+/* --- pgm_fault.c, under the lock ---------------------------------------------------------------- */
+
+/* Makes a RAM page private. False: the stock is empty, nothing changed. */
+bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The record of one guest page: 16 bytes, pure encode and decode.
+ *
+ *   q0  63:48  page id, bits 27:12      \
+ *       47:12  machine frame             > so a look-up never has to ask GMM
+ *       11:0   page id, bits 11:0       /
+ *   d2  0      read-only: nested tables must not map it writable
+ *       3:1    type
+ *       5:4    physical handler: none, write, all
+ *       10:8   state
+ *       11     written to while it was monitored
+ *       13:12  migration
+ *   d3         reserved for tracking
+ *
+ * The read-only bit follows from type and state. It is kept so that mapping a
+ * page asks one bit and not a list of reasons that will grow.
+ *
+ * Records are values: a transition writes a whole new record, under the PGM
+ * lock. Whoever reads one without the lock may see it stale, and must check.
+ */
+#ifndef MM_PGM_PGM_RECORD_H
+#define MM_PGM_PGM_RECORD_H
+
+#include <quire/addr.h>
+#include <quire/bits.h>
+
+#include "mm/gmm/gmm.h"
+
+struct pgm_record {
+	uint64_t q0;
+	uint32_t d2;
+	uint32_t d3;
+};
+
+_Static_assert(sizeof(struct pgm_record) == 16, "256 records fill a page");
+
+#define PGM_RECORD_ID_HIGH    MASK64(63, 48)
+#define PGM_RECORD_FRAME      MASK64(47, 12)
+#define PGM_RECORD_ID_LOW     MASK64(11, 0)
+#define PGM_RECORD_ID_SHIFT   12 /* id bits in PGM_RECORD_ID_LOW */
+#define PGM_RECORD_READ_ONLY  BIT32(0)
+#define PGM_RECORD_TYPE       MASK64(3, 1)
+#define PGM_RECORD_HANDLER    MASK64(5, 4)
+#define PGM_RECORD_STATE      MASK64(10, 8)
+#define PGM_RECORD_WRITTEN_TO BIT32(11)
+#define PGM_RECORD_MIGRATION  MASK64(13, 12)
+
+_Static_assert((PGM_RECORD_ID_HIGH ^ PGM_RECORD_FRAME ^ PGM_RECORD_ID_LOW) == ~0ull,
+	       "the fields of q0 fill it and do not overlap");
+_Static_assert((PGM_RECORD_READ_ONLY ^ PGM_RECORD_TYPE ^ PGM_RECORD_HANDLER ^ PGM_RECORD_STATE ^
+		PGM_RECORD_WRITTEN_TO ^ PGM_RECORD_MIGRATION) == 0x3f3f,
+	       "the fields of d2 do not overlap");
+_Static_assert(GMM_PAGE_ID_LAST >> 28 == 0, "a page id has 28 bits: 16 above, 12 below");
+
+/* A record page starts out all zero: a page that is nothing. */
+enum pgm_type {
+	PGM_TYPE_RESERVED,
+	PGM_TYPE_MMIO,
+	PGM_TYPE_DEVICE, /* RAM that belongs to a device */
+	PGM_TYPE_ROM,
+	PGM_TYPE_ROM_SHADOWED,
+	PGM_TYPE_RAM,
+};
+
+enum pgm_state {
+	PGM_STATE_ZERO,      /* the VM's zero page; id NIL */
+	PGM_STATE_NORMAL,    /* a private page */
+	PGM_STATE_MONITORED, /* a private page whose next write must be noticed */
+	PGM_STATE_SHARED,
+	PGM_STATE_BALLOONED,
+};
+
+static inline struct pgm_record pgm_record_make(enum pgm_type type, enum pgm_state state,
+						hfn_t frame, page_id_t id)
+{
+	bool is_writable = type == PGM_TYPE_RAM && state == PGM_STATE_NORMAL;
+	uint64_t q0 = field_set(0, PGM_RECORD_FRAME, frame.raw);
+	uint64_t d2 = is_writable ? 0 : PGM_RECORD_READ_ONLY;
+
+	q0 = field_set(q0, PGM_RECORD_ID_HIGH, id.raw >> PGM_RECORD_ID_SHIFT);
+	q0 = field_set(q0, PGM_RECORD_ID_LOW, id.raw);
+	d2 = field_set(d2, PGM_RECORD_TYPE, type);
+	d2 = field_set(d2, PGM_RECORD_STATE, state);
+	return (struct pgm_record){ .q0 = q0, .d2 = (uint32_t)d2 };
+}
+
+static inline hfn_t pgm_record_frame(struct pgm_record record)
+{
+	return hfn(field_get(record.q0, PGM_RECORD_FRAME));
+}
+
+static inline page_id_t pgm_record_id(struct pgm_record record)
+{
+	uint64_t high = field_get(record.q0, PGM_RECORD_ID_HIGH);
+	uint64_t low = field_get(record.q0, PGM_RECORD_ID_LOW);
+	return (page_id_t){ (uint32_t)(high << PGM_RECORD_ID_SHIFT | low) };
+}
+
+static inline enum pgm_type pgm_record_type(struct pgm_record record)
+{
+	return (enum pgm_type)field_get(record.d2, PGM_RECORD_TYPE);
+}
+
+static inline enum pgm_state pgm_record_state(struct pgm_record record)
+{
+	return (enum pgm_state)field_get(record.d2, PGM_RECORD_STATE);
+}
+
+static inline bool pgm_record_is_read_only(struct pgm_record record)
+{
+	return record.d2 & PGM_RECORD_READ_ONLY;
+}
+
+/* RAM or ROM: there is something to read. */
+static inline bool pgm_record_is_memory(struct pgm_record record)
+{
+	enum pgm_type type = pgm_record_type(record);
+	return type == PGM_TYPE_RAM || type == PGM_TYPE_ROM;
+}
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest-physical map: which addresses are RAM, ROM or a device's, and the
+ * records of those that are memory.
+ *
+ * Regions are few and are asked for when something is added; they are a sorted
+ * array. Records are asked for at every fault; they are found with two loads:
+ *
+ *     struct pgm            directory (512 MiB)      record page (1 MiB)
+ *     directories[128] ---> pages[512] ------------> records[256]
+ *
+ * Only RAM and ROM have records other than all zero, so an address without one
+ * is nobody's memory. MMIO needs none: the region just keeps the place taken.
+ *
+ * Lock: PGM, for everything here.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+#include <quire/physmem.h>
+
+#include "pgm_internal.h"
+
+/* --- regions -------------------------------------------------------------------------- */
+
+bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end)
+{
+	for (unsigned i = 0; i < pgm->region_count; i++) {
+		const struct pgm_region *region = &pgm->regions[i];
+		if (start.raw < region->end.raw && region->start.raw < end.raw)
+			return true;
+	}
+	return false;
+}
+
+q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_bytes,
+			    struct pgm_region *out_region)
+{
+	if (size_bytes == 0 || gpa_offset(start) != 0 || !is_aligned(size_bytes, PAGE_SIZE))
+		return Q_INVALID;
+	if (range_exceeds(start.raw, size_bytes, PGM_GFN_END << PAGE_SHIFT))
+		return Q_RANGE;
+	gfn_t first = gpa_to_gfn(start), end = gpa_to_gfn(gpa_add(start, size_bytes));
+	if (pgm_region_overlaps(pgm, first, end))
+		return Q_CONFLICT;
+	if (pgm->region_count == PGM_REGION_MAX)
+		return Q_LIMIT;
+	out_region->start = first;
+	out_region->end = end;
+	return Q_OK;
+}
+
+void pgm_region_insert(struct pgm *pgm, struct pgm_region region)
+{
+	unsigned i = pgm->region_count++;
+
+	Q_ASSERT(i < PGM_REGION_MAX);
+	for (; i > 0 && pgm->regions[i - 1].start.raw > region.start.raw; i--)
+		pgm->regions[i] = pgm->regions[i - 1];
+	pgm->regions[i] = region;
+}
+
+q_status_t pgm_mmio_add(struct pgm *pgm, gpa_t start, uint64_t size_bytes)
+{
+	struct pgm_region region = { .kind = PGM_REGION_MMIO };
+
+	spin_lock(&pgm->lock);
+	q_status_t status = pgm_region_admit(pgm, start, size_bytes, &region);
+	if (status == Q_OK)
+		pgm_region_insert(pgm, region);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+/* --- record pages ------------------------------------------------------------------------ */
+
+static struct pgm_directory **directory_slot(struct pgm *pgm, gfn_t gfn)
+{
+	return &pgm->directories[gfn.raw >> PGM_DIRECTORY_SHIFT];
+}
+
+static struct pgm_record **page_slot(struct pgm_directory *directory, gfn_t gfn)
+{
+	return &directory->pages[(gfn.raw >> PGM_RECORDS_SHIFT) % PGM_DIRECTORY_SIZE];
+}
+
+static uint64_t block_count(gfn_t start, gfn_t end, unsigned shift)
+{
+	return ((end.raw - 1) >> shift) - (start.raw >> shift) + 1;
+}
+
+uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end)
+{
+	uint64_t missing = 0;
+
+	for (uint64_t i = 0; i < block_count(start, end, PGM_DIRECTORY_SHIFT); i++)
+		missing += !pgm->directories[(start.raw >> PGM_DIRECTORY_SHIFT) + i];
+	for (uint64_t i = 0; i < block_count(start, end, PGM_RECORDS_SHIFT); i++) {
+		gfn_t block = gfn(((start.raw >> PGM_RECORDS_SHIFT) + i) << PGM_RECORDS_SHIFT);
+		missing += !pgm_record_find(pgm, block);
+	}
+	return missing;
+}
+
+/* A zeroed page of the FIXED account. */
+static q_status_t fixed_page_alloc(struct pgm *pgm, void **out_page)
+{
+	hpa_t page;
+
+	q_status_t status = gmm_kernel_page_alloc(pgm->vm, GMM_FIXED, &page);
+	if (status != Q_OK)
+		return status;
+	pgm->record_pages++;
+	*out_page = physmem_kernel_ptr(page);
+	return Q_OK;
+}
+
+/* Makes sure that the record page of one frame exists. */
+static q_status_t record_page_make(struct pgm *pgm, gfn_t gfn)
+{
+	struct pgm_directory **directory = directory_slot(pgm, gfn);
+	void *page;
+
+	if (!*directory) {
+		q_status_t status = fixed_page_alloc(pgm, &page);
+		if (status != Q_OK)
+			return status;
+		*directory = page;
+	}
+	if (*page_slot(*directory, gfn))
+		return Q_OK;
+	q_status_t status = fixed_page_alloc(pgm, &page);
+	if (status == Q_OK)
+		*page_slot(*directory, gfn) = page;
+	return status;
+}
+
+q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end)
+{
+	gfn_t block = gfn(align_down(start.raw, PGM_RECORDS));
+
+	for (; block.raw < end.raw; block.raw += PGM_RECORDS) {
+		q_status_t status = record_page_make(pgm, block);
+		if (status != Q_OK)
+			return status;
+	}
+	return Q_OK;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest-virtual to guest-physical, in each of the guest's paging modes (APM
+ * vol. 2, "Page Translation and Protection"; SDM vol. 3, "Paging"), for the
+ * instruction emulator. One loop serves all modes; a table says how they differ.
+ *
+ * Only reads guest memory, and so never allocates. Nothing here trusts the
+ * tables: the number of steps is fixed, and each address is checked against
+ * the records. Besides what pgm.h lists, returns Q_RANGE if a table is not in
+ * RAM or ROM, and Q_INVALID for an address that is not canonical.
+ *
+ * Simpler than hardware:
+ *   - accessed and dirty bits are not set;
+ *   - SMAP and protection keys are not applied (RFLAGS.AC and PKRU are not
+ *     known here): such an access is allowed;
+ *   - PAE's four top entries are read from memory, not from a cached copy;
+ *   - of reserved bits only those are checked that do not depend on CPUID: NX
+ *     without EFER.NXE, a page size where there is none, the address bits that
+ *     are too low for a large page, and those of PAE's top entries.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/bits.h>
+#include <quire/guest_state.h>
+
+#include "pgm_internal.h"
+
+#define PTE_P       BIT64(0)
+#define PTE_RW      BIT64(1)
+#define PTE_US      BIT64(2)
+#define PTE_PS      BIT64(7)
+#define PTE_PAT_PS  BIT64(12) /* PAT of a large page */
+#define PTE_NX      BIT64(63)
+#define PTE_ADDR    MASK64(51, 12)
+#define PTE_ADDR_32 MASK64(31, 12)
+
+/* A 4 MiB page: address bits 31:22 in place, 39:32 in bits 20:13 (PSE-36). */
+#define PDE_4M_ADDR      MASK64(31, 22)
+#define PDE_4M_ADDR_HIGH MASK64(20, 13)
+#define PDE_4M_RESERVED  BIT64(21)
+
+#define PDPTE_PAE_RESERVED (MASK64(2, 1) | MASK64(8, 5) | PTE_NX)
+
+#define PF_P    BIT32(0)
+#define PF_W    BIT32(1)
+#define PF_U    BIT32(2)
+#define PF_RSVD BIT32(3)
+#define PF_I    BIT32(4)
+
+struct walk_mode {
+	uint8_t levels;
+	uint8_t index_bits;
+	uint8_t entry_bytes;
+	uint8_t large_levels; /* entries of levels 2 .. this may be pages */
+	uint64_t root;        /* the bits of CR3 that are the root's address */
+};
+
+static const struct walk_mode mode_32bit = { 2, 10, 4, 1, PTE_ADDR_32 };
+static const struct walk_mode mode_32bit_pse = { 2, 10, 4, 2, PTE_ADDR_32 };
+static const struct walk_mode mode_pae = { 3, 9, 8, 2, MASK64(31, 5) };
+static const struct walk_mode mode_4level = { 4, 9, 8, 3, PTE_ADDR };
+static const struct walk_mode mode_5level = { 5, 9, 8, 3, PTE_ADDR };
+
+/* One walk under way. */
+struct walk {
+	const struct walk_mode *mode;
+	const struct pgm_walk_regs *regs;
+	uint64_t virt;
+	enum mem_access access;
+	/* All levels together. */
+	bool is_user, is_writable, is_executable;
+};
+
+static bool has_nx(const struct walk *walk)
+{
+	return walk->mode->entry_bytes == 8 && (walk->regs->efer & EFER_NXE);
+}
+
+/* --- modes -------------------------------------------------------------------------- */
+
+/* NULL: no paging. */
+static const struct walk_mode *mode_of(const struct pgm_walk_regs *regs)
+{
+	if (!(regs->cr0 & CR0_PG))
+		return NULL;
+	if (regs->efer & EFER_LMA)
+		return regs->cr4 & CR4_LA57 ? &mode_5level : &mode_4level;
+	if (regs->cr4 & CR4_PAE)
+		return &mode_pae;
+	return regs->cr4 & CR4_PSE ? &mode_32bit_pse : &mode_32bit;
+}
+
+static bool is_canonical(const struct walk_mode *mode, uint64_t virt)
+{
+	unsigned top = PAGE_SHIFT + mode->levels * mode->index_bits - 1;
+	uint64_t high = virt >> top;
+	return high == 0 || high == MASK64(63, 0) >> top;
+}
+
+static unsigned level_shift(const struct walk_mode *mode, unsigned level)
+{
+	return PAGE_SHIFT + (level - 1) * mode->index_bits;
+}
+
+/* --- entries -------------------------------------------------------------------------- */
+
+static q_status_t entry_read(const struct pgm *pgm, const struct walk *walk, uint64_t table,
+			     unsigned level, uint64_t *out_entry)
+{
+	const struct walk_mode *mode = walk->mode;
+	uint64_t index = walk->virt >> level_shift(mode, level) & (BIT64(mode->index_bits) - 1);
+
+	return pgm_word_read_locked(pgm, gpa(table + index * mode->entry_bytes), mode->entry_bytes,
+				    out_entry);
+}
+
+static bool entry_is_page(const struct walk *walk, uint64_t entry, unsigned level)
+{
+	return level == 1 || (level <= walk->mode->large_levels && (entry & PTE_PS));
+}
+
+static bool entry_has_reserved(const struct walk *walk, uint64_t entry, unsigned level)
+{
+	const struct walk_mode *mode = walk->mode;
+
+	if (mode->entry_bytes == 4)
+		return entry_is_page(walk, entry, level) && level > 1 && (entry & PDE_4M_RESERVED);
+	if (mode == &mode_pae && level == 3)
+		return entry & PDPTE_PAE_RESERVED;
+	if ((entry & PTE_NX) && !has_nx(walk))
+		return true;
+	if (level == 1)
+		return false;
+	if (!entry_is_page(walk, entry, level))
+		return level > 3 && (entry & PTE_PS);
+	return entry & PTE_ADDR & (BIT64(level_shift(mode, level)) - 1) & ~PTE_PAT_PS;
+}
+
+static void rights_add(struct walk *walk, uint64_t entry, unsigned level)
+{
+	/* PAE's top entries have no rights. */
+	if (walk->mode == &mode_pae && level == 3)
+		return;
+	walk->is_user &= (entry & PTE_US) != 0;
+	walk->is_writable &= (entry & PTE_RW) != 0;
+	if (has_nx(walk))
+		walk->is_executable &= !(entry & PTE_NX);
+}
+
+static uint64_t table_address(const struct walk *walk, uint64_t entry)
+{
+	return entry & (walk->mode->entry_bytes == 4 ? PTE_ADDR_32 : PTE_ADDR);
+}
+
+static gpa_t page_address(const struct walk *walk, uint64_t entry, unsigned level)
+{
+	uint64_t offset = BIT64(level_shift(walk->mode, level)) - 1;
+	uint64_t page = table_address(walk, entry) & ~offset;
+
+	if (walk->mode->entry_bytes == 4 && level == 2)
+		page = (entry & PDE_4M_ADDR) | field_get(entry, PDE_4M_ADDR_HIGH) << 32;
+	return gpa(page | (walk->virt & offset));
+}
+
+/* --- rights ------------------------------------------------------------------------------ */
+
+static bool is_allowed(const struct walk *walk)
+{
+	const struct pgm_walk_regs *regs = walk->regs;
+
+	if (regs->is_user && !walk->is_user)
+		return false;
+	switch (walk->access) {
+	case MEM_READ: return true;
+	case MEM_WRITE: return walk->is_writable || (!regs->is_user && !(regs->cr0 & CR0_WP));
+	case MEM_EXEC:
+		if (!regs->is_user && walk->is_user && (regs->cr4 & CR4_SMEP))
+			return false;
+		return walk->is_executable;
+	}
+	return false;
+}
+
+/* What #PF would report, but for bits P and RSVD. */
+static uint32_t error_code(const struct walk *walk)
+{
+	uint32_t code = walk->regs->is_user ? PF_U : 0;
+
+	if (walk->access == MEM_WRITE)
+		code |= PF_W;
+	if (walk->access == MEM_EXEC && (has_nx(walk) || (walk->regs->cr4 & CR4_SMEP)))
+		code |= PF_I;
+	return code;
+}
+
+/* --- the walk -------------------------------------------------------------------------------- */
+
+static q_status_t walk_tables(const struct pgm *pgm, struct walk *walk, gpa_t *out_addr,
+			      uint32_t *out_error_code)
+{
+	uint64_t table = walk->regs->cr3 & walk->mode->root;
+
+	for (unsigned level = walk->mode->levels;; level--) {
+		uint64_t entry;
+		q_status_t status = entry_read(pgm, walk, table, level, &entry);
+		if (status != Q_OK)
+			return status;
+		if (!(entry & PTE_P)) {
+			*out_error_code = error_code(walk);
+			return Q_NOT_FOUND;
+		}
+		if (entry_has_reserved(walk, entry, level)) {
+			*out_error_code = error_code(walk) | PF_P | PF_RSVD;
+			return Q_DENIED;
+		}
+		rights_add(walk, entry, level);
+		if (entry_is_page(walk, entry, level)) {
+			*out_addr = page_address(walk, entry, level);
+			break;
+		}
+		table = table_address(walk, entry);
+	}
+	if (is_allowed(walk))
+		return Q_OK;
+	*out_error_code = error_code(walk) | PF_P;
+	return Q_DENIED;
+}
+
+q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t virt,
+		    enum mem_access access, gpa_t *out_addr, uint32_t *out_error_code)
+{
+	const struct walk_mode *mode = mode_of(regs);
+	bool is_long = regs->efer & EFER_LMA;
+	struct walk walk = {
+		.mode = mode,
+		.regs = regs,
+		.virt = is_long ? virt : (uint32_t)virt,
+		.access = access,
+		.is_user = true,
+		.is_writable = true,
+		.is_executable = true,
+	};
+	gpa_t addr;
+
+	if (!mode) {
+		*out_addr = gpa(walk.virt);
+		return Q_OK;
+	}
+	if (is_long && !is_canonical(mode, virt))
+		return Q_INVALID;
+	spin_lock(&pgm->lock);
+	q_status_t status = walk_tables(pgm, &walk, &addr, out_error_code);
+	spin_unlock(&pgm->lock);
+	if (status == Q_OK)
+		*out_addr = addr;
+	return status;
+}

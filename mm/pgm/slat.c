@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Walks and changes nested tables, in any format.
+ *
+ * CPUs walk these tables while they are changed, and set accessed and dirty
+ * bits in entries that are present. Hence:
+ *   S1  An entry that is not present is zero, and only we write to it.
+ *   S2  A table is complete before the one store that links it.
+ *   S3  A present leaf is replaced by compare and swap, so that no accessed or
+ *       dirty bit is lost while the frame stays the same.
+ *   S4  The generation is raised after, never before, a present entry changed:
+ *       who sees the new number and flushes, cannot cache the old entry again.
+ *   S5  Tables that became empty stay; there are never more than
+ *       slat_tables_worst_case() of what is mapped.
+ *   S6  A table is freed only while no CPU is in the guest: by slat_clear() and
+ *       slat_fini(), and when slat_map() puts a 2 MiB leaf in its place.
+ *
+ * Level 4 is the root; its entries and those of level 3 are never leaves here.
+ */
+#include "mm/pgm/slat.h"
+
+#include <quire/assert.h>
+#include <quire/atomic.h>
+#include <quire/bits.h>
+#include <quire/physmem.h>
+
+#define ROOT_LEVEL  4u
+#define INDEX_BITS  9u
+#define ENTRIES     (1u << INDEX_BITS)
+#define GFN_LIMIT   (1ull << (ROOT_LEVEL * INDEX_BITS))
+#define LARGE_LEVEL 2u
+
+/* Where a walk ended. */
+struct cursor {
+	uint64_t *entry;
+	uint64_t raw; /* what *entry was */
+	unsigned level;
+};
+
+/* --- walking ------------------------------------------------------------------------- */
+
+static unsigned level_shift(unsigned level)
+{
+	return (level - 1) * INDEX_BITS;
+}
+
+static uint64_t *table_entry(hpa_t table, gfn_t gfn, unsigned level)
+{
+	uint64_t *entries = physmem_kernel_ptr(table);
+	return &entries[(gfn.raw >> level_shift(level)) & (ENTRIES - 1)];
+}
+
+static bool is_present(const struct slat_format *format, uint64_t raw)
+{
+	return raw & format->present;
+}
+
+static bool is_leaf(const struct slat_format *format, uint64_t raw, unsigned level)
+{
+	return level == 1 || (raw & format->large);
+}
+
+static hpa_t raw_address(const struct slat_format *format, uint64_t raw)
+{
+	return hpa(raw & format->address);
+}
+
+/* Down to `level`, or to the leaf or the empty entry that comes first. */
+static struct cursor walk(const struct slat *slat, gfn_t gfn, unsigned level)
+{
+	const struct slat_format *format = slat->format;
+	struct cursor at = { .level = ROOT_LEVEL };
+	hpa_t table = slat->root;
+
+	for (;;) {
+		at.entry = table_entry(table, gfn, at.level);
+		at.raw = pte_load(at.entry);
+		if (at.level == level || !is_present(format, at.raw) ||
+		    is_leaf(format, at.raw, at.level))
+			return at;
+		table = raw_address(format, at.raw);
+		at.level--;
+	}
+}
+
+/* The first frame after those that the entry of `level` for `from` maps. */
+static gfn_t block_next(gfn_t from, unsigned level)
+{
+	uint64_t pages = 1ull << level_shift(level);
+	return gfn(align_down(from.raw, pages) + pages);
+}
+
+/* Over the empty entry at `at`, where the walk for `from` ended, and the empty ones after it. */
+static gfn_t gap_skip(const struct cursor *at, gfn_t from)
+{
+	uint64_t block = from.raw >> level_shift(at->level);
+	unsigned left = ENTRIES - block % ENTRIES;
+	unsigned skip = 1;
+
+	while (skip < left && pte_load(at->entry + skip) == 0)
+		skip++;
+	return gfn((block + skip) << level_shift(at->level));
+}
+
+/* The first leaf that translates anything in [*from, end); *from becomes where. */
+static bool leaf_find(const struct slat *slat, gfn_t *from, gfn_t end, struct cursor *out_at)
+{
+	while (from->raw < end.raw) {
+		*out_at = walk(slat, *from, 1);
+		if (is_present(slat->format, out_at->raw))
+			return true;
+		*from = gap_skip(out_at, *from);
+	}
+	return false;
+}
+
+bool slat_lookup(const struct slat *slat, gfn_t gfn, struct slat_entry *out_entry,
+		 unsigned *out_level)
+{
+	if (gfn.raw >= GFN_LIMIT)
+		return false;
+	struct cursor at = walk(slat, gfn, 1);
+	if (!is_present(slat->format, at.raw))
+		return false;
+	*out_entry = slat->format->decode(at.raw, at.level);
+	*out_level = at.level;
+	return true;
+}
+
+bool slat_leaf_next(const struct slat *slat, gfn_t from, gfn_t end, struct slat_leaf *out_leaf)
+{
+	struct cursor at;
+
+	Q_ASSERT(end.raw <= GFN_LIMIT);
+	if (!leaf_find(slat, &from, end, &at))
+		return false;
+	out_leaf->gfn = gfn(align_down(from.raw, 1ull << level_shift(at.level)));
+	out_leaf->end = block_next(from, at.level);
+	out_leaf->entry = slat->format->decode(at.raw, at.level);
+	return true;
+}
+
+/* --- tables ------------------------------------------------------------------------------ */
+
+static void generation_raise(struct slat *slat)
+{
+	/* S4. Pairs with the acquire in pgm_slat_generation(). */
+	atomic_store_release(&slat->generation, slat->generation + 1);
+}
+
+static void table_free(struct slat *slat, hpa_t table)
+{
+	gmm_kernel_page_free(slat->vm, GMM_SHADOW, table);
+	slat->table_pages--;
+}
+
+static q_status_t table_alloc(struct slat *slat, hpa_t *out_table)
+{
+	q_status_t status = gmm_kernel_page_alloc(slat->vm, GMM_SHADOW, out_table);
+	if (status == Q_OK)
+		slat->table_pages++;
+	return status;
+}
+
+/* All of them or none. */
+static q_status_t tables_alloc(struct slat *slat, hpa_t *out_tables, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (table_alloc(slat, &out_tables[i]) == Q_OK)
+			continue;
+		while (i-- > 0)
+			table_free(slat, out_tables[i]);
+		return Q_NO_MEMORY;
+	}
+	return Q_OK;
+}
+
+q_status_t slat_init(struct slat *slat, const struct slat_format *format, gmm_vm_t vm)
+{
+	/* No vCPU can have seen generation 1 before it first enters. */
+	struct slat fresh = { .format = format, .vm = vm, .generation = 1 };
+
+	q_status_t status = table_alloc(&fresh, &fresh.root);
+	if (status == Q_OK)
+		*slat = fresh;
+	return status;
+}
+
+void slat_clear(struct slat *slat)
+{
+	/* Depth first: for each level, the table and how far in it. */
+	hpa_t tables[ROOT_LEVEL + 1] = { [ROOT_LEVEL] = slat->root };
+	unsigned next[ROOT_LEVEL + 1] = { 0 };
+	unsigned level = ROOT_LEVEL;
+
+	if (slat->table_pages == 1)
+		return;
+	while (level < ROOT_LEVEL || next[level] < ENTRIES) {
+		if (next[level] == ENTRIES) {
+			table_free(slat, tables[level++]);
+			continue;
+		}
+		uint64_t *entries = physmem_kernel_ptr(tables[level]);
+		uint64_t *entry = &entries[next[level]++];
+		uint64_t raw = pte_load(entry);
+		pte_store(entry, 0);
+		if (!is_present(slat->format, raw) || is_leaf(slat->format, raw, level))
+			continue;
+		hpa_t child = raw_address(slat->format, raw);
+		if (level == LARGE_LEVEL) {
+			/* What it points to are pages, not tables. */
+			table_free(slat, child);
+			continue;
+		}
+		tables[--level] = child;
+		next[level] = 0;
+	}
+	generation_raise(slat);
+}
+
+void slat_fini(struct slat *slat)
+{
+	slat_clear(slat);
+	table_free(slat, slat->root);
+}
+
+uint64_t slat_tables_worst_case(gfn_t top)
+{
+	uint64_t tables = 1;
+
+	for (unsigned level = 1; level < ROOT_LEVEL; level++) {
+		uint64_t pages_per_table = 1ull << level_shift(level + 1);
+		tables += align_up(top.raw, pages_per_table) / pages_per_table;
+	}
+	return tables;
+}
+
+/* --- mapping -------------------------------------------------------------------------------- */
+
+/* A leaf to be made. */
+struct wanted {
+	gfn_t gfn;
+	uint64_t raw;
+	unsigned level;
+};
+
+/* True if the leaf at `at` says the same already, but for what hardware noted in it. */
+static bool is_same_leaf(const struct slat_format *format, const struct cursor *at, uint64_t raw)
+{
+	return (at->raw & ~format->noted) == raw;
+}
+
+/* The entry is of the wanted level and was another leaf. */
+static void leaf_replace(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
+{
+	const struct slat_format *format = slat->format;
+	bool is_same_page = ((at->raw ^ wanted->raw) & format->address) == 0;
+	uint64_t kept = is_same_page ? format->noted : 0;
+	uint64_t old;
+
+	do {
+		old = pte_load(at->entry);
+	} while (!pte_cas(at->entry, old, wanted->raw | (old & kept)));
+	generation_raise(slat);
+}
+
+/* The entry is of level 2 and was a table. */
+static void table_replace(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
+{
+	pte_store(at->entry, wanted->raw);
+	/* Even if it was empty: CPUs cache pointers to tables, too. */
+	generation_raise(slat);
+	table_free(slat, raw_address(slat->format, at->raw)); /* S6 */
+}
+
+/* Fills a table with the 512 pages of a large leaf; each inherits what hardware noted. */
+static void pieces_fill(const struct slat *slat, hpa_t table, uint64_t large)
+{
+	const struct slat_format *format = slat->format;
+	struct slat_entry entry = format->decode(large, LARGE_LEVEL);
+	uint64_t noted = large & format->noted;
+	uint64_t *entries = physmem_kernel_ptr(table);
+
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		hfn_t frame = hfn(entry.frame.raw + i);
+		pte_store(&entries[i], format->encode_leaf(frame, entry.permission, 1) | noted);
+	}
+}
+
+/* Splits a large leaf, with one of its pages as wanted. */
+static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
+		       const struct wanted *wanted)
+{
+	uint64_t link = slat->format->encode_table(hpa_to_hfn(table));
+	uint64_t large;
+
+	do {
+		large = pte_load(at->entry);
+		pieces_fill(slat, table, large);
+		pte_store(table_entry(table, wanted->gfn, 1), wanted->raw);
+	} while (!pte_cas(at->entry, large, link));
+	generation_raise(slat);
+}
+
+/* Links `tables`, from the lowest up, with the wanted leaf at the bottom, into an empty entry. */
+static void tables_link(const struct slat *slat, const struct cursor *at, const hpa_t *tables,
+			const struct wanted *wanted)
+{
+	unsigned count = at->level - wanted->level;
+	uint64_t link = wanted->raw;
+
+	for (unsigned i = count; i-- > 0;) {
+		pte_store(table_entry(tables[i], wanted->gfn, at->level - 1 - i), link);
+		link = slat->format->encode_table(hpa_to_hfn(tables[i]));
+	}
+	pte_store(at->entry, link);
+}
+
+/* The walk ended above the wanted level. */
+static q_status_t map_below(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
+{
+	hpa_t tables[ROOT_LEVEL - 1];
+
+	q_status_t status = tables_alloc(slat, tables, at->level - wanted->level);
+	if (status != Q_OK)
+		return status;
+	if (is_present(slat->format, at->raw))
+		leaf_split(slat, at, tables[0], wanted);
+	else
+		tables_link(slat, at, tables, wanted);
+	return Q_OK;
+}
+
+/* True if the large leaf where the walk for a small page ended maps that page as wanted. */
+static bool is_part_of(const struct slat_format *format, const struct cursor *at, gfn_t gfn,
+		       hfn_t frame, uint8_t permission)
+{
+	uint64_t offset = gfn.raw % PAGES_PER_LARGE;
+
+	return is_present(format, at->raw) && frame.raw >= offset &&
+	       is_same_leaf(format, at,
+			    format->encode_leaf(hfn(frame.raw - offset), permission, LARGE_LEVEL));
+}
+
+q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permission, unsigned level)
+{
+	const struct slat_format *format = slat->format;
+
+	Q_ASSERT(level == 1 || level == LARGE_LEVEL);
+	Q_ASSERT(gfn.raw < GFN_LIMIT);
+	Q_ASSERT(is_aligned(gfn.raw | frame.raw, 1ull << level_shift(level)));
+	struct wanted wanted = { gfn, format->encode_leaf(frame, permission, level), level };
+	struct cursor at = walk(slat, gfn, level);
+	if (at.level > level && is_part_of(format, &at, gfn, frame, permission))
+		return Q_OK;
+	if (at.level > level)
+		return map_below(slat, &at, &wanted);
+	if (!is_present(format, at.raw))
+		pte_store(at.entry, wanted.raw);
+	else if (!is_leaf(format, at.raw, level))
+		table_replace(slat, &at, &wanted);
+	else if (!is_same_leaf(format, &at, wanted.raw))
+		leaf_replace(slat, &at, &wanted);
+	return Q_OK;
+}
+
+void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)
+{
+	bool has_changed = false;
+	struct cursor at;
+
+	Q_ASSERT(end.raw <= GFN_LIMIT);
+	/* A large leaf goes as a whole: its other pages fault and are mapped again. */
+	while (leaf_find(slat, &start, end, &at)) {
+		/* Accessed and dirty bits of a page that is unmapped interest nobody. */
+		pte_store(at.entry, 0);
+		has_changed = true;
+		start = block_next(start, at.level);
+	}
+	if (has_changed)
+		generation_raise(slat);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Second-level address translation: nested tables in either vendor's format.
+ * A table is derived from PGM's records and may be thrown away at any time.
+ * Formats are pure functions; slat.c does the walking. The caller holds the
+ * PGM lock.
+ */
+#ifndef MM_PGM_SLAT_H
+#define MM_PGM_SLAT_H
+
+#include <quire/addr.h>
+#include <quire/status.h>
+
+#include "mm/gmm/gmm.h"
+
+enum slat_permission {
+	SLAT_READ = 1,
+	SLAT_WRITE = 2,
+	SLAT_EXEC = 4,
+	SLAT_READ_EXEC = SLAT_READ | SLAT_EXEC,
+	SLAT_ALL = SLAT_READ | SLAT_WRITE | SLAT_EXEC,
+};
+
+/* Level 1 maps 4 KiB, level 2 maps 2 MiB; tables have levels 1 to 4. */
+struct slat_entry {
+	bool is_present;
+	bool is_leaf;
+	uint8_t permission; /* enum slat_permission */
+	bool accessed, dirty;
+	hfn_t frame; /* of the leaf or of the next table */
+};
+
+struct slat_format {
+	const char *name;
+	uint64_t (*encode_leaf)(hfn_t frame, uint8_t permission, unsigned level);
+	uint64_t (*encode_table)(hfn_t table);
+	struct slat_entry (*decode)(uint64_t entry, unsigned level);
+
+	/* What walking needs, as data: a walk decodes nothing. */
+	uint64_t present; /* with none of these bits, an entry is not present */
+	uint64_t large;   /* with this bit, an entry above level 1 is a leaf */
+	uint64_t address; /* of the page or the next table */
+	uint64_t noted;   /* accessed, dirty: hardware sets them in leaves at any time */
+};
+
+extern const struct slat_format slat_npt; /* APM vol. 2, "Nested Paging" */
+extern const struct slat_format slat_ept; /* Intel SDM vol. 3, "EPT Translation Mechanism" */
+
+struct slat {
+	const struct slat_format *format;
+	gmm_vm_t vm; /* whose SHADOW account pays */
+	hpa_t root;
+	uint64_t table_pages;
+	/* Raised when a present entry changed: cached translations are stale. */
+	uint64_t generation;
+};
+
+q_status_t slat_init(struct slat *slat, const struct slat_format *format, gmm_vm_t vm) Q_MUST_USE;
+/* Frees all tables. No CPU may use them any more. */
+void slat_fini(struct slat *slat);
+
+/*
+ * Maps a 4 KiB (level 1) or 2 MiB (level 2) page, replacing what is there.
+ * Q_NO_MEMORY: no page for a table; nothing changed. Raises the generation if
+ * a present translation was replaced by a different one. A 2 MiB page frees the
+ * table that it replaces, so no CPU may be in the guest then.
+ */
+q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permission,
+		    unsigned level) Q_MUST_USE;
+/* Removes every translation in [start, end); raises the generation if there was one. */
+void slat_unmap(struct slat *slat, gfn_t start, gfn_t end);
+/* Drops every translation and every table but the root. No CPU may be in the guest. */
+void slat_clear(struct slat *slat);
+/* The leaf that translates `gfn`; false if there is none. */
+bool slat_lookup(const struct slat *slat, gfn_t gfn, struct slat_entry *out_entry,
+		 unsigned *out_level);
+
+struct slat_leaf {
+	gfn_t gfn, end; /* what it translates; half open */
+	struct slat_entry entry;
+};
+/* The first leaf that translates anything in [from, end); false if there is none. */
+bool slat_leaf_next(const struct slat *slat, gfn_t from, gfn_t end, struct slat_leaf *out_leaf);
+
+/* Worst case of table pages for `pages` of guest memory below `top`, root included. */
+uint64_t slat_tables_worst_case(gfn_t top);
+
+#endif

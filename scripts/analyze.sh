@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Two analysers over the kernel's C files: clang's -Wthread-safety, which checks
+# the lock annotations of <quire/compiler.h>, and gcc's -fanalyzer, which follows
+# paths through functions. Slow; run by hand and before a release.
+
+set -eu
+cd "$(dirname "$0")/.."
+
+flags="-std=gnu17 -ffreestanding -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pie
+       -Wall -Wextra -I. -Iinclude -Iarch/x86_64 -DCONFIG_DEBUG=1 -DGMM_CHUNK_SHIFT=21
+       -DQUIRE_VERSION=\"analysis\""
+failed=0
+
+for file in $(git ls-files -co --exclude-standard lib arch boot drivers kernel mm svm vmx devices vm |
+	grep '\.c$' | grep -v '/asm_offsets\.c$'); do
+	# shellcheck disable=SC2086
+	clang $flags -fsyntax-only -Wthread-safety -Werror=thread-safety "$file" || failed=$((failed + 1))
+	# shellcheck disable=SC2086
+	gcc $flags -O1 -fanalyzer -Werror -c -o /dev/null "$file" || failed=$((failed + 1))
+done
+
+echo "analyze: $failed complaints"
+[ $failed -eq 0 ]

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Starts an emulated machine and gives its serial line as two file descriptors.
+
+QEMU's exit status says how Quire ended: Quire writes 0x10 + N to port 0xf4, and
+QEMU exits with ((0x10 + N) << 1) | 1. Anything else, 0 included (that is what a
+triple fault gives with -no-reboot), is not a status. Bochs has no such port:
+there the last line that Quire prints is the status, and the machine is killed.
+"""
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import tty
+
+OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+OVMF_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+QEMU_STATUS = {((0x10 + status) << 1) | 1: status for status in range(4)}
+
+BOCHS_CPU = {"bochs-vmx": "corei7_skylake_x", "bochs-svm": "ryzen"}
+
+# No display is wanted, but one must be named: "term" draws on a terminal of its
+# own that nobody reads.
+BOCHS_CONFIG = """\
+config_interface: textconfig
+display_library: term
+plugin_ctrl: unmapped=1, biosdev=1, iodebug=1, serial=1, e1000=1
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+memory: guest={megabytes}, host={host_megabytes}
+cpu: model={cpu}, count={cpus}, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=1, cpuid_limit_winnt=0
+clock: sync=none, time0=946681200
+pci: enabled=1, chipset=i440fx, slot1=e1000
+e1000: card=0, enabled=1, mac=52:54:00:00:00:01, ethmod=null, ethdev=eth0
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=cdrom, path="{iso}", status=inserted
+boot: cdrom
+com1: enabled=1, mode=term, dev={terminal}
+{com2}
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+speaker: enabled=0
+port_e9_hack: enabled=1
+magic_break: enabled=1
+log: {log}
+logprefix: %t%e%d
+panic: action=fatal{svm_panic}
+error: action=ignore
+info: action=ignore
+debug: action=ignore
+"""
+
+
+def size_megabytes(text):
+    """A SIZE such as 512M or 1G in megabytes."""
+    scale = {"K": 1 / 1024, "M": 1, "G": 1024}.get(text[-1:].upper())
+    number = text[:-1] if scale else text
+    if not number.isdigit():
+        raise ValueError(f"'{text}' is no size: a number with K, M or G is")
+    return max(1, int(int(number) * (scale or 1)))
+
+
+class Machine:
+    """A running emulator. `input` and `output` are file descriptors of its serial line."""
+
+    def __init__(self, process, input_fd, output_fd):
+        self._process = process
+        self.input = input_fd
+        self.output = output_fd
+
+    def is_running(self):
+        return self._process.poll() is None
+
+    def wait(self, seconds):
+        """True if it has ended by then."""
+        try:
+            self._process.wait(seconds)
+            return True
+        except subprocess.TimeoutExpired:
+            return False
+
+    def kill(self):
+        """Ends this machine and nothing else: the child is the leader of its own group."""
+        if self.is_running():
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def status(self, printed_status):
+        """Quire's status, or None where it ended without one. After it has ended."""
+        raise NotImplementedError
+
+
+class Qemu(Machine):
+    ends_by_itself = True
+
+    def __init__(self, options, files, run_folder):
+        process = subprocess.Popen(qemu_command(options, files, run_folder), stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, start_new_session=True)
+        super().__init__(process, process.stdin.fileno(), process.stdout.fileno())
+
+    def status(self, printed_status):
+        return QEMU_STATUS.get(self._process.returncode)
+
+    def how_it_ended(self):
+        code = self._process.returncode
+        if code == 0:
+            return "QEMU ended with 0: a triple fault, a reset, or ACPI power-off without a status"
+        return f"QEMU ended with {code}"
+
+
+class Bochs(Machine):
+    # Quire's status line is the end; the emulator may go on for ever after it.
+    ends_by_itself = False
+
+    def __init__(self, options, iso, run_folder):
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        self._slave = slave
+        config = run_folder / "bochsrc"
+        config.write_text(bochs_config(options, iso, os.ttyname(slave), run_folder))
+        script = run_folder / "bochs.script"
+        # Its debugger stops at each panic that is only reported; go on every time.
+        script.write_text("c\n" * 200 + "q\n")
+        with open(run_folder / "bochs.out", "wb") as out:
+            process = subprocess.Popen(["bochs-bin", "-q", "-f", str(config), "-rc", str(script)],
+                                       stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                       env={**os.environ, "TERM": "dumb"}, start_new_session=True)
+        super().__init__(process, master, master)
+
+    def status(self, printed_status):
+        return printed_status
+
+    def how_it_ended(self):
+        return f"Bochs ended with {self._process.returncode}"
+
+
+def qemu_command(options, files, run_folder):
+    """`files`: kernel, initrd and command line for a direct boot, or iso."""
+    command = ["qemu-system-x86_64", "-machine", "q35", "-cpu", options.cpu or "max",
+               "-smp", str(options.cpus), "-m", f"{size_megabytes(options.memory)}M",
+               "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
+               "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+               "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+    if options.com2:
+        command += ["-serial", f"file:{options.com2}"]
+    if options.icount:
+        command += ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"]
+    if options.iso == "none":
+        command += ["-kernel", str(files["kernel"]), "-initrd", str(files["initrd"]),
+                    "-append", files["command_line"]]
+        return command
+    command += ["-cdrom", str(files["iso"])]
+    if options.iso == "uefi":
+        variables = run_folder / "ovmf_variables.fd"
+        shutil.copy(OVMF_VARIABLES, variables)
+        command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}",
+                    "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+    return command
+
+
+def bochs_config(options, iso, terminal, run_folder):
+    megabytes = size_megabytes(options.memory)
+    com2 = f"com2: enabled=1, mode=file, dev={options.com2}" if options.com2 else ""
+    # Bochs panics at a guest's triple fault before it makes the SHUTDOWN exit.
+    svm_panic = ", cpu0=report" if options.machine == "bochs-svm" else ""
+    return BOCHS_CONFIG.format(
+        megabytes=megabytes, host_megabytes=min(megabytes, 2048), cpus=options.cpus,
+        cpu=options.cpu or BOCHS_CPU[options.machine], iso=iso, terminal=terminal, com2=com2,
+        log=run_folder / "bochs.log", svm_panic=svm_panic)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""scripts/test after the set-up.
+
+Steps, in order: build; the checks of the tree; host tests; fuzzers; system
+tests (boots). A step that cannot be counted test by test counts as one test.
+Every step runs even if an earlier one failed, except that nothing runs
+without a build.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+
+import paths
+import runner
+
+# Operations with a full check of all invariants, and the seed, which CI does not vary:
+# a failure must be the change's.
+FUZZ_OPERATIONS = 1_000_000
+FUZZ_SEED = 1
+
+REPORTS = paths.BUILD / "test"
+
+STEPS = ("checks", "host", "fuzz", "system")
+
+
+def make_variable(name):
+    """The words of a variable of the Makefile."""
+    text = f"include Makefile\nprint-it:\n\t@echo $({name})\n"
+    result = subprocess.run(["make", "-s", "-f", "-", "print-it"], input=text, cwd=paths.ROOT,
+                            capture_output=True, text=True, check=True)
+    return result.stdout.split()
+
+
+class Tester:
+    def __init__(self, pytest_words):
+        self.counts = Counter()
+        self._pytest_words = pytest_words
+
+    def _single(self, name, command):
+        """One command that is one test."""
+        start = time.monotonic()
+        result = subprocess.run(command, cwd=paths.ROOT, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, check=False)
+        verdict = "failed" if result.returncode else "passed"
+        self.counts[verdict] += 1
+        if result.returncode:
+            sys.stdout.buffer.write(result.stdout)
+        print(f"{name}: {verdict}, {time.monotonic() - start:.0f} s", flush=True)
+
+    def checks(self):
+        self._single("layers", ["scripts/check-layers.py"])
+        self._single("layers self-test", ["scripts/check-layers.py", "--self-test"])
+        self._single("headers", ["scripts/check-headers.sh"])
+        self._single("format", ["make", "-s", "format"])
+
+    def host(self):
+        counts = REPORTS / "host.json"
+        counts.unlink(missing_ok=True)
+        subprocess.run(["scripts/run-host-tests.py", "--counts", str(counts), "build/host",
+                        *make_variable("HOST_TESTS")], cwd=paths.ROOT, check=False)
+        if counts.exists():
+            self.counts.update(json.loads(counts.read_text()))
+        else:
+            self.counts["failed"] += 1
+
+    def fuzz(self):
+        for name in make_variable("FUZZ_TESTS"):
+            print(f"fuzz {name}: {FUZZ_OPERATIONS} operations, seed {FUZZ_SEED} ...", flush=True)
+            self._single(f"fuzz {name}", [f"build/host/{name}_fuzz", str(FUZZ_OPERATIONS),
+                                          str(FUZZ_SEED)])
+
+    def system(self):
+        report = REPORTS / "system.xml"
+        report.unlink(missing_ok=True)
+        # Two at a time: an emulator with one CPU keeps one core busy.
+        subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider",
+                        f"--junitxml={report}", *(self._pytest_words or ["tests/system"])],
+                       cwd=paths.ROOT, check=False)
+        if not report.exists():
+            self.counts["failed"] += 1
+            return
+        for suite in ElementTree.parse(report).iter("testsuite"):
+            bad = int(suite.get("failures")) + int(suite.get("errors"))
+            skipped = int(suite.get("skipped"))
+            self.counts["failed"] += bad
+            self.counts["skipped"] += skipped
+            self.counts["passed"] += int(suite.get("tests")) - bad - skipped
+
+
+def summary(counts):
+    text = f"{counts['passed']} passed, {counts['failed']} failed"
+    return text + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/test", description="Runs every test.")
+    parser.add_argument("--only", choices=STEPS, action="append", help="only this step; repeatable")
+    parser.add_argument("pytest", nargs="*", metavar="TEST",
+                        help="system tests to run, as pytest takes them (default: all)")
+    options = parser.parse_args()
+
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    tester = Tester(options.pytest)
+    try:
+        runner.build()
+        runner.progress("building the host tests", ["make", "-j2", "host-build"])
+    except runner.Failure as failure:
+        runner.say(failure)
+        print("0 passed, 1 failed")
+        return 1
+    for step in options.only or STEPS:
+        print(f"== {step}", flush=True)
+        getattr(tester, step)()
+    print(summary(tester.counts))
+    return 1 if tester.counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Events for the guest: EVENTINJ and EXITINTINFO, which share one format, the
+ * interrupt window, and what blocks interrupts and NMIs.
+ *
+ * The window is a virtual interrupt (V_IRQ) that is intercepted before it is
+ * delivered. It has the highest priority and ignores the task priority, so it
+ * fires as soon as RFLAGS.IF and the interrupt shadow allow. Who asks for it
+ * while RFLAGS.IF is set (not because the guest masks interrupts, but because of
+ * the shadow) gets it at once from QEMU, which forgets the shadow at VMRUN, and
+ * never from Bochs.
+ */
+#include <quire/assert.h>
+
+#include "svm_internal.h"
+
+static uint64_t event_type_encode(enum guest_event_type type)
+{
+	switch (type) {
+	case GUEST_EVENT_INTERRUPT: return VMCB_EVENT_INTERRUPT;
+	case GUEST_EVENT_NMI: return VMCB_EVENT_NMI;
+	case GUEST_EVENT_EXCEPTION:
+	case GUEST_EVENT_SOFT_EXCEPTION: return VMCB_EVENT_EXCEPTION;
+	case GUEST_EVENT_SOFT_INTERRUPT: return VMCB_EVENT_SOFT_INTERRUPT;
+	case GUEST_EVENT_NONE: break;
+	}
+	Q_ASSERT(!"an event that can be encoded");
+	return 0;
+}
+
+uint64_t svm_event_encode(const struct guest_event *event)
+{
+	if (event->type == GUEST_EVENT_NONE)
+		return 0;
+	uint64_t word = VMCB_EVENT_VALID;
+	word = field_set(word, VMCB_EVENT_VECTOR, event->vector);
+	word = field_set(word, VMCB_EVENT_TYPE, event_type_encode(event->type));
+	if (!event->has_error_code)
+		return word;
+	word |= VMCB_EVENT_HAS_ERROR_CODE;
+	return field_set(word, VMCB_EVENT_ERROR_CODE, event->error_code);
+}
+
+/* INT3 and INTO arrive as exceptions; nothing else raises their vectors. */
+static enum guest_event_type exception_type(uint8_t vector)
+{
+	if (vector == VECTOR_BP || vector == VECTOR_OF)
+		return GUEST_EVENT_SOFT_EXCEPTION;
+	return GUEST_EVENT_EXCEPTION;
+}
+
+static enum guest_event_type event_type_decode(uint64_t type, uint8_t vector)
+{
+	switch (type) {
+	case VMCB_EVENT_INTERRUPT: return GUEST_EVENT_INTERRUPT;
+	case VMCB_EVENT_NMI: return GUEST_EVENT_NMI;
+	case VMCB_EVENT_EXCEPTION: return exception_type(vector);
+	case VMCB_EVENT_SOFT_INTERRUPT: return GUEST_EVENT_SOFT_INTERRUPT;
+	default: return GUEST_EVENT_NONE;
+	}
+}
+
+bool svm_event_decode(uint64_t word, struct guest_event *out_event)
+{
+	if (!(word & VMCB_EVENT_VALID))
+		return false;
+	uint8_t vector = (uint8_t)field_get(word, VMCB_EVENT_VECTOR);
+	enum guest_event_type type = event_type_decode(field_get(word, VMCB_EVENT_TYPE), vector);
+	if (type == GUEST_EVENT_NONE)
+		return false;
+
+	bool has_error_code = word & VMCB_EVENT_HAS_ERROR_CODE;
+	*out_event = (struct guest_event){
+		.type = type,
+		.vector = vector,
+		.has_error_code = has_error_code,
+		.error_code = has_error_code ? (uint32_t)field_get(word, VMCB_EVENT_ERROR_CODE) : 0,
+	};
+	return true;
+}
+
+static bool is_soft(const struct guest_event *event)
+{
+	return event->type == GUEST_EVENT_SOFT_INTERRUPT ||
+	       event->type == GUEST_EVENT_SOFT_EXCEPTION;
+}
+
+void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event)
+{
+	struct vmcb *vmcb = vcpu->vmcb;
+	/* RIP is at the INT instruction, so the guest delivers this by itself. */
+	if (event->type == GUEST_EVENT_NONE || is_soft(event)) {
+		vmcb->control.event_inject = 0;
+		return;
+	}
+	vmcb->control.event_inject = svm_event_encode(event);
+	/* Whatever is delivered, its handler starts without a shadow. */
+	vmcb->control.interrupt_shadow = 0;
+	if (event->type == GUEST_EVENT_NMI)
+		svm_nmi_block_set(vmcb, true);
+}
+
+static void intercept_1_change(struct vmcb *vmcb, uint32_t bit, bool is_wanted)
+{
+	uint32_t others = vmcb->control._intercept_1 & ~bit;
+	vmcb_set_intercept_1(vmcb, is_wanted ? others | bit : others);
+}
+
+void svm_interrupt_window_set(struct virt_vcpu *vcpu, bool is_wanted)
+{
+	struct vmcb *vmcb = vcpu->vmcb;
+	vmcb->control.v_irq = is_wanted ? VMCB_V_IRQ : 0;
+	vmcb->control.v_priority = is_wanted ? VMCB_V_PRIORITY_MAX | VMCB_V_IGN_TPR : 0;
+	intercept_1_change(vmcb, INTERCEPT_VINTR, is_wanted);
+}
+
+void svm_insn_skipped(struct virt_vcpu *vcpu)
+{
+	vcpu->vmcb->control.interrupt_shadow = 0;
+}
+
+bool svm_nmi_is_blocked(const struct vmcb *vmcb)
+{
+	return vmcb->control._intercept_1 & INTERCEPT_IRET;
+}
+
+void svm_nmi_block_set(struct vmcb *vmcb, bool is_blocked)
+{
+	intercept_1_change(vmcb, INTERCEPT_IRET, is_blocked);
+}

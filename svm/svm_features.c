@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CPUID words to what this backend needs to know: APM vol. 3, "Function
+ * 8000_000Ah - SVM Features", and the flags behind each bit of CR4 and EFER.
+ */
+#include "svm_internal.h"
+
+#define CPUID_1_ECX_PCID  BIT32(17)
+#define CPUID_1_ECX_XSAVE BIT32(26)
+
+#define CPUID_7_EBX_FSGSBASE BIT32(0)
+#define CPUID_7_EBX_SMEP     BIT32(7)
+#define CPUID_7_EBX_SMAP     BIT32(20)
+#define CPUID_7_ECX_UMIP     BIT32(2)
+#define CPUID_7_ECX_PKU      BIT32(3)
+#define CPUID_7_ECX_CET      BIT32(7)
+#define CPUID_7_ECX_LA57     BIT32(16)
+#define CPUID_7_ECX_PKS      BIT32(31)
+
+#define CPUID_80000001_ECX_SVM     BIT32(2)
+#define CPUID_80000001_ECX_TCE     BIT32(17)
+#define CPUID_80000001_EDX_NX      BIT32(20)
+#define CPUID_80000001_EDX_FFXSR   BIT32(25)
+#define CPUID_80000001_EDX_LM      BIT32(29)
+#define CPUID_80000001_EDX_SYSCALL BIT32(11)
+
+#define CPUID_8000000A_EDX_NP            BIT32(0)
+#define CPUID_8000000A_EDX_CLEAN         BIT32(5)
+#define CPUID_8000000A_EDX_FLUSH_BY_ASID BIT32(6)
+
+#define EFER_FFXSR BIT64(14)
+#define EFER_TCE   BIT64(15)
+
+#define CR4_CET BIT64(23)
+#define CR4_PKS BIT64(24)
+
+/* VME, PVI, TSD, DE, PSE, PAE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT: every CPU with SVM has them. */
+#define CR4_ALWAYS MASK64(10, 0)
+
+/*
+ * What stays valid in a CPU between two entries of one VMCB. Not TPR: the guest's
+ * task priority and the interrupt window change too often to be worth tracking.
+ */
+#define CLEAN_KEPT                                                                   \
+	(VMCB_CLEAN_INTERCEPTS | VMCB_CLEAN_IOPM | VMCB_CLEAN_ASID | VMCB_CLEAN_NP | \
+	 VMCB_CLEAN_CRX | VMCB_CLEAN_DRX | VMCB_CLEAN_DT | VMCB_CLEAN_SEG | VMCB_CLEAN_CR2)
+
+struct svm_features svm_features;
+
+static uint64_t when(uint32_t word, uint32_t flag, uint64_t bits)
+{
+	return word & flag ? bits : 0;
+}
+
+static uint64_t cr4_allowed(const struct svm_cpuid *cpuid)
+{
+	return CR4_ALWAYS | when(cpuid->leaf_1_ecx, CPUID_1_ECX_PCID, CR4_PCIDE) |
+	       when(cpuid->leaf_1_ecx, CPUID_1_ECX_XSAVE, CR4_OSXSAVE) |
+	       when(cpuid->leaf_7_ebx, CPUID_7_EBX_FSGSBASE, CR4_FSGSBASE) |
+	       when(cpuid->leaf_7_ebx, CPUID_7_EBX_SMEP, CR4_SMEP) |
+	       when(cpuid->leaf_7_ebx, CPUID_7_EBX_SMAP, CR4_SMAP) |
+	       when(cpuid->leaf_7_ecx, CPUID_7_ECX_UMIP, CR4_UMIP) |
+	       when(cpuid->leaf_7_ecx, CPUID_7_ECX_PKU, CR4_PKE) |
+	       when(cpuid->leaf_7_ecx, CPUID_7_ECX_CET, CR4_CET) |
+	       when(cpuid->leaf_7_ecx, CPUID_7_ECX_PKS, CR4_PKS) |
+	       when(cpuid->leaf_7_ecx, CPUID_7_ECX_LA57, CR4_LA57);
+}
+
+static uint64_t efer_allowed(const struct svm_cpuid *cpuid)
+{
+	uint32_t edx = cpuid->leaf_80000001_edx;
+	return EFER_SVME | when(edx, CPUID_80000001_EDX_SYSCALL, EFER_SCE) |
+	       when(edx, CPUID_80000001_EDX_LM, EFER_LME | EFER_LMA) |
+	       when(edx, CPUID_80000001_EDX_NX, EFER_NXE) |
+	       when(edx, CPUID_80000001_EDX_FFXSR, EFER_FFXSR) |
+	       when(cpuid->leaf_80000001_ecx, CPUID_80000001_ECX_TCE, EFER_TCE);
+}
+
+void svm_features_decode(const struct svm_cpuid *cpuid, struct svm_features *out_features)
+{
+	uint32_t edx = cpuid->leaf_8000000a_edx;
+	*out_features = (struct svm_features){
+		.has_svm = cpuid->leaf_80000001_ecx & CPUID_80000001_ECX_SVM,
+		.has_nested_paging = edx & CPUID_8000000A_EDX_NP,
+		.has_flush_by_asid = edx & CPUID_8000000A_EDX_FLUSH_BY_ASID,
+		.asid_count = cpuid->leaf_8000000a_ebx,
+		.clean_bits = edx & CPUID_8000000A_EDX_CLEAN ? CLEAN_KEPT : 0,
+		.cr4_allowed = cr4_allowed(cpuid),
+		.efer_allowed = efer_allowed(cpuid),
+		.physical_address_bits = cpuid->leaf_80000008_eax & 0xff,
+		.linear_address_bits = cpuid->leaf_7_ecx & CPUID_7_ECX_LA57 ? 57 : 48,
+	};
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quire.conf and cpio archives: everything that an operator's file can get wrong
+ * is refused with words that say where, and what is right arrives as it was
+ * written. Input lies in heap blocks of exactly its size.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "test.h"
+#include "vm/config.h"
+#include "vm/cpio.h"
+
+static char error[256];
+
+static void *exact_copy(const void *data, size_t size_bytes)
+{
+	void *copy = malloc(size_bytes ? size_bytes : 1);
+	assert_non_null(copy);
+	memcpy(copy, data, size_bytes);
+	return copy;
+}
+
+/* --- quire.conf ---------------------------------------------------------------- */
+
+#define VM_MAX 4u
+
+static struct vm_config vms[VM_MAX];
+static struct config config;
+
+static q_status_t parse_bytes(const void *text, size_t size_bytes)
+{
+	void *copy = exact_copy(text, size_bytes);
+	memset(vms, 0xa5, sizeof(vms));
+	config = (struct config){ .vms = vms, .vm_max = VM_MAX };
+	strcpy(error, "untouched");
+	q_status_t status = config_parse(copy, size_bytes, &config, error, sizeof(error));
+	free(copy);
+	return status;
+}
+
+static q_status_t parse(const char *text)
+{
+	return parse_bytes(text, strlen(text));
+}
+
+#define GOOD_VM "[vm a]\nkernel = vmlinuz\nmemory = 64M\n"
+
+TEST(config, defaults_are_as_documented)
+{
+	assert_int_equal(parse(GOOD_VM), Q_OK);
+	EXPECT(config.vm_count == 1);
+	EXPECT(strcmp(vms[0].name, "a") == 0 && strcmp(vms[0].kernel, "vmlinuz") == 0);
+	EXPECT(vms[0].initrd[0] == 0 && vms[0].cmdline[0] == 0 && vms[0].firmware[0] == 0);
+	EXPECT(vms[0].memory_bytes == 64ull << 20 && vms[0].reserve_bytes == 16ull << 20);
+	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_FULL && strcmp(vms[0].share, "default") == 0);
+	EXPECT(vms[0].vcpu_count == 1 && vms[0].serial == VM_SERIAL_CONSOLE);
+	EXPECT(vms[0].autostart && vms[0].on_reset == VM_ON_RESET_RESTART);
+	EXPECT(!vms[0].debug_exit && !vms[0].debug_console);
+	EXPECT(config.machine.scan && config.machine.scan_cpu_percent == 2);
+	EXPECT(strcmp(config.machine.attach, "a") == 0);
+	EXPECT(strcmp(error, "untouched") == 0);
+}
+
+TEST(config, every_key_arrives)
+{
+	assert_int_equal(
+		parse("# two of them\r\n"
+		      "\t[machine]  \n"
+		      "scan=off\nscan-cpu = 100\nattach = b-2\n\n"
+		      "[ vm  a ]\n"
+		      "kernel = k\ninitrd = i\ncmdline = console=ttyS0 quiet # all of it \n"
+		      "memory = 1G\nreserve = 4K\novercommit = zero-and-shared\n"
+		      "share = none\nvcpus = 32\nserial = com2\nautostart = no\n"
+		      "on-reset = stop\ndebug-exit = on\ndebug-console = on\n"
+		      "[vm b-2]\r\nfirmware = bios\r\nmemory = 63G\r\n"
+		      "overcommit = none\r\nshare = lab"),
+		Q_OK);
+	EXPECT(config.vm_count == 2 && !config.machine.scan);
+	EXPECT(config.machine.scan_cpu_percent == 100);
+	EXPECT(strcmp(config.machine.attach, "b-2") == 0);
+	EXPECT(strcmp(vms[0].initrd, "i") == 0);
+	EXPECT(strcmp(vms[0].cmdline, "console=ttyS0 quiet # all of it") == 0);
+	EXPECT(vms[0].memory_bytes == 1ull << 30 && vms[0].reserve_bytes == 4096);
+	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_ZERO_AND_SHARED && vms[0].share[0] == 0);
+	EXPECT(vms[0].vcpu_count == 32 && vms[0].serial == VM_SERIAL_COM2 && !vms[0].autostart);
+	EXPECT(vms[0].on_reset == VM_ON_RESET_STOP && vms[0].debug_exit && vms[0].debug_console);
+	EXPECT(strcmp(vms[1].firmware, "bios") == 0 && strcmp(vms[1].share, "lab") == 0);
+	EXPECT(vms[1].reserve_bytes == 63ull << 30);
+}
+
+TEST(config, empty_and_comment_only_files_are_no_vms)
+{
+	EXPECT(parse("") == Q_OK && config.vm_count == 0 && config.machine.attach[0] == 0);
+	EXPECT(parse("\n \t\n# x") == Q_OK && config.vm_count == 0);
+}
+
+TEST(config, a_quarter_is_rounded_up_to_pages)
+{
+	EXPECT(parse("[vm a]\nkernel = k\nmemory = 1028K\n") == Q_OK);
+	EXPECT(vms[0].reserve_bytes == 260 * 1024);
+}
+
+TEST(config, attach_defaults_to_the_only_console)
+{
+	EXPECT(parse(GOOD_VM "[vm b]\nkernel = k\nmemory = 1M\n") == Q_OK);
+	EXPECT(config.machine.attach[0] == 0);
+	EXPECT(parse(GOOD_VM "serial = log\n[vm b]\nkernel = k\nmemory = 1M\n") == Q_OK);
+	EXPECT(strcmp(config.machine.attach, "b") == 0);
+}
+
+TEST(config, what_is_wrong_is_refused_with_its_line)
+{
+	static const struct {
+		const char *text;
+		q_status_t status;
+		const char *message; /* how it starts */
+	} bad[] = {
+		{ "memory = 1M\n", Q_INVALID, "quire.conf:1: a key before the first section" },
+		{ "\n\nhello\n", Q_INVALID, "quire.conf:3: neither" },
+		{ "[vm a\n", Q_INVALID, "quire.conf:1: ']' is missing" },
+		{ "[]\n", Q_INVALID, "quire.conf:1: a section is" },
+		{ "[vmx]\n", Q_INVALID, "quire.conf:1: a section is" },
+		{ "[vm ]\n", Q_INVALID, "quire.conf:1: a section is" },
+		{ "[vm A]\n", Q_INVALID, "quire.conf:1: 'A' is no name" },
+		{ "[vm a b]\n", Q_INVALID, "quire.conf:1: 'a b' is no name" },
+		{ "[vm a1234567890123456789012345678901]\n", Q_INVALID, "quire.conf:1: 'a12345" },
+		{ "[machine]\n[machine]\n", Q_EXISTS, "quire.conf:2: section [machine]" },
+		{ GOOD_VM "[vm a]\n", Q_EXISTS, "quire.conf:4: there is a VM of this name" },
+		{ GOOD_VM "memory = 1M\n", Q_EXISTS, "quire.conf:4: 'memory' is given twice" },
+		{ GOOD_VM "colour = red\n", Q_NOT_FOUND, "quire.conf:4: no key 'colour'" },
+		{ GOOD_VM "= red\n", Q_NOT_FOUND, "quire.conf:4: no key ''" },
+		{ GOOD_VM "vcpus = 0\n", Q_RANGE, "quire.conf:4: vcpus = '0': must be" },
+		{ GOOD_VM "vcpus = 33\n", Q_RANGE, "quire.conf:4: vcpus = '33': must be" },
+		{ GOOD_VM "reserve = 1MB\n", Q_INVALID, "quire.conf:4: reserve = '1MB': must be" },
+		{ GOOD_VM "overcommit = half\n", Q_INVALID, "quire.conf:4: overcommit = 'half'" },
+		{ GOOD_VM "share = \n", Q_INVALID, "quire.conf:4: share = ''" },
+		{ GOOD_VM "serial = com1\n", Q_INVALID, "quire.conf:4: serial = 'com1'" },
+		{ GOOD_VM "autostart = on\n", Q_INVALID, "quire.conf:4: autostart = 'on'" },
+		{ GOOD_VM "on-reset = halt\n", Q_INVALID, "quire.conf:4: on-reset = 'halt'" },
+		{ GOOD_VM "debug-exit = yes\n", Q_INVALID, "quire.conf:4: debug-exit = 'yes'" },
+		{ GOOD_VM "initrd =\n", Q_INVALID, "quire.conf:4: initrd = ''" },
+		{ "[vm a]\nkernel = k\n\n", Q_INVALID,
+		  "quire.conf:1: vm 'a': 'memory' is missing" },
+		{ "\n[vm a]\nmemory = 1M\n" GOOD_VM, Q_INVALID, "quire.conf:2: vm 'a': 'kernel'" },
+		{ GOOD_VM "firmware = f\n", Q_INVALID, "quire.conf:1: vm 'a': 'kernel' and" },
+		{ "[vm a]\nfirmware = f\nmemory = 1M\ncmdline = x\n", Q_INVALID,
+		  "quire.conf:1: vm 'a': 'initrd' and 'cmdline' need" },
+		{ "[vm a]\nkernel = k\nmemory = 1023K\n", Q_INVALID,
+		  "quire.conf:1: vm 'a': 'memory' must be at least 1M" },
+		{ "[vm a]\nkernel = k\nmemory = 64G\n", Q_INVALID,
+		  "quire.conf:1: vm 'a': 'memory' must be at most 63G" },
+		{ "[vm a]\nkernel = k\nmemory = 1048577\n", Q_INVALID,
+		  "quire.conf:1: vm 'a': 'memory' and 'reserve' must be multiples" },
+		{ GOOD_VM "reserve = 65M\n", Q_INVALID, "quire.conf:1: vm 'a': 'reserve' is more" },
+		{ GOOD_VM "reserve = 1M\novercommit = none\n", Q_INVALID,
+		  "quire.conf:1: vm 'a': 'overcommit = none'" },
+		{ "[machine]\nscan = yes\n", Q_INVALID, "quire.conf:2: 'scan' must be" },
+		{ "[machine]\nscan-cpu = 101\n", Q_INVALID, "quire.conf:2: 'scan-cpu' must be" },
+		{ "[machine]\nmemory = 1M\n", Q_NOT_FOUND, "quire.conf:2: no such key" },
+		{ "[machine]\nscan = on\nscan = on\n", Q_EXISTS, "quire.conf:3: the key is" },
+		{ "[machine]\nattach = b\n" GOOD_VM, Q_NOT_FOUND,
+		  "quire.conf:2: 'attach' names no" },
+		{ "[machine]\nattach = a\n" GOOD_VM "serial = log\n", Q_INVALID,
+		  "quire.conf:2: 'attach' names a VM without" },
+		{ GOOD_VM "cmdline = \x80\n", Q_INVALID, "quire.conf:4: not valid UTF-8" },
+		{ "# \xc0\xaf\n", Q_INVALID, "quire.conf:1: not valid UTF-8" },
+		{ "# \xed\xa0\x80\n", Q_INVALID, "quire.conf:1: not valid UTF-8" },
+		{ "# \xf4\x90\x80\x80\n", Q_INVALID, "quire.conf:1: not valid UTF-8" },
+		{ "# \xe2\x82", Q_INVALID, "quire.conf:1: not valid UTF-8" },
+		{ "\n# \x1b[2J\n", Q_INVALID, "quire.conf:2: a control character" },
+		{ "[vm a]\nkernel = k\nmemory = 1M\n[vm b]\nkernel = k\nmemory = 1M\n"
+		  "[vm c]\nkernel = k\nmemory = 1M\n[vm d]\nkernel = k\nmemory = 1M\n[vm e]\n",
+		  Q_LIMIT, "quire.conf:13: too many VMs" },
+	};
+	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+		q_status_t status = parse(bad[i].text);
+		if (status != bad[i].status ||
+		    strncmp(error, bad[i].message, strlen(bad[i].message)))
+			fail_msg("row %zu: status %d, '%s', not '%s'", i, status, error,
+				 bad[i].message);
+	}
+}
+
+TEST(config, text_may_be_utf8_and_must_not_hold_nul)
+{
+	EXPECT(parse("# \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80\n" GOOD_VM) == Q_OK);
+	EXPECT(parse_bytes("# \0\n", 4) == Q_INVALID);
+	EXPECT(strncmp(error, "quire.conf:1: a control", 23) == 0);
+}
+
+TEST(config, sizes_of_texts_are_limited)
+{
+	static char text[CONFIG_TEXT_MAX + 2];
+	char value[2100];
+
+	memset(value, 'x', sizeof(value));
+	value[2047] = 0;
+	snprintf(text, sizeof(text), GOOD_VM "cmdline = %s\n", value);
+	EXPECT(parse(text) == Q_OK && strlen(vms[0].cmdline) == 2047);
+	value[2047] = 'x';
+	value[2048] = 0;
+	snprintf(text, sizeof(text), GOOD_VM "cmdline = %s\n", value);
+	EXPECT(parse(text) == Q_RANGE);
+	EXPECT(strncmp(error, "quire.conf:4: cmdline = 'xxx", 28) == 0);
+
+	value[64] = 0;
+	snprintf(text, sizeof(text), "[vm a]\nkernel = %s\nmemory = 1M\n", value);
+	EXPECT(parse(text) == Q_RANGE);
+	snprintf(text, sizeof(text), "[vm a]\nkernel = %s\nmemory = 1M\n", value + 1);
+	EXPECT(parse(text) == Q_OK);
+
+	memset(text, '#', sizeof(text));
+	EXPECT(parse_bytes(text, 2111) == Q_OK);
+	EXPECT(parse_bytes(text, 2112) == Q_INVALID);
+	EXPECT(strncmp(error, "quire.conf:1: the line is too long", 34) == 0);
+
+	memset(text, '\n', sizeof(text));
+	EXPECT(parse_bytes(text, CONFIG_TEXT_MAX) == Q_OK);
+	EXPECT(parse_bytes(text, CONFIG_TEXT_MAX + 1) == Q_RANGE);
+	EXPECT(strncmp(error, "quire.conf:1: the file is larger", 32) == 0);
+}
+
+TEST(config, a_refused_key_changes_nothing)
+{
+	struct vm_config vm, before;
+	EXPECT(config_vm_init(&vm, "UPPER", error, sizeof(error)) == Q_INVALID);
+	EXPECT(config_vm_init(&vm, "a", error, sizeof(error)) == Q_OK);
+	EXPECT(config_set_key(&vm, "serial", "log", error, sizeof(error)) == Q_OK);
+	before = vm;
+	EXPECT(config_set_key(&vm, "overcommit", "nothing", error, sizeof(error)) == Q_INVALID);
+	EXPECT(config_set_key(&vm, "share", "A", error, sizeof(error)) == Q_INVALID);
+	EXPECT(config_set_key(&vm, "memory", "99999999999999G", error, sizeof(error)) == Q_RANGE);
+	EXPECT(config_set_key(&vm, "serial", "com2", error, sizeof(error)) == Q_EXISTS);
+	EXPECT(memcmp(&vm, &before, sizeof(vm)) == 0);
+	EXPECT(config_vm_complete(&vm, error, sizeof(error)) == Q_INVALID);
+	EXPECT(strcmp(error, "vm 'a': 'memory' is missing") == 0);
+}
+
+TEST(config, modules_that_a_vm_names_must_exist)
+{
+	struct module_table modules = { .entries = { { .name = "vmlinuz" }, { .name = "x" } },
+					.count = 2 };
+	EXPECT(parse(GOOD_VM "initrd = x,vmlinuz\n") == Q_OK);
+	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_OK);
+	EXPECT(parse(GOOD_VM "initrd = x,y\n") == Q_OK);
+	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_NOT_FOUND);
+	EXPECT(strcmp(error, "vm 'a': there is no module 'y'") == 0);
+	EXPECT(parse(GOOD_VM "initrd = x,\n") == Q_OK);
+	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_INVALID);
+	EXPECT(parse("[vm a]\nkernel = x,vmlinuz\nmemory = 1M\n") == Q_OK);
+	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_NOT_FOUND);
+	vms[0].memory_bytes = 0;
+	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_INVALID);
+}
+
+/* --- cpio ---------------------------------------------------------------------------- */
+
+static char archive_bytes[8192];
+static size_t archive_size;
+
+static void archive_pad(void)
+{
+	while (archive_size % 4)
+		archive_bytes[archive_size++] = 0;
+}
+
+static void archive_add(const char *name, unsigned mode, const char *data)
+{
+	archive_size += (size_t)sprintf(
+		archive_bytes + archive_size,
+		"070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", 1u, mode, 0u, 0u, 1u,
+		0u, (unsigned)strlen(data), 0u, 0u, 0u, 0u, (unsigned)strlen(name) + 1, 0u);
+	memcpy(archive_bytes + archive_size, name, strlen(name) + 1);
+	archive_size += strlen(name) + 1;
+	archive_pad();
+	memcpy(archive_bytes + archive_size, data, strlen(data));
+	archive_size += strlen(data);
+	archive_pad();
+}
+
+static void archive_good(void)
+{
+	archive_size = 0;
+	archive_add("./boot", 0040755, "");
+	archive_add("./boot/vmlinuz", 0100644, "kernel");
+	archive_add("initrd.img", 0100644, "initial");
+	archive_add("link", 0120777, "initrd.img");
+	archive_add("empty", 0100644, "");
+	archive_add("TRAILER!!!", 0, "");
+}
+
+static struct module_table table;
+
+static q_status_t expand_first(size_t size_bytes)
+{
+	static void *copy;
+	free(copy); /* names and data of the table lie in it until the next call */
+	copy = exact_copy(archive_bytes, size_bytes);
+	struct module archive = { .name = "all.cpio", .data = copy, .size_bytes = size_bytes };
+	memset(&table, 0, sizeof(table));
+	table.entries[table.count++] = (struct module){ .name = "first" };
+	strcpy(error, "untouched");
+	q_status_t status = cpio_expand(&archive, &table, error, sizeof(error));
+	EXPECT(status == Q_OK || table.count == 1);
+	return status;
+}
+
+static void expect_module(const char *name, const char *data)
+{
+	const struct module *module = module_find(&table, name);
+	assert_non_null(module);
+	assert_int_equal(module->size_bytes, strlen(data));
+	assert_memory_equal(module->data, data, strlen(data));
+}
+
+TEST(cpio, regular_files_become_modules)
+{
+	archive_good();
+	EXPECT(expand_first(archive_size) == Q_OK);
+	EXPECT(table.count == 4);
+	expect_module("vmlinuz", "kernel");
+	expect_module("initrd.img", "initial");
+	expect_module("empty", "");
+	EXPECT(!module_find(&table, "link") && !module_find(&table, "boot"));
+}
+
+TEST(cpio, an_archive_is_told_by_its_content)
+{
+	archive_good();
+	struct module module = { .data = (const uint8_t *)archive_bytes,
+				 .size_bytes = archive_size };
+	EXPECT(cpio_is_archive(&module));
+	module.size_bytes = 109;
+	EXPECT(!cpio_is_archive(&module));
+	module.size_bytes = archive_size;
+	archive_bytes[5] = '7';
+	EXPECT(!cpio_is_archive(&module));
+}
+
+TEST(cpio, every_truncation_is_refused)
+{
+	archive_good();
+	/* Of the end record, only its padding may be missing. */
+	size_t needed = archive_size;
+	while (expand_first(needed - 1) == Q_OK)
+		needed--;
+	EXPECT(archive_size - needed < 4);
+	for (size_t size = 0; size < needed; size++) {
+		EXPECT(expand_first(size) == Q_INVALID);
+		EXPECT(strncmp(error, "all.cpio: offset ", 17) == 0);
+	}
+}
+
+/* Overwrites a number of the header at `offset`. */
+static void header_lie(size_t offset, unsigned field, const char *digits)
+{
+	memcpy(archive_bytes + offset + 6 + field * 8, digits, 8);
+}
+
+static void expect_refused(q_status_t status, const char *message)
+{
+	q_status_t got = expand_first(archive_size);
+	if (got != status || strncmp(error, message, strlen(message)) != 0)
+		fail_msg("status %d, '%s', not '%s'", got, error, message);
+}
+
+TEST(cpio, lying_headers_are_refused)
+{
+	static const char *const sizes[] = { "FFFFFFFF", "FFFFFFFC", "80000000", "00001000" };
+	for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+		archive_good();
+		header_lie(0, 6, sizes[i]);
+		expect_refused(Q_INVALID, "all.cpio: offset 0: the file is longer");
+		archive_good();
+		header_lie(0, 11, sizes[i]);
+		expect_refused(Q_INVALID, "all.cpio: offset 0: the name is longer");
+	}
+	archive_good();
+	header_lie(0, 11, "00000000");
+	expect_refused(Q_INVALID, "all.cpio: offset 0: the name is longer");
+	archive_good();
+	header_lie(0, 11, "00000006");
+	expect_refused(Q_INVALID, "all.cpio: offset 0: the name is not");
+	archive_good();
+	header_lie(0, 11, "00000008");
+	expect_refused(Q_INVALID, "all.cpio: offset 0: the name is not");
+	archive_good();
+	header_lie(0, 6, "0000000g");
+	expect_refused(Q_INVALID, "all.cpio: offset 0: a number");
+	archive_good();
+	archive_bytes[120] = 'x'; /* magic of the second header */
+	expect_refused(Q_INVALID, "all.cpio: offset 120: no file header");
+}
+
+TEST(cpio, names_must_be_new)
+{
+	archive_size = 0;
+	archive_add("a/one", 0100644, "1");
+	archive_add("b/one", 0100644, "2");
+	archive_add("TRAILER!!!", 0, "");
+	expect_refused(Q_EXISTS, "all.cpio: offset 120: 'b/one': there is a module");
+	archive_size = 0;
+	archive_add("first", 0100644, "1");
+	archive_add("TRAILER!!!", 0, "");
+	expect_refused(Q_EXISTS, "all.cpio: offset 0: 'first': there is");
+}
+
+TEST(cpio, too_many_files_are_refused)
+{
+	archive_size = 0;
+	for (int i = 0; i < 64; i++) {
+		char name[16];
+		sprintf(name, "f%d", i);
+		archive_add(name, 0100644, "");
+	}
+	expect_refused(Q_LIMIT, "all.cpio: offset ");
+}

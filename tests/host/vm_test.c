@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pure parts of vm/: what CPUID and the MSR table tell a guest, the
+ * paravirtual clock's arithmetic, the console's line editor, its words, and the
+ * JSON writer.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <quire/bits.h>
+
+#include "test.h"
+#include "vm/console_commands.h"
+#include "vm/console_line.h"
+#include "vm/cpuid_policy.h"
+#include "vm/json.h"
+#include "vm/msr_policy.h"
+#include "vm/pvclock.h"
+
+/* --- CPUID ------------------------------------------------------------------------- */
+
+static struct cpuid_table table;
+
+/* A machine that claims to have everything, then the policy over it. */
+static void policy_apply(unsigned vcpu_count, uint64_t xcr0)
+{
+	memset(&table, 0xff, sizeof(table));
+	for (unsigned i = 0; i < CPUID_BASIC_COUNT; i++)
+		table.basic[i].kind = CPUID_FIXED;
+	for (unsigned i = 0; i < CPUID_EXTENDED_COUNT; i++)
+		table.extended[i].kind = CPUID_FIXED;
+	table.extended[0].regs.eax = 0x8000001f;
+	table.xsave[2] = (struct cpuid_regs){ 256, 576, 0, 0 };
+	struct cpuid_limits limits = { .vcpu_count = vcpu_count,
+				       .physical_address_bits = 36,
+				       .tsc_hz = 2000000000,
+				       .xcr0 = xcr0 };
+	cpuid_policy_apply(&table, &limits);
+}
+
+TEST(vm, guest_never_sees_virtualization_monitor_or_counters)
+{
+	policy_apply(1, 7);
+	EXPECT(!(table.basic[1].regs.ecx & BIT32(5)));     /* VMX */
+	EXPECT(!(table.basic[1].regs.ecx & BIT32(3)));     /* MONITOR */
+	EXPECT(!(table.basic[1].regs.ecx & BIT32(27)));    /* OSXSAVE is the guest's own */
+	EXPECT(!(table.extended[1].regs.ecx & BIT32(2)));  /* SVM */
+	EXPECT(!(table.extended[1].regs.edx & BIT32(27))); /* RDTSCP */
+	EXPECT(!(table.basic[7].regs.ecx & BIT32(16)));    /* 5-level paging */
+	EXPECT(table.basic[5].regs.eax == 0 && table.basic[0xa].regs.eax == 0);
+	EXPECT(table.extended[0xa].regs.eax == 0);
+	EXPECT(table.basic[0].regs.eax == 0xd);
+	EXPECT(table.extended[0].regs.eax == 0x80000008);
+}
+
+TEST(vm, guest_always_sees_what_is_emulated)
+{
+	policy_apply(1, 0);
+	EXPECT(table.basic[1].regs.ecx & BIT32(21)); /* x2APIC */
+	EXPECT(table.basic[1].regs.ecx & BIT32(24)); /* TSC deadline */
+	EXPECT(table.basic[1].regs.ecx & BIT32(31)); /* a hypervisor */
+	EXPECT(table.extended[7].regs.edx == BIT32(8));
+	EXPECT((table.extended[8].regs.eax & 0xff) == 36);
+}
+
+TEST(vm, vector_features_follow_xcr0)
+{
+	policy_apply(1, 0);
+	EXPECT(!(table.basic[1].regs.ecx & (BIT32(26) | BIT32(28))));
+	EXPECT(table.xcr0 == 0 && table.xsave[0].eax == 0);
+	policy_apply(1, 7);
+	EXPECT(table.basic[1].regs.ecx & BIT32(28));
+	EXPECT(!(table.basic[7].regs.ebx & BIT32(16)));
+	EXPECT(table.xsave[0].eax == 7 && table.xsave[0].ecx == 576 + 256);
+	EXPECT(table.xsave[3].eax == 0);
+	EXPECT(cpuid_xsave_bytes(&table, 3) == 576);
+	policy_apply(1, 0xe7);
+	EXPECT(table.basic[7].regs.ebx & BIT32(16));
+}
+
+TEST(vm, topology_counts_vcpus)
+{
+	policy_apply(3, 7);
+	EXPECT(table.topology[1].eax == 2 && table.topology[1].ebx == 3);
+	EXPECT((table.basic[1].regs.ebx >> 16 & 0xff) == 3);
+	EXPECT((table.extended[8].regs.ecx & 0xff) == 2);
+	EXPECT(table.caches[0].eax >> 26 == 2);
+}
+
+TEST(vm, core_ids_take_no_more_bits_than_needed)
+{
+	static const unsigned bits[] = { 0, 0, 1, 2, 2, 3 };
+	for (unsigned vcpus = 1; vcpus < ARRAY_COUNT(bits); vcpus++) {
+		policy_apply(vcpus, 7);
+		EXPECT(table.topology[1].eax == bits[vcpus]);
+		EXPECT((table.extended[8].regs.ecx >> 12) == bits[vcpus]);
+	}
+}
+
+TEST(vm, cpuid_find_stays_in_its_ranges)
+{
+	EXPECT(cpuid_find(&table, CPUID_BASIC_COUNT - 1) == &table.basic[CPUID_BASIC_COUNT - 1]);
+	EXPECT(cpuid_find(&table, CPUID_BASIC_COUNT) == NULL);
+	EXPECT(cpuid_find(&table, CPUID_KVM - 1) == NULL);
+	EXPECT(cpuid_find(&table, CPUID_KVM + CPUID_KVM_COUNT - 1) ==
+	       &table.kvm[CPUID_KVM_COUNT - 1]);
+	EXPECT(cpuid_find(&table, CPUID_KVM + CPUID_KVM_COUNT) == NULL);
+	EXPECT(cpuid_find(&table, CPUID_EXTENDED - 1) == NULL);
+	EXPECT(cpuid_find(&table, CPUID_EXTENDED + CPUID_EXTENDED_COUNT) == NULL);
+	EXPECT(cpuid_find(&table, ~0u) == NULL);
+}
+
+TEST(vm, kvm_signature_reads_as_text)
+{
+	char text[13] = "";
+	policy_apply(1, 7);
+	memcpy(text, &table.kvm[0].regs.ebx, 12);
+	EXPECT(strcmp(text, "KVMKVMKVM") == 0);
+	EXPECT(table.kvm[0x10].regs.eax == 2000000);
+}
+
+/* --- MSRs ----------------------------------------------------------------------------- */
+
+/* The search relies on order. */
+TEST(vm, msr_rows_are_sorted_and_disjoint)
+{
+	unsigned count;
+	const struct msr_row *rows = msr_policy_rows(&count);
+	for (unsigned i = 0; i < count; i++) {
+		EXPECT(rows[i].first <= rows[i].last);
+		EXPECT(i == 0 || rows[i - 1].last < rows[i].first);
+		EXPECT(msr_policy_find(rows[i].first) == &rows[i]);
+		EXPECT(msr_policy_find(rows[i].last) == &rows[i]);
+	}
+}
+
+TEST(vm, unknown_msrs_are_not_found)
+{
+	static const uint32_t unknown[] = { 0, 0xf, 0x11, 0x18, 0x7ff, 0x900, 0xc0010117, ~0u };
+	for (unsigned i = 0; i < ARRAY_COUNT(unknown); i++)
+		EXPECT(msr_policy_find(unknown[i]) == NULL);
+}
+
+/* --- the clock -------------------------------------------------------------------------- */
+
+/* As a guest computes it. */
+static uint64_t clock_ns(const struct pvclock_time *time, uint64_t tsc)
+{
+	uint64_t delta = tsc - time->tsc_timestamp;
+	delta = time->tsc_shift < 0 ? delta >> -time->tsc_shift : delta << time->tsc_shift;
+	return time->system_time +
+	       (uint64_t)(((unsigned __int128)delta * time->tsc_to_system_mul) >> 32);
+}
+
+TEST(vm, clock_shows_seconds_at_every_tsc_rate)
+{
+	static const uint64_t rates[] = { 1000000,    999999999,  1000000000, 1000000001,
+					  2000000000, 2000000001, 2693876000, 5700000000 };
+	for (unsigned i = 0; i < ARRAY_COUNT(rates); i++) {
+		struct pvclock_time time;
+		pvclock_time_fill(&time, rates[i], 12345);
+		EXPECT(time.version % 2 == 0 && time.version != 0);
+		EXPECT(clock_ns(&time, 12345) == 0);
+		uint64_t ns = clock_ns(&time, 12345 + 100 * rates[i]);
+		EXPECT(ns > 99999999000 && ns < 100000001000);
+	}
+}
+
+TEST(vm, wall_clock_is_when_the_guest_began)
+{
+	struct pvclock_wall wall;
+	pvclock_wall_fill(&wall, 1000000000, 2500000000, 1700000000);
+	EXPECT(wall.seconds == 1700000002 && wall.nanoseconds == 500000000);
+}
+
+/* --- the console ---------------------------------------------------------------------------- */
+
+static struct console_line line;
+
+static bool type(const char *text)
+{
+	bool is_finished = false;
+	for (; *text; text++)
+		is_finished = console_line_input(&line, "> ", *text);
+	return is_finished;
+}
+
+static void line_reset(void)
+{
+	memset(&line, 0, sizeof(line));
+}
+
+TEST(vm, line_editing)
+{
+	line_reset();
+	EXPECT(!type("lisx\x7ft"));
+	EXPECT(strcmp(line.text, "list") == 0);
+	EXPECT(!type("\x15"));
+	EXPECT(line.length == 0 && strcmp(line.echo, "\r\x1b[K> ") == 0);
+	EXPECT(!type("\b"));
+	EXPECT(line.echo[0] == 0);
+	EXPECT(type("help\r"));
+	EXPECT(strcmp(line.text, "help") == 0);
+	console_line_next(&line);
+	EXPECT(!type("\n"));
+	EXPECT(line.length == 0);
+}
+
+TEST(vm, history_goes_up_and_down)
+{
+	line_reset();
+	type("one\r");
+	console_line_next(&line);
+	type("two\r");
+	console_line_next(&line);
+	type("two\r");
+	console_line_next(&line);
+	type("\x1b[A");
+	EXPECT(strcmp(line.text, "two") == 0);
+	type("\x1b[A");
+	EXPECT(strcmp(line.text, "one") == 0);
+	type("\x1b[A\x1b[B");
+	EXPECT(strcmp(line.text, "two") == 0);
+	type("\x1b[B\x1b[B");
+	EXPECT(line.length == 0);
+	type("\x1b[1;5Cx");
+	EXPECT(strcmp(line.text, "x") == 0);
+}
+
+TEST(vm, line_and_history_stay_in_their_bounds)
+{
+	line_reset();
+	for (unsigned round = 0; round < 2 * CONSOLE_HISTORY_COUNT; round++) {
+		for (unsigned i = 0; i < 2 * CONSOLE_LINE_BYTES; i++)
+			console_line_input(&line, "> ", (char)('a' + round));
+		EXPECT(line.length == CONSOLE_LINE_BYTES - 1);
+		console_line_next(&line);
+	}
+	EXPECT(line.history_count == CONSOLE_HISTORY_COUNT);
+	for (unsigned i = 0; i < 2 * CONSOLE_HISTORY_COUNT; i++)
+		type("\x1b[A");
+	EXPECT(line.text[0] == 'a' + CONSOLE_HISTORY_COUNT);
+}
+
+TEST(vm, words_are_split_at_blanks_outside_quotes)
+{
+	struct command_words words;
+	char text[] = "  create a\tcmdline=\"console=ttyS0 quiet\" --json ";
+	EXPECT(command_words_split(text, &words));
+	EXPECT(words.count == 3 && words.is_json);
+	EXPECT(strcmp(words.word[2], "cmdline=console=ttyS0 quiet") == 0);
+	char open[] = "create \"a";
+	EXPECT(!command_words_split(open, &words));
+	char many[] = "a b c d e f g h i j k l m n o p q r s t u v w x y";
+	EXPECT(!command_words_split(many, &words));
+	char empty[] = " ";
+	EXPECT(command_words_split(empty, &words) && words.count == 0);
+}
+
+/* --- JSON ------------------------------------------------------------------------------------ */
+
+TEST(vm, json_puts_commas_and_escapes)
+{
+	char buffer[128];
+	struct json json;
+	json_init(&json, buffer, sizeof(buffer));
+	json_object_open(&json, NULL);
+	json_text(&json, "a", "x\"y\\\n");
+	json_array_open(&json, "b");
+	json_object_open(&json, NULL);
+	json_object_close(&json);
+	json_number(&json, NULL, ~0ull);
+	json_array_close(&json);
+	json_object_close(&json);
+	EXPECT(strcmp(buffer, "{\"a\":\"x\\\"y\\\\\\u000a\",\"b\":[{},18446744073709551615]}") ==
+	       0);
+	EXPECT(!json.is_cut);
+}
+
+TEST(vm, json_never_passes_its_buffer)
+{
+	char buffer[8] = "1234567";
+	struct json json;
+	json_init(&json, buffer, 7);
+	json_text(&json, NULL, "a long text");
+	EXPECT(json.is_cut && strlen(buffer) == 6 && buffer[7] == 0);
+}
+
+TEST(vm, json_goes_on_after_take)
+{
+	char buffer[16];
+	struct json json;
+	size_t count;
+	json_init(&json, buffer, sizeof(buffer));
+	json_array_open(&json, NULL);
+	json_number(&json, NULL, 1);
+	EXPECT(strcmp(json_take(&json, &count), "[1") == 0 && count == 2);
+	json_number(&json, NULL, 2);
+	EXPECT(strcmp(json_take(&json, &count), ",2") == 0 && count == 2);
+}

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""What the system tests share: one call boots Quire with a configuration and
+returns all that there is to judge. The tree must be built (scripts/test does)."""
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A boot of Linux takes about ten seconds on a quiet machine; tests never judge speed.
+TIME_LIMIT_S = 180
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Run:
+    """How a run ended: `status`, and the console's `output`."""
+
+    def __init__(self, status, output, messages):
+        self.status = status
+        self.output = ESCAPE.sub("", output.replace("\r", ""))
+        self.messages = messages  # of scripts/run itself
+
+    def events(self, kind=None):
+        """The events printed, in order; those of one kind if given."""
+        found = [json.loads(line[1:]) for line in self.output.splitlines() if line.startswith("@{")]
+        return [event for event in found if kind in (None, event["event"])]
+
+    def started(self):
+        return [event["vm"] for event in self.events("vm") if event["state"] == "started"]
+
+    def stop_of(self, vm):
+        """The event with which a VM stopped last; None if it has not."""
+        stops = [event for event in self.events("vm")
+                 if event["vm"] == vm and event["state"] == "stopped"]
+        return stops[-1] if stops else None
+
+    def objects(self):
+        """The JSON objects that commands with --json printed."""
+        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+
+    def log_of(self, vm):
+        """The lines of a VM with serial = log."""
+        mark = f"[{vm}] "
+        return [line[len(mark):] for line in self.output.splitlines() if line.startswith(mark)]
+
+    def __str__(self):
+        return f"status {self.status}\n{self.messages}\n{self.output}"
+
+
+class Quire:
+    """Boots Quire."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def file(self, name, content):
+        """A file for --module; content is bytes or text."""
+        path = self._folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def run(self, conf=None, *arguments, steps=(), timeout=TIME_LIMIT_S):
+        """`conf` is the text of quire.conf; `steps` are (expect or send, text) pairs."""
+        command = [ROOT / "scripts/run", "--no-setup", "--batch", f"--timeout={timeout}"]
+        if conf is not None:
+            command += ["--conf", self.file("quire.conf", conf)]
+        command += arguments
+        for kind, text in steps:
+            command += [f"--{kind}={text}"]
+        result = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
+                                capture_output=True, timeout=timeout + 60, check=False)
+        return Run(result.returncode, result.stdout.decode(errors="replace"),
+                   result.stderr.decode(errors="replace"))
+
+
+@pytest.fixture
+def quire(tmp_path):
+    return Quire(tmp_path)
+
+
+def linux(name, what, **keys):
+    """A [vm] section with Debian's kernel, which runs `what` (see guests/linux/init)."""
+    settings = {"kernel": "vmlinuz", "initrd": "initramfs",
+                "cmdline": f"console=ttyS0 quiet name={name} run={what}", "memory": "512M",
+                "serial": "log", "on-reset": "stop", **keys}
+    return section(name, settings)
+
+
+def guest(name, image=None, **keys):
+    """A [vm] section with one of the small guests of guests/."""
+    settings = {"kernel": f"{image or name}.bzimage", "memory": "64M", "serial": "log",
+                "on-reset": "stop", "debug-exit": "on", **keys}
+    return section(name, settings)
+
+
+def section(name, settings):
+    """A key given as `on_reset` stands for `on-reset`; None leaves a key out."""
+    settings = {key.replace("_", "-"): value for key, value in settings.items()}
+    lines = [f"{key} = {value}" for key, value in settings.items() if value is not None]
+    return "\n".join([f"[vm {name}]", *lines, "", ""])
+
+
+def sum16(name):
+    """The sum that a guest called `name` has to print for run=sum16."""
+    line = name.encode() + b"\n"
+    size = 16 << 20
+    return hashlib.sha256((line * (size // len(line) + 1))[:size]).hexdigest()

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Input that is wrong: one clear error with place and reason, status 2, and no VM started.
+
+Not here, because no emulator can show them: virtualization switched off by
+firmware, and memory maps with overlaps. Host tests have both.
+"""
+
+import struct
+
+import pytest
+from conftest import ROOT, guest, linux
+
+VMLINUZ = ROOT / "build/debian/vmlinuz"
+
+# Offsets in the setup header of the Linux boot protocol.
+SETUP_SECTS = 0x1F1
+SYSSIZE = 0x1F4
+BOOT_FLAG = 0x1FE
+MAGIC = 0x202
+VERSION = 0x206
+XLOADFLAGS = 0x236
+INIT_SIZE = 0x260
+
+
+def refused(run, *words):
+    """Quire refused to start, and one of its lines has all the words."""
+    assert run.status == 2, run
+    assert run.started() == [], run
+    wanted = [word.lower() for word in words]
+    errors = [line for line in run.output.lower().splitlines() if all(w in line for w in wanted)]
+    assert errors, f"no line with {words}:\n{run}"
+
+
+def changed_kernel(quire, changes):
+    """Debian's kernel with other bytes at some offsets, for --module."""
+    image = bytearray(VMLINUZ.read_bytes())
+    for offset, data in changes.items():
+        image[offset : offset + len(data)] = data
+    return f"{quire.file('bad', bytes(image))}:vmlinuz"
+
+
+def test_a_cpu_without_virtualization(quire):
+    run = quire.run(linux("one", "idle"), "--cpu", "max,-svm")
+    refused(run, "neither", "AMD-V", "VT-x")
+
+
+def test_an_unknown_key(quire):
+    run = quire.run("[machine]\n\n" + linux("one", "idle", memroy="1G"))
+    refused(run, "quire.conf", "memroy")
+
+
+def test_the_line_of_an_error_is_named(quire):
+    run = quire.run("# a comment\n\n[vm one]\nkernel = vmlinuz\nmemory = 64M\ncolour = blue\n")
+    refused(run, "quire.conf", "6", "colour")
+
+
+@pytest.mark.parametrize("key, value", [
+    ("memory", "lots"), ("memory", "-1M"), ("memory", "99999999999999999999G"), ("memory", "0"),
+    ("vcpus", "none"), ("vcpus", "0"), ("serial", "parallel"), ("on-reset", "maybe"),
+    ("overcommit", "some"), ("debug-exit", "1"), ("autostart", ""), ("reserve", "1T"),
+])
+def test_a_bad_value(quire, key, value):
+    run = quire.run(linux("one", "idle", **{key: value}))
+    refused(run, "quire.conf", key)
+
+
+@pytest.mark.parametrize("conf, word", [
+    ("[vm one]\nkernel = vmlinuz\n", "memory"),
+    ("[vm one]\nmemory = 64M\n", "kernel"),
+    ("kernel = vmlinuz\n", "section"),
+    ("[vm One]\nkernel = vmlinuz\nmemory = 64M\n", "One"),
+    ("[vm one\nkernel = vmlinuz\nmemory = 64M\n", "]"),
+    ("[cellar]\n", "cellar"),
+    ("[vm one]\njust words\n", "2"),
+    ("[machine]\nattach = nobody\n[vm one]\nkernel = vmlinuz\nmemory = 64M\n", "attach"),
+])
+def test_a_malformed_configuration(quire, conf, word):
+    refused(quire.run(conf), word)
+
+
+def test_a_section_given_twice(quire):
+    run = quire.run(linux("one", "idle") + linux("one", "idle"))
+    refused(run, "quire.conf", "already")
+
+
+def test_a_configuration_that_is_too_long(quire):
+    refused(quire.run("# filler\n" * 8000 + linux("one", "idle")), "quire.conf", "64")
+
+
+def test_a_missing_module(quire):
+    run = quire.run(linux("one", "idle", kernel="no-such-kernel"))
+    refused(run, "no-such-kernel")
+
+
+def test_a_missing_initrd(quire):
+    run = quire.run(linux("one", "idle", initrd="no-such-initrd"))
+    refused(run, "no-such-initrd")
+
+
+def test_a_kernel_that_is_none(quire):
+    run = quire.run(linux("one", "idle"), "--module",
+                    f"{quire.file('text', 'no kernel at all ' * 1000)}:vmlinuz")
+    refused(run, "vmlinuz")
+
+
+def test_an_empty_kernel(quire):
+    run = quire.run(linux("one", "idle"), "--module", f"{quire.file('empty', b'')}:vmlinuz")
+    refused(run, "vmlinuz")
+
+
+@pytest.mark.parametrize("size", [0x100, 0x200, 0x250, 0x1000, 1 << 20])
+def test_a_truncated_kernel(quire, size):
+    short = quire.file("short", VMLINUZ.read_bytes()[:size])
+    refused(quire.run(linux("one", "idle"), "--module", f"{short}:vmlinuz"), "vmlinuz")
+
+
+@pytest.mark.parametrize("changes", [
+    pytest.param({SETUP_SECTS: b"\xff", SYSSIZE: struct.pack("<I", 0x7FFFFFFF)}, id="larger_than_file"),
+    pytest.param({SYSSIZE: struct.pack("<I", 0xFFFFFFFF)}, id="image_size_wraps"),
+    pytest.param({INIT_SIZE: struct.pack("<I", 0xFFFFF000)}, id="needs_four_gigabytes"),
+    pytest.param({BOOT_FLAG: b"\0\0"}, id="no_boot_flag"),
+    pytest.param({MAGIC: b"NoNo"}, id="no_magic"),
+    pytest.param({VERSION: struct.pack("<H", 0x0204)}, id="too_old"),
+    pytest.param({XLOADFLAGS: b"\0\0"}, id="no_64_bit_entry"),
+])
+def test_a_kernel_whose_header_lies(quire, changes):
+    run = quire.run(linux("one", "idle"), "--module", changed_kernel(quire, changes))
+    refused(run, "vmlinuz")
+
+
+def test_memory_smaller_than_the_kernel_needs(quire):
+    refused(quire.run(linux("one", "idle", memory="16M")), "vmlinuz", "memory")
+
+
+def test_reservations_that_exceed_the_machine(quire):
+    conf = linux("one", "idle", reserve="300M") + linux("two", "idle", reserve="300M")
+    refused(quire.run(conf, "--memory", "512M"), "reserv")
+
+
+def test_guaranteed_memory_that_exceeds_the_machine(quire):
+    conf = linux("one", "idle", overcommit="none", memory="1G")
+    refused(quire.run(conf, "--memory", "512M"), "one")
+
+
+def test_a_machine_with_too_little_memory(quire):
+    # The files fit, the guests' guarantees do not.
+    refused(quire.run(linux("one", "idle"), "--memory", "96M"), "memory")
+
+
+def test_a_second_vm_that_is_wrong_keeps_the_first_from_starting(quire):
+    conf = guest("spin") + guest("other", image="no-such-image")
+    refused(quire.run(conf), "no-such-image")

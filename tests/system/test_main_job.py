@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""The main job: two guests with Debian's stock kernel, each promised as much memory as the whole
+machine has, work side by side and power off."""
+
+import pytest
+from conftest import linux, sum16
+
+TWO_SUMS = linux("one", "sum16") + linux("two", "sum16")
+
+
+def check_two_sums(run):
+    assert run.status == 0, run
+    for name in ("one", "two"):
+        assert f"{name}: sum16 {sum16(name)}" in run.log_of(name), run
+        assert run.stop_of(name)["status"] == 0, run
+
+
+@pytest.mark.parametrize("way", ["none", "bios", "uefi"])
+def test_two_guests_compute_their_sums_and_power_off(quire, way):
+    check_two_sums(quire.run(TWO_SUMS, "--iso", way, "--memory", "512M"))
+
+
+def test_a_shell_answers_and_the_console_moves_between_guests(quire):
+    run = quire.run(None, "--memory", "512M", steps=[
+        ("expect", "one: ready"),
+        ("send", r"uname -a\n"),
+        ("expect", "Debian"),
+        ("send", r"free\n"),
+        ("expect", "Mem:"),
+        ("send", r"cat /proc/interrupts\n"),
+        ("expect", "ttyS0"),
+        ("send", r"\x1d"),
+        ("send", r"list\n"),
+        ("expect", "two"),
+        ("send", r"attach two\n"),
+        ("send", r"hostname\n"),
+        ("expect", "two"),
+        ("send", r"poweroff -f\n"),
+        ("send", r"attach one\n"),
+        ("send", r"exit\n"),
+    ])
+    assert run.status == 0, run
+    assert run.stop_of("one")["status"] == 0, run
+    assert run.stop_of("two")["status"] == 0, run
+
+
+def test_direct_boots_are_bit_identical(quire):
+    conf = linux("one", "tsc")
+    first = quire.run(conf, "--icount")
+    second = quire.run(conf, "--icount")
+    assert first.status == 0, first
+    assert first.output == second.output

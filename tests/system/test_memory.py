@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Where the memory is: sums that hold, and pages that only writing costs."""
+
+from conftest import guest, linux
+
+MIB = 1 << 20
+PAGE = 4096
+
+
+def check_sums(memory):
+    """What must hold in each answer of `memory --json`."""
+    machine, gmm, vms = memory["machine"], memory["gmm"], memory["vms"]
+    assert machine["chunks_free"] <= machine["chunks"]
+    assert machine["quire_bytes"] <= machine["bytes"]
+    for vm in vms:
+        states = ("zero", "private", "shared", "ballooned", "rom")
+        assert sum(vm[state] for state in states) == vm["pages"], vm
+        assert vm["monitored"] <= vm["private"], vm
+    assert gmm["pages_private"] == sum(vm["private"] + vm["handy"] + vm["rom"] for vm in vms)
+    assert gmm["reserved_pages"] == sum(vm["reserved"] for vm in vms)
+    assert gmm["shared_references"] == sum(vm["shared"] for vm in vms)
+    assert gmm["pages_saved"] == gmm["shared_references"] - gmm["pages_shared"]
+
+
+def vm_of(memory, name):
+    return next(vm for vm in memory["vms"] if vm["name"] == name)
+
+
+def memory_answers(run):
+    return [answer for answer in run.objects() if "gmm" in answer]
+
+
+def test_sums_hold_and_an_idle_guest_costs_what_it_has_written(quire):
+    run = quire.run(linux("one", "idle") + linux("two", "idle"), "--memory", "512M",
+                    "--quire", "exit=prompt", steps=[
+        ("expect", "one: idle"),
+        ("send", r"memory --json\n"),
+        ("expect", '"table_pages"'),
+        ("send", r"check\n"),
+        ("expect", "ok"),
+        ("send", r"poweroff\n"),
+    ])
+    memory, = memory_answers(run)
+    check_sums(memory)
+    for name in ("one", "two"):
+        vm = vm_of(memory, name)
+        assert vm["pages"] * PAGE >= 511 * MIB, run
+        # The kernel, its file system in memory, its tables: well below a quarter of the promise.
+        assert vm["private"] * PAGE < 128 * MIB, vm
+        assert vm["zero"] > vm["pages"] // 2, vm
+
+
+def test_reading_all_memory_costs_no_page(quire):
+    run = quire.run(guest("readall", memory="256M") + guest("spin", memory="256M"),
+                    "--memory", "512M", "--quire", "exit=prompt", steps=[
+        ("expect", "readall: pages"),
+        ("send", r"memory --json\n"),
+        ("expect", '"table_pages"'),
+        ("send", r"check\n"),
+        ("expect", "ok"),
+        ("send", r"poweroff\n"),
+    ])
+    memory, = memory_answers(run)
+    check_sums(memory)
+    # The image with its stack and tables is a dozen pages, what the loader adds some more.
+    assert vm_of(memory, "readall")["private"] < 64, run
+    # The one that read nothing wrote as much.
+    assert abs(vm_of(memory, "readall")["private"] - vm_of(memory, "spin")["private"]) <= 4, run
+
+
+def test_untouched_memory_is_zero_and_written_memory_stays(quire):
+    run = quire.run(guest("touch", memory="128M"), "--memory", "512M")
+    assert run.status == 0, run
+    assert "ok touch.first_pass" in run.log_of("touch"), run
+    assert "ok touch.second_pass" in run.log_of("touch"), run
+
+
+def test_four_promises_of_half_the_machine_each(quire):
+    names = ("a", "b", "c", "d")
+    conf = "".join(guest(name, "readall", memory="256M") for name in names)
+    steps = [("send", r"memory --json\n"), ("expect", '"table_pages"'), ("send", r"poweroff\n")]
+    run = quire.run(conf, "--memory", "512M", "--quire", "exit=prompt", steps=steps)
+    assert sorted(run.started()) == sorted(names), run
+    check_sums(memory_answers(run)[0])

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the operator asked for: quire.conf, and the same keys from the console's
+ * `create`. Keys, values and defaults are explained in docs/operating.md.
+ */
+#ifndef VM_CONFIG_H
+#define VM_CONFIG_H
+
+#include <quire/status.h>
+
+#include "mm/gmm/gmm.h"
+#include "vm/modules.h"
+
+#define CONFIG_TEXT_MAX      65536u /* bytes of quire.conf */
+#define CONFIG_NAME_BYTES    32u
+#define CONFIG_MODULE_BYTES  64u
+#define CONFIG_INITRD_BYTES  512u /* a list, for multiboot kernels */
+#define CONFIG_CMDLINE_BYTES 2048u
+#define CONFIG_VCPU_MAX      32u
+#define CONFIG_MEMORY_MIN    (1ull << 20)
+
+enum vm_serial { VM_SERIAL_CONSOLE, VM_SERIAL_LOG, VM_SERIAL_COM2 };
+enum vm_on_reset { VM_ON_RESET_RESTART, VM_ON_RESET_STOP };
+
+/* Texts that were not given are empty. */
+struct vm_config {
+	char name[CONFIG_NAME_BYTES];
+	char kernel[CONFIG_MODULE_BYTES];
+	char firmware[CONFIG_MODULE_BYTES];
+	char initrd[CONFIG_INITRD_BYTES]; /* comma separated */
+	char cmdline[CONFIG_CMDLINE_BYTES];
+	uint64_t memory_bytes;
+	uint64_t reserve_bytes;
+	enum gmm_overcommit overcommit;
+	char share[CONFIG_NAME_BYTES]; /* empty: shares with nobody */
+	unsigned vcpu_count;
+	enum vm_serial serial;
+	enum vm_on_reset on_reset;
+	bool autostart, debug_exit, debug_console;
+	uint32_t keys_given; /* a bit per key; the parser's */
+};
+
+struct machine_config {
+	bool scan;
+	unsigned scan_cpu_percent;
+	char attach[CONFIG_NAME_BYTES]; /* empty: nobody's console */
+};
+
+struct config {
+	struct machine_config machine;
+	struct vm_config *vms; /* the caller's storage for vm_max of them */
+	unsigned vm_max, vm_count;
+};
+
+/*
+ * Fills `config`, whose `vms` and `vm_max` the caller has set. On failure
+ * `error` has "quire.conf:LINE: reason" and nothing in `config` may be used.
+ * Modules are not looked at: that is config_vm_check().
+ */
+q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *config, char *error,
+			size_t error_bytes) Q_MUST_USE;
+
+/* --- one VM; `error` gets the reason alone ------------------------------------- */
+
+/* Defaults for all keys. Q_INVALID: not a name. */
+q_status_t config_vm_init(struct vm_config *vm, const char *name, char *error,
+			  size_t error_bytes) Q_MUST_USE;
+
+/* Q_NOT_FOUND: no such key; Q_EXISTS: given before; Q_INVALID, Q_RANGE: a bad value. */
+q_status_t config_set_key(struct vm_config *vm, const char *key, const char *value, char *error,
+			  size_t error_bytes) Q_MUST_USE;
+
+/* After the last key: fills in what follows from others, refuses what is missing. */
+q_status_t config_vm_complete(struct vm_config *vm, char *error, size_t error_bytes) Q_MUST_USE;
+
+/* A completed configuration: all values, and that the modules that it names are there. */
+q_status_t config_vm_check(const struct vm_config *vm, const struct module_table *modules,
+			   char *error, size_t error_bytes) Q_MUST_USE;
+
+#endif

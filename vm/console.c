@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/console.h"
+
+#include "lib/string.h"
+#include "arch/x86_64/cpu.h"
+#include "kernel/console.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "vm/vm.h"
+
+#include "console_commands.h"
+#include "console_line.h"
+#include "serial.h"
+
+#define PROMPT         "quire> "
+#define KEY_DETACH     0x1d /* Ctrl-] */
+#define INPUT_BYTES    256u /* typed ahead for a guest */
+#define INPUT_RETRY_US 5000u
+
+static struct console_line line;
+/* A prompt is on the screen: log lines must not break it. */
+static bool has_prompt;
+static struct vm *wanted; /* whom a command asked to attach */
+static struct thread *reader;
+
+static void write_text(const char *text)
+{
+	console_print("%s", text);
+}
+
+static void prompt_hide(void)
+{
+	if (has_prompt)
+		write_text("\r\x1b[K");
+}
+
+static void prompt_show(void)
+{
+	if (!has_prompt)
+		return;
+	write_text(PROMPT);
+	write_text(line.text);
+}
+
+static int getc_wait(void)
+{
+	int byte;
+	while ((byte = console_getc()) < 0)
+		thread_park();
+	return byte;
+}
+
+/* --- attached to a VM ------------------------------------------------------------------ */
+
+struct input {
+	uint8_t bytes[INPUT_BYTES];
+	unsigned count;
+};
+
+/* Reads what was typed; false when it is time to leave. */
+static bool input_read(struct input *input)
+{
+	while (input->count < INPUT_BYTES) {
+		int byte = console_getc();
+		if (byte == KEY_DETACH)
+			return false;
+		if (byte < 0)
+			break;
+		input->bytes[input->count++] = (uint8_t)byte;
+	}
+	return true;
+}
+
+/* Gives the guest what its port takes; the rest waits. */
+static void input_pass(struct input *input, struct vm *vm)
+{
+	unsigned taken = input->count ? vm_serial_input(vm, input->bytes, input->count) : 0;
+	input->count -= taken;
+	for (unsigned i = 0; i < input->count; i++)
+		input->bytes[i] = input->bytes[i + taken];
+}
+
+static void attached_loop(struct vm *vm)
+{
+	struct input input = { .count = 0 };
+	while (input_read(&input) && vm_is_alive(vm)) {
+		input_pass(&input, vm);
+		if (input.count)
+			thread_park_until(cpu_rdtsc() + time_ticks_from_us(INPUT_RETRY_US));
+		else
+			thread_park();
+	}
+}
+
+static void attached_run(struct vm *vm)
+{
+	console_print("attached to %s; Ctrl-] leaves\n", vm_name(vm));
+	serial_attach(vm_serial(vm));
+	attached_loop(vm);
+	serial_detach(vm_serial(vm));
+	console_print("\ndetached from %s\n", vm_name(vm));
+}
+
+void console_attach(struct vm *vm)
+{
+	wanted = vm;
+}
+
+void console_wake(void)
+{
+	if (reader)
+		thread_unpark(reader);
+}
+
+/* --- the prompt --------------------------------------------------------------------------- */
+
+static void command_read(void)
+{
+	bool is_finished = false;
+	has_prompt = true;
+	prompt_show();
+	while (!is_finished) {
+		is_finished = console_line_input(&line, PROMPT, (char)getc_wait());
+		console_write(line.echo, strlen(line.echo));
+	}
+	has_prompt = false;
+}
+
+void console_run(struct vm *attach)
+{
+	char command[CONSOLE_LINE_BYTES];
+	reader = thread_self();
+	console_reader_set(reader);
+	console_line_hook_set(prompt_hide, prompt_show);
+	wanted = attach;
+	for (;;) {
+		struct vm *vm = wanted;
+		wanted = NULL;
+		if (vm)
+			attached_run(vm);
+		command_read();
+		memcpy(command, line.text, sizeof(command));
+		console_line_next(&line);
+		console_command_run(command);
+	}
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Quire's console: a prompt for commands, or the serial console of one VM. One
+ * thread, the operator's, is its only reader.
+ */
+#ifndef VM_CONSOLE_H
+#define VM_CONSOLE_H
+
+#include <quire/compiler.h>
+
+struct vm;
+
+/* The thread's life from here on. `attach`: whose console to begin with, or NULL. */
+Q_NORETURN void console_run(struct vm *attach);
+
+/* For commands: connects the terminal to the VM until Ctrl-] or its end. */
+void console_attach(struct vm *vm);
+
+/* From any thread: a VM ended, which may be the one that is attached. */
+void console_wake(void);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "console_line.h"
+
+#include "lib/format.h"
+#include "lib/string.h"
+
+#define KEY_BACKSPACE 0x08
+#define KEY_KILL      0x15 /* Ctrl-U */
+#define KEY_ESCAPE    0x1b
+#define KEY_DELETE    0x7f
+
+#define CLEAR_LINE "\r\x1b[K"
+
+static void redraw(struct console_line *line, const char *prompt)
+{
+	format_text(line->echo, sizeof(line->echo), CLEAR_LINE "%s%s", prompt, line->text);
+}
+
+static void text_set(struct console_line *line, const char *text)
+{
+	string_copy(line->text, sizeof(line->text), text);
+	line->length = (unsigned)strlen(line->text);
+}
+
+/* Up goes to older lines, down to newer ones and at last to an empty one. */
+static void history_move(struct console_line *line, const char *prompt, bool is_up)
+{
+	if (is_up ? line->history_at == line->history_count : line->history_at == 0)
+		return;
+	line->history_at += is_up ? 1 : -1u;
+	text_set(line, line->history_at ? line->history[line->history_at - 1] : "");
+	redraw(line, prompt);
+}
+
+/* ESC [ A and ESC [ B; any other sequence is swallowed up to its letter. */
+static void escape_input(struct console_line *line, const char *prompt, char typed)
+{
+	if (line->escape == 1) {
+		line->escape = typed == '[' || typed == 'O' ? 2 : 0;
+		return;
+	}
+	if (typed >= 0x40 && typed <= 0x7e)
+		line->escape = 0;
+	if (typed == 'A' || typed == 'B')
+		history_move(line, prompt, typed == 'A');
+}
+
+static void character_erase(struct console_line *line)
+{
+	if (line->length == 0)
+		return;
+	line->text[--line->length] = 0;
+	string_copy(line->echo, sizeof(line->echo), "\b \b");
+}
+
+static void character_add(struct console_line *line, char typed)
+{
+	if (line->length + 1 == sizeof(line->text))
+		return;
+	line->text[line->length++] = typed;
+	line->text[line->length] = 0;
+	line->echo[0] = typed;
+	line->echo[1] = 0;
+}
+
+bool console_line_input(struct console_line *line, const char *prompt, char typed)
+{
+	char previous = line->last;
+	line->last = typed;
+	line->echo[0] = 0;
+	if (line->escape) {
+		escape_input(line, prompt, typed);
+		return false;
+	}
+	switch (typed) {
+	case '\n':
+		/* The second half of CR LF. */
+		if (previous == '\r')
+			return false;
+		/* fall through */
+	case '\r': string_copy(line->echo, sizeof(line->echo), "\r\n"); return true;
+	case KEY_BACKSPACE:
+	case KEY_DELETE: character_erase(line); return false;
+	case KEY_KILL:
+		text_set(line, "");
+		redraw(line, prompt);
+		return false;
+	case KEY_ESCAPE: line->escape = 1; return false;
+	default:
+		if ((unsigned char)typed >= 0x20)
+			character_add(line, typed);
+		return false;
+	}
+}
+
+void console_line_next(struct console_line *line)
+{
+	bool is_new = line->history_count == 0 || strcmp(line->history[0], line->text) != 0;
+	if (line->length && is_new) {
+		memmove(line->history[1], line->history[0],
+			(CONSOLE_HISTORY_COUNT - 1) * sizeof(line->history[0]));
+		string_copy(line->history[0], sizeof(line->history[0]), line->text);
+		if (line->history_count < CONSOLE_HISTORY_COUNT)
+			line->history_count++;
+	}
+	line->history_at = 0;
+	text_set(line, "");
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* A boot module that is a cpio archive (newc) stands for the files in it. */
+#ifndef VM_CPIO_H
+#define VM_CPIO_H
+
+#include "vm/modules.h"
+
+bool cpio_is_archive(const struct module *module);
+
+/*
+ * Adds the archive's regular files to the table, each under its base name; the
+ * archive stays in place, since names and data are used where they lie.
+ * Q_INVALID: damaged; Q_EXISTS: a name is taken; Q_LIMIT: too many. Then `error`
+ * says where and why, and the table is as before.
+ */
+q_status_t cpio_expand(const struct module *archive, struct module_table *table, char *error,
+		       size_t error_bytes) Q_MUST_USE;
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "event.h"
+
+#include "vcpu.h"
+
+/* Exceptions that make a double fault of a second one; #PF has its own column. */
+static bool is_contributory(unsigned vector)
+{
+	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+static bool makes_double_fault(unsigned first, unsigned second)
+{
+	if (is_contributory(first))
+		return is_contributory(second);
+	if (first == VECTOR_PF)
+		return second == VECTOR_PF || is_contributory(second);
+	return false;
+}
+
+static void raise(struct vcpu *vcpu, struct guest_event event)
+{
+	const struct vmexit *exit = &vcpu->exit;
+	if (exit->has_vectoring && exit->vectoring.type == GUEST_EVENT_EXCEPTION) {
+		if (exit->vectoring.vector == VECTOR_DF) {
+			vm_stop_post(vcpu->vm, &(struct vm_ending){ .reason = "triple fault",
+								    .is_failure = true });
+			return;
+		}
+		if (makes_double_fault(exit->vectoring.vector, event.vector))
+			event = (struct guest_event){ .type = GUEST_EVENT_EXCEPTION,
+						      .vector = VECTOR_DF,
+						      .has_error_code = true };
+	}
+	vcpu->queued = event;
+	vcpu->event_due = true;
+}
+
+void event_exception(struct vcpu *vcpu, enum exception_vector vector)
+{
+	raise(vcpu,
+	      (struct guest_event){ .type = GUEST_EVENT_EXCEPTION, .vector = (uint8_t)vector });
+}
+
+void event_exception_code(struct vcpu *vcpu, enum exception_vector vector, uint32_t error_code)
+{
+	raise(vcpu, (struct guest_event){ .type = GUEST_EVENT_EXCEPTION,
+					  .vector = (uint8_t)vector,
+					  .has_error_code = true,
+					  .error_code = error_code });
+}
+
+void event_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error_code)
+{
+	struct guest_state state;
+	vcpu->ops->state_get(vcpu->virt, &state);
+	state.cr2 = address;
+	/* Only CR2 differs from what the CPU itself saved, so it cannot be refused. */
+	if (vcpu->ops->state_set(vcpu->virt, &state) == Q_OK)
+		event_exception_code(vcpu, VECTOR_PF, error_code);
+}
+
+void event_interrupted(struct vcpu *vcpu)
+{
+	const struct guest_event *event = &vcpu->exit.vectoring;
+	if (event->type == GUEST_EVENT_SOFT_INTERRUPT || event->type == GUEST_EVENT_SOFT_EXCEPTION)
+		return;
+	vcpu->queued = *event;
+	vcpu->event_due = true;
+}
+
+static bool nmi_is_blocked(struct vcpu *vcpu)
+{
+	struct guest_state state;
+	vcpu->ops->state_get(vcpu->virt, &state);
+	return state.nmi_blocked;
+}
+
+static void inject(struct vcpu *vcpu, enum guest_event_type type, unsigned vector)
+{
+	struct guest_event event = { .type = type, .vector = (uint8_t)vector };
+	vcpu->ops->event_inject(vcpu->virt, &event);
+}
+
+/* True if something other than an interrupt goes in with this entry. */
+static bool inject_urgent(struct vcpu *vcpu)
+{
+	if (vcpu->queued.type != GUEST_EVENT_NONE) {
+		vcpu->ops->event_inject(vcpu->virt, &vcpu->queued);
+		vcpu->queued.type = GUEST_EVENT_NONE;
+		return true;
+	}
+	if (!vcpu->nmi_pending || nmi_is_blocked(vcpu))
+		return false;
+	vcpu->nmi_pending = false;
+	inject(vcpu, GUEST_EVENT_NMI, VECTOR_NMI);
+	return true;
+}
+
+void event_prepare(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	spin_lock(&vm->devices_lock);
+	vcpu->nmi_pending |= vpc_nmi_take(vm->vpc, vcpu->index);
+	bool is_full = inject_urgent(vcpu);
+	bool is_pending = vpc_interrupt_pending(vm->vpc, vcpu->index);
+	if (is_pending && !is_full && vcpu->can_interrupt) {
+		inject(vcpu, GUEST_EVENT_INTERRUPT, vpc_interrupt_take(vm->vpc, vcpu->index));
+		is_pending = vpc_interrupt_pending(vm->vpc, vcpu->index);
+	}
+	spin_unlock(&vm->devices_lock);
+
+	if (is_pending != vcpu->window_is_set) {
+		vcpu->ops->interrupt_window_set(vcpu->virt, is_pending);
+		vcpu->window_is_set = is_pending;
+	}
+	/* There is no exit for the end of NMI blocking: look again after each one. */
+	vcpu->event_due = vcpu->nmi_pending;
+}
+
+bool event_wakes(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	spin_lock(&vm->devices_lock);
+	vcpu->nmi_pending |= vpc_nmi_take(vm->vpc, vcpu->index);
+	bool is_pending = vpc_interrupt_pending(vm->vpc, vcpu->index);
+	spin_unlock(&vm->devices_lock);
+	vcpu->event_due = true;
+	return vcpu->nmi_pending || vcpu->queued.type != GUEST_EVENT_NONE ||
+	       (is_pending && (vcpu->regs.rflags & RFLAGS_IF));
+}

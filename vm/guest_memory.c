@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest_memory.h"
+
+#include "lib/string.h"
+
+#include "event.h"
+
+static struct pgm_walk_regs walk_regs(const struct guest_state *state)
+{
+	return (struct pgm_walk_regs){ .cr0 = state->cr0,
+				       .cr3 = state->cr3,
+				       .cr4 = state->cr4,
+				       .efer = state->efer,
+				       .is_user = state->cpl == 3 };
+}
+
+static enum insn_mode mode_of(const struct guest_state *state)
+{
+	uint32_t attributes = state->segment[SEG_CS].attributes;
+	if ((state->efer & EFER_LMA) && (attributes & SEG_ATTR_L))
+		return INSN_MODE_64;
+	if (!(state->cr0 & CR0_PE))
+		return INSN_MODE_16;
+	return attributes & SEG_ATTR_DB ? INSN_MODE_32 : INSN_MODE_16;
+}
+
+uint64_t guest_linear(const struct fetched *fetched, unsigned segment, uint64_t offset)
+{
+	uint64_t base = fetched->state.segment[segment].base;
+	if (fetched->mode != INSN_MODE_64)
+		return (uint32_t)(base + offset);
+	return segment == SEG_FS || segment == SEG_GS ? base + offset : offset;
+}
+
+/* Reads what one page has of [virt, virt + size_bytes); returns how many bytes. */
+static unsigned page_fetch(struct vcpu *vcpu, const struct pgm_walk_regs *regs, uint64_t virt,
+			   uint8_t *to, unsigned size_bytes)
+{
+	uint64_t left = PAGE_SIZE - (virt & PAGE_MASK);
+	unsigned count = size_bytes < left ? size_bytes : (unsigned)left;
+	gpa_t addr;
+	uint32_t error_code;
+	if (pgm_walk(vcpu->vm->pgm, regs, virt, MEM_EXEC, &addr, &error_code) != Q_OK)
+		return 0;
+	if (pgm_read(vcpu->vm->pgm, addr, to, count, NULL) != Q_OK)
+		return 0;
+	return count;
+}
+
+void guest_insn_fetch(struct vcpu *vcpu, struct fetched *out_fetched)
+{
+	vcpu->ops->state_get(vcpu->virt, &out_fetched->state);
+	out_fetched->mode = mode_of(&out_fetched->state);
+
+	struct pgm_walk_regs regs = walk_regs(&out_fetched->state);
+	uint64_t virt = guest_linear(out_fetched, SEG_CS, vcpu->regs.rip);
+	unsigned count = page_fetch(vcpu, &regs, virt, out_fetched->bytes, INSN_MAX_BYTES);
+	if (count && count < INSN_MAX_BYTES)
+		count += page_fetch(vcpu, &regs, virt + count, out_fetched->bytes + count,
+				    INSN_MAX_BYTES - count);
+	out_fetched->byte_count = count;
+}
+
+/* Translates one byte's address and, for a write, makes sure that RAM there has a page. */
+static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm_walk_regs *regs,
+					     uint64_t virt, enum mem_access access, gpa_t *out_addr)
+{
+	uint32_t error_code = 0;
+	if (pgm_walk(vcpu->vm->pgm, regs, virt, access, out_addr, &error_code) != Q_OK) {
+		event_page_fault(vcpu, virt, error_code);
+		return ACCESS_FAULT;
+	}
+	struct pgm_fault fault = { *out_addr, MEM_WRITE };
+	if (access != MEM_WRITE || pgm_fault_handle(vcpu->vm->pgm, &fault) != PGM_NO_MEMORY)
+		return ACCESS_READY;
+	vcpu_out_of_memory(vcpu, 1);
+	return ACCESS_NO_MEMORY;
+}
+
+enum guest_access_result guest_access_prepare(struct vcpu *vcpu, const struct fetched *fetched,
+					      uint64_t virt, enum mem_access access,
+					      struct guest_access *out_access)
+{
+	struct pgm_walk_regs regs = walk_regs(&fetched->state);
+	uint64_t left = PAGE_SIZE - (virt & PAGE_MASK);
+	enum guest_access_result result =
+		part_prepare(vcpu, &regs, virt, access, &out_access->addr);
+	if (out_access->size <= left) {
+		out_access->first_bytes = out_access->size;
+		return result;
+	}
+	out_access->first_bytes = (uint8_t)left;
+	if (result != ACCESS_READY)
+		return result;
+	return part_prepare(vcpu, &regs, virt + left, access, &out_access->next);
+}
+
+/* A device access that crosses a page, and so may have any size, goes byte by byte. */
+static void device_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
+{
+	struct vm *vm = vcpu->vm;
+	unsigned step = is_power_of_two(size_bytes) ? size_bytes : 1;
+	vm_devices_enter(vm);
+	for (unsigned i = 0; i < size_bytes; i += step) {
+		uint64_t value;
+		if (!vpc_mmio_read(vm->vpc, vcpu->index, gpa_add(addr, i), step, &value,
+				   vm_now(vm)))
+			value = ~0ull;
+		memcpy(to + i, &value, step);
+	}
+	vm_devices_leave(vm, vcpu);
+}
+
+static void device_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
+{
+	struct vm *vm = vcpu->vm;
+	unsigned step = is_power_of_two(size_bytes) ? size_bytes : 1;
+	vm_devices_enter(vm);
+	for (unsigned i = 0; i < size_bytes; i += step) {
+		uint64_t value = 0;
+		memcpy(&value, from + i, step);
+		/* False: nobody is there, or it is ROM; such writes vanish. */
+		(void)vpc_mmio_write(vm->vpc, vcpu->index, gpa_add(addr, i), step, value,
+				     vm_now(vm));
+	}
+	vm_devices_leave(vm, vcpu);
+}
+
+static void part_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
+{
+	if (pgm_read(vcpu->vm->pgm, addr, to, size_bytes, NULL) != Q_OK)
+		device_read(vcpu, addr, to, size_bytes);
+}
+
+static void part_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
+{
+	if (pgm_write(vcpu->vm->pgm, addr, from, size_bytes, NULL) != Q_OK)
+		device_write(vcpu, addr, from, size_bytes);
+}
+
+uint64_t guest_access_read(struct vcpu *vcpu, const struct guest_access *access)
+{
+	uint8_t bytes[sizeof(uint64_t)] = { 0 };
+	uint64_t value;
+	unsigned rest = access->size - access->first_bytes;
+	part_read(vcpu, access->addr, bytes, access->first_bytes);
+	if (rest)
+		part_read(vcpu, access->next, bytes + access->first_bytes, rest);
+	memcpy(&value, bytes, sizeof(value));
+	return value;
+}
+
+void guest_access_write(struct vcpu *vcpu, const struct guest_access *access, uint64_t value)
+{
+	uint8_t bytes[sizeof(uint64_t)];
+	unsigned rest = access->size - access->first_bytes;
+	memcpy(bytes, &value, sizeof(bytes));
+	part_write(vcpu, access->addr, bytes, access->first_bytes);
+	if (rest)
+		part_write(vcpu, access->next, bytes + access->first_bytes, rest);
+	vcpu_memory_used(vcpu);
+}
+
+q_status_t guest_physical_write(struct vcpu *vcpu, gpa_t to, const void *from, uint64_t size_bytes)
+{
+	q_status_t status = pgm_write(vcpu->vm->pgm, to, from, size_bytes, NULL);
+	vcpu_memory_used(vcpu);
+	return status;
+}

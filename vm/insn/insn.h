@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Instruction decoder and emulator: for CPUs that report no next RIP, and for
+ * instructions that touch device memory. Pure: bytes and registers in, effects
+ * out. Decodes only what must be decoded; everything else is refused, and the
+ * caller injects what a CPU would.
+ */
+#ifndef VM_INSN_INSN_H
+#define VM_INSN_INSN_H
+
+#include <quire/guest_state.h>
+#include <quire/status.h>
+
+#define INSN_MAX_BYTES 15u
+
+enum insn_mode { INSN_MODE_16, INSN_MODE_32, INSN_MODE_64 };
+
+enum insn_operation {
+	INSN_MOV_LOAD,  /* register <- memory, also MOVZX, MOVSX, MOVSXD */
+	INSN_MOV_STORE, /* memory <- register or immediate */
+	INSN_ALU,       /* ADD OR ADC SBB AND SUB XOR CMP TEST with a memory operand */
+	INSN_STOS,
+	INSN_MOVS,
+	INSN_XCHG,
+	INSN_SIMPLE, /* a known instruction without memory operand: only its length matters */
+};
+
+enum insn_alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP, ALU_TEST };
+
+struct insn {
+	uint8_t length; /* bytes */
+	enum insn_operation operation;
+	enum insn_alu alu;
+	uint8_t size;          /* of the memory operand: 1, 2, 4, 8 */
+	uint8_t register_size; /* of the destination register: MOVZX and the like differ */
+	bool is_sign_extended;
+	bool has_immediate;
+	bool memory_is_destination;
+	bool is_rep;
+	uint8_t address_size;  /* 2, 4, 8 */
+	uint8_t reg;           /* enum gpr; the register operand */
+	bool reg_is_high_byte; /* AH, CH, DH, BH */
+	uint64_t immediate;    /* sign extended to 64 bits; for opcode 0x0f01 its third byte */
+	uint8_t segment;       /* enum guest_segment_name of the memory operand */
+	uint64_t offset;       /* effective address inside the segment (not STOS, MOVS) */
+	uint16_t opcode;       /* 0x0fa2 for CPUID and so on: two-byte opcodes with 0x0f */
+};
+
+/*
+ * Decodes the instruction at `bytes` (up to INSN_MAX_BYTES; fewer when the rest
+ * is not readable). `regs` gives the effective address. Q_UNSUPPORTED: not one
+ * of ours; Q_RANGE: more bytes are needed; Q_INVALID: no valid encoding (#UD).
+ */
+q_status_t insn_decode(const uint8_t *bytes, unsigned byte_count, enum insn_mode mode,
+		       const struct guest_regs *regs, struct insn *out_insn) Q_MUST_USE;
+
+/*
+ * What a load-type instruction does with `value` read from memory, or what a
+ * store-type instruction writes. Sets registers and flags; RIP is the caller's.
+ * For INSN_ALU and INSN_XCHG with memory_is_destination: first read, then this,
+ * then write *out_value if true is returned.
+ *
+ * STOS and MOVS do one element: the caller takes the addresses from RSI and RDI
+ * before; afterwards both, and with a REP prefix RCX, are stepped. With RCX at
+ * zero nothing is done and false is returned.
+ */
+bool insn_execute(const struct insn *insn, struct guest_regs *regs, uint64_t memory_value,
+		  uint64_t *out_value);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "insn_length.h"
+
+#include "guest_memory.h"
+
+/* What each exit's instruction is, and its length without prefixes. */
+struct known_insn {
+	uint16_t opcode; /* as struct insn has it */
+	uint8_t length;
+};
+
+static const struct known_insn known[VMEXIT_KIND_COUNT] = {
+	[VMEXIT_CPUID] = { 0x0fa2, 2 },     [VMEXIT_HLT] = { 0xf4, 1 },
+	[VMEXIT_RDMSR] = { 0x0f32, 2 },     [VMEXIT_WRMSR] = { 0x0f30, 2 },
+	[VMEXIT_HYPERCALL] = { 0x0f01, 3 }, [VMEXIT_XSETBV] = { 0x0f01, 3 },
+	[VMEXIT_WBINVD] = { 0x0f09, 2 },
+};
+
+/*
+ * Prefixes included. Where the bytes cannot be read, or are no longer what the
+ * CPU executed (another vCPU writes code), the plain form is as good as any.
+ */
+static unsigned decode(struct vcpu *vcpu)
+{
+	const struct known_insn *expected = &known[vcpu->exit.kind];
+	struct fetched fetched;
+	struct insn insn;
+	guest_insn_fetch(vcpu, &fetched);
+	if (insn_decode(fetched.bytes, fetched.byte_count, fetched.mode, &vcpu->regs, &insn) !=
+	    Q_OK)
+		return expected->length;
+	return insn.opcode == expected->opcode ? insn.length : expected->length;
+}
+
+unsigned insn_length_find(struct vcpu *vcpu)
+{
+	struct insn_length_entry *entry = insn_length_slot(&vcpu->lengths, vcpu->regs.rip);
+	*entry = (struct insn_length_entry){ .rip = vcpu->regs.rip,
+					     .epoch = insn_length_epoch(vcpu->exit_tsc),
+					     .kind = (uint8_t)vcpu->exit.kind,
+					     .length = (uint8_t)decode(vcpu) };
+	return entry->length;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writes one JSON object as text, on one line, into the caller's buffer.
+ *
+ * Commas take care of themselves. A text that outgrows the buffer is cut and
+ * marked, never written past; a long listing takes what is there out with
+ * json_take() between its items and goes on.
+ */
+#ifndef VM_JSON_H
+#define VM_JSON_H
+
+#include <quire/compiler.h>
+
+struct json {
+	char *text; /* always terminated */
+	size_t size_bytes, used_bytes;
+	bool needs_comma;
+	bool is_cut;
+};
+
+void json_init(struct json *json, char *buffer, size_t size_bytes);
+
+/* `key` is NULL inside arrays and for the outermost object. */
+void json_object_open(struct json *json, const char *key);
+void json_object_close(struct json *json);
+void json_array_open(struct json *json, const char *key);
+void json_array_close(struct json *json);
+void json_text(struct json *json, const char *key, const char *value);
+void json_number(struct json *json, const char *key, uint64_t value);
+
+/* Returns what was written since the last call; the buffer begins anew. */
+const char *json_take(struct json *json, size_t *out_bytes);
+
+#endif

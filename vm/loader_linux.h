@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starts a Linux bzImage by the 64-bit boot protocol (Linux kernel
+ * documentation, "The Linux/x86 Boot Protocol", version 2.12 and later).
+ */
+#ifndef VM_LOADER_LINUX_H
+#define VM_LOADER_LINUX_H
+
+#include <quire/addr.h>
+#include <quire/guest_state.h>
+#include <quire/status.h>
+
+#include "mm/pgm/pgm.h"
+#include "vm/modules.h"
+
+struct loader_linux_request {
+	const struct module *kernel;
+	const struct module *initrd; /* or NULL */
+	const char *cmdline;
+	uint64_t ram_bytes; /* as in struct pgm_config */
+	gpa_t rsdp;         /* ACPI's root pointer; 0: none */
+};
+
+/* Says by a glance at its content whether the module is a bzImage at all. */
+bool loader_linux_is_kernel(const struct module *module);
+
+/* Q_OK: a kernel that can be started so; Q_INVALID, Q_UNSUPPORTED: `error` says why not. */
+q_status_t loader_linux_check(const struct module *kernel, char *error,
+			      size_t error_bytes) Q_MUST_USE;
+
+/*
+ * Fills the guest's memory, which must be as at power-on, and says how its first
+ * vCPU starts. Q_INVALID, Q_UNSUPPORTED: not such a kernel; Q_RANGE: the guest's
+ * memory is too small, or the command line too long; else what pgm_write() says,
+ * and the memory must be reset. `error` says why.
+ */
+q_status_t loader_linux_load(struct pgm *pgm, const struct loader_linux_request *request,
+			     struct guest_state *out_state, struct guest_regs *out_regs,
+			     char *error, size_t error_bytes) Q_MUST_USE;
+
+#endif

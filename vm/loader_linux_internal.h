@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* A bzImage after all its claims were checked, and the setup header's layout. */
+#ifndef VM_LOADER_LINUX_INTERNAL_H
+#define VM_LOADER_LINUX_INTERNAL_H
+
+#include "vm/modules.h"
+
+/* Offsets in the file, and in boot_params. */
+#define HDR_SETUP_SECTS     0x1f1u
+#define HDR_SYSSIZE         0x1f4u
+#define HDR_BOOT_FLAG       0x1feu
+#define HDR_JUMP_BYTES      0x201u /* from behind it to the header's end */
+#define HDR_MAGIC           0x202u
+#define HDR_VERSION         0x206u
+#define HDR_TYPE_OF_LOADER  0x210u
+#define HDR_LOADFLAGS       0x211u
+#define HDR_RAMDISK_IMAGE   0x218u
+#define HDR_RAMDISK_SIZE    0x21cu
+#define HDR_CMD_LINE_PTR    0x228u
+#define HDR_INITRD_ADDR_MAX 0x22cu
+#define HDR_ALIGNMENT       0x230u
+#define HDR_RELOCATABLE     0x234u
+#define HDR_XLOADFLAGS      0x236u
+#define HDR_CMDLINE_SIZE    0x238u
+#define HDR_PREF_ADDRESS    0x258u
+#define HDR_INIT_SIZE       0x260u
+#define HDR_END_MIN         0x264u /* behind init_size */
+
+#define ENTRY_64 0x200u /* of the kernel, not of the file */
+
+struct image {
+	const uint8_t *setup; /* the file's start */
+	uint64_t header_end;  /* offset behind the setup header */
+	const uint8_t *code;  /* the protected-mode kernel */
+	uint64_t code_bytes;
+	uint64_t load_address;
+	uint64_t init_bytes;
+	uint64_t initrd_limit; /* exclusive */
+	uint64_t cmdline_max;
+};
+
+/* Q_INVALID, Q_UNSUPPORTED: `error` says what is wrong. */
+q_status_t loader_linux_image_read(const struct module *kernel, struct image *out_image,
+				   char *error, size_t error_bytes) Q_MUST_USE;
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/operator.h"
+
+#include <quire/atomic.h>
+#include <quire/log.h>
+
+#include "lib/string.h"
+#include "kernel/heap.h"
+#include "kernel/thread.h"
+#include "vm/config.h"
+#include "vm/console.h"
+#include "vm/refuse.h"
+#include "vm/vm.h"
+
+#include "vm_internal.h"
+
+#define CONFIG_MODULE "quire.conf"
+#define VM_MAX        32u /* in quire.conf; more can be created at the console */
+
+/* What the idle thread hands to the operator's, and gets back. */
+struct loading {
+	const struct module_table *modules;
+	char *error;
+	size_t error_bytes;
+	q_status_t status;
+	bool is_done;
+};
+
+static struct config config;
+
+static struct vm *vm_attached_first(void)
+{
+	return config.machine.attach[0] ? vm_find(config.machine.attach) : NULL;
+}
+
+static q_status_t vms_create(const struct loading *loading)
+{
+	for (unsigned i = 0; i < config.vm_count; i++) {
+		char reason[192] = "";
+		struct vm *vm;
+		q_status_t status = vm_create(&config.vms[i], &vm, reason, sizeof(reason));
+		if (status != Q_OK)
+			return refuse(loading->error, loading->error_bytes, status,
+				      CONFIG_MODULE ": vm %s: %s", config.vms[i].name, reason);
+	}
+	return Q_OK;
+}
+
+/* Everything is judged, and all memory promised, before the first VM starts. */
+static q_status_t load(const struct loading *loading)
+{
+	const struct module *module = module_find(loading->modules, CONFIG_MODULE);
+	if (!module)
+		return refuse(loading->error, loading->error_bytes, Q_NOT_FOUND,
+			      "there is no boot module " CONFIG_MODULE);
+	q_status_t status = config_parse(module->data, module->size_bytes, &config, loading->error,
+					 loading->error_bytes);
+	return status == Q_OK ? vms_create(loading) : status;
+}
+
+static void vms_start(void)
+{
+	for (struct vm *vm = vm_next(NULL); vm; vm = vm_next(vm))
+		if (vm_configuration(vm)->autostart && vm_start(vm) != Q_OK)
+			log_error("vm %s: cannot be started", vm_name(vm));
+	vm_exit_if_idle();
+}
+
+static void operator_run(void *argument)
+{
+	struct loading *loading = argument;
+	unsigned page_count = (unsigned)pages_from_bytes(VM_MAX * sizeof(struct vm_config));
+	config.vms = pages_alloc(page_count);
+	config.vm_max = VM_MAX;
+	loading->status = config.vms ? load(loading)
+				     : refuse(loading->error, loading->error_bytes, Q_NO_MEMORY,
+					      "no memory for the configuration");
+	pages_free(config.vms, page_count);
+	bool is_loaded = loading->status == Q_OK;
+	/* Pairs with operator_start(); from here on `loading` may be gone. */
+	atomic_store_release(&loading->is_done, true);
+	if (!is_loaded)
+		return;
+	struct vm *attach = vm_attached_first();
+	vms_start();
+	console_run(attach);
+}
+
+q_status_t operator_start(const struct virt_ops *ops, const struct module_table *modules,
+			  char *error, size_t error_bytes)
+{
+	struct loading loading = { .modules = modules, .error = error, .error_bytes = error_bytes };
+	struct thread *thread;
+	vm_system_init(ops, modules);
+	q_status_t status =
+		thread_create("operator", THREAD_INTERACTIVE, operator_run, &loading, &thread);
+	if (status != Q_OK)
+		return refuse(error, error_bytes, status, "no memory for the operator's thread");
+	/* The idle thread cannot sleep; it runs only when the operator's thread waits or is done. */
+	while (!atomic_load_acquire(&loading.is_done))
+		thread_yield();
+	return loading.status;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything that quire.conf asks for, and after that the console: the top of
+ * vm/, and all of it that kernel/main.c needs.
+ */
+#ifndef VM_OPERATOR_H
+#define VM_OPERATOR_H
+
+#include <quire/status.h>
+
+struct module_table;
+struct virt_ops;
+
+/*
+ * Reads the configuration and creates its VMs; only if nothing is wrong with
+ * any of it starts them, and the operator's thread, which serves the console.
+ * On failure `error` says why, no VM was started, and there is no way on. To be
+ * called by the idle thread, once, when threads can run.
+ */
+q_status_t operator_start(const struct virt_ops *ops, const struct module_table *modules,
+			  char *error, size_t error_bytes) Q_MUST_USE;
+
+#endif

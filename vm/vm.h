@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual machine's life, as its operator sees it.
+ *
+ *             start                    guest powers off, stop, failure
+ *   CREATED ---------> RUNNING -------------------------------> STOPPED
+ *                       ^  |  pause, or out of memory              |
+ *                resume |  v                                       |
+ *                      PAUSED              start                   |
+ *                       RUNNING <----------------------------------+
+ *
+ * Nothing here waits for the guest: a call posts what is wanted, the vCPUs'
+ * threads do it, and an event tells when it is done. Only the operator's thread
+ * creates and destroys VMs, so its pointers stay good.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include <quire/exit_status.h>
+#include <quire/status.h>
+#include <quire/vmexit.h>
+
+#include "mm/pgm/pgm.h"
+
+struct module_table;
+struct serial;
+struct virt_ops;
+struct vm;
+struct vm_config;
+
+enum vm_state { VM_CREATED, VM_RUNNING, VM_PAUSED, VM_STOPPED };
+
+/* Once, before anything else here; both outlive every VM. */
+void vm_system_init(const struct virt_ops *ops, const struct module_table *modules);
+
+/*
+ * Checks the configuration, reserves the memory (admission) and builds the VM.
+ * On failure `error` says in words what was wrong, and nothing is left.
+ */
+q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, char *error,
+		     size_t error_bytes) Q_MUST_USE;
+/* Waits for its threads; Q_STATE unless it is created or stopped. */
+q_status_t vm_destroy(struct vm *vm) Q_MUST_USE;
+
+/* Q_STATE: not possible in its present state. */
+q_status_t vm_start(struct vm *vm) Q_MUST_USE;
+q_status_t vm_pause(struct vm *vm) Q_MUST_USE;
+q_status_t vm_resume(struct vm *vm) Q_MUST_USE;
+q_status_t vm_reset(struct vm *vm) Q_MUST_USE;
+q_status_t vm_stop(struct vm *vm) Q_MUST_USE;
+
+/* --- the table ----------------------------------------------------------------- */
+
+struct vm *vm_find(const char *name);
+/* In the order of creation: the first after NULL, and NULL after the last. */
+struct vm *vm_next(const struct vm *previous);
+/* It runs, is paused, or is about to start. */
+bool vm_is_alive(const struct vm *vm);
+bool vm_any_alive(void);
+/* OK unless some VM's last run failed. */
+enum exit_status vm_exit_status(void);
+
+/* --- figures --------------------------------------------------------------------- */
+
+struct vm_exit_figures {
+	uint64_t count, ticks;
+};
+
+const char *vm_name(const struct vm *vm);
+const struct vm_config *vm_configuration(const struct vm *vm);
+enum vm_state vm_state(const struct vm *vm);
+/* "created", "running", "paused (out of memory)" and so on. */
+const char *vm_state_text(const struct vm *vm);
+uint64_t vm_cpu_ticks(const struct vm *vm);
+/* Summed over the vCPUs; VMEXIT_KIND_COUNT entries. */
+void vm_exit_figures(const struct vm *vm, struct vm_exit_figures *out_figures);
+void vm_memory_figures(const struct vm *vm, struct pgm_stats *out_stats);
+/* Asserts every invariant of its memory and devices. */
+void vm_check(struct vm *vm);
+
+struct serial *vm_serial(struct vm *vm);
+/* Bytes for its first serial port; returns how many it took. A VM that is off loses them. */
+unsigned vm_serial_input(struct vm *vm, const uint8_t *bytes, unsigned count);
+
+#endif

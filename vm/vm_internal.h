@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of vm/ share about a VM.
+ *
+ * A VM runs when nothing holds it: `hold` is a set of reasons, one bit each.
+ * Its vCPUs' threads look at it at their safe points and park while it is not
+ * empty. What changes a VM as a whole (power-on, stop) is a job: it is posted
+ * together with VM_HOLD_JOB and done by the thread of vCPU 0 once every vCPU
+ * is held, so it never races with a running guest.
+ */
+#ifndef VM_VM_INTERNAL_H
+#define VM_VM_INTERNAL_H
+
+#include <quire/bits.h>
+#include <quire/list.h>
+#include <quire/lock.h>
+#include <quire/virt_ops.h>
+
+#include "kernel/timer.h"
+#include "mm/pgm/pgm.h"
+#include "devices/vpc.h"
+#include "vm/config.h"
+#include "vm/vm.h"
+
+#include "serial.h"
+
+struct cpuid_table;
+struct vcpu;
+
+enum vm_hold {
+	VM_HOLD_CREATED = BIT32(0), /* never started */
+	VM_HOLD_STOPPED = BIT32(1),
+	VM_HOLD_OPERATOR = BIT32(2), /* paused by hand */
+	VM_HOLD_MEMORY = BIT32(3),   /* paused until memory is there */
+	VM_HOLD_JOB = BIT32(4),      /* a job waits or is being done */
+};
+
+enum vm_job { VM_JOB_NONE, VM_JOB_POWER_ON, VM_JOB_STOP };
+
+/* Why a VM stopped. */
+struct vm_ending {
+	const char *reason; /* static text */
+	uint32_t status;    /* of a debug exit */
+	bool is_failure;
+};
+
+struct vm {
+	/* Fixed by vm_create(). */
+	struct list_node node; /* of the table, guarded by its lock */
+	struct vm_config config;
+	const struct virt_ops *ops;
+	struct pgm *pgm;
+	struct cpuid_table *cpuid;
+	struct vcpu *vcpus[VPC_VCPU_MAX];
+	unsigned vcpu_count;
+
+	struct spinlock devices_lock; /* LOCK_RANK_DEVICES */
+	/* Guarded by devices_lock. */
+	struct vpc *vpc;
+	uint64_t armed_deadline; /* guest TSC that `timer` stands for */
+	struct vcpu *timer_vcpu; /* whom the timer wakes: who armed it last */
+	struct timer timer;
+
+	struct serial serial; /* has its own lock */
+
+	/* Host TSC at guest TSC 0. Written by the power-on job while all vCPUs are held. */
+	uint64_t start_tsc;
+
+	struct spinlock lock; /* LOCK_RANK_VM */
+	/* Guarded by lock; `hold` is also read without it, where a stale value only costs a turn. */
+	uint32_t hold;              /* enum vm_hold */
+	unsigned held_count;        /* vCPU threads in vm_hold_wait() */
+	enum vm_job job;            /* wanted, not yet begun */
+	struct vm_ending ending;    /* of the STOP job, and of the last run */
+	struct vcpu *memory_waiter; /* retries while VM_HOLD_MEMORY */
+	bool is_fresh;              /* its memory was not touched since creation or stop */
+
+	/* Atomic: what the guest asked of the power switch, see vm_host.c; 0: nothing. */
+	uint64_t power_request;
+	/* Any vCPU; a lost update costs a second line in the log. */
+	bool has_reported_emulation;
+};
+
+/* --- vm_life.c ------------------------------------------------------------------------ */
+
+/* In a vCPU's thread: stays while the VM is held, and does the VM's jobs. */
+void vm_hold_wait(struct vcpu *vcpu);
+/* Ends the run as soon as every vCPU is out of the guest. */
+void vm_stop_post(struct vm *vm, const struct vm_ending *ending);
+/* Holds the VM until memory is there; `vcpu` retries. */
+void vm_memory_wait_start(struct vcpu *vcpu, uint64_t page_count);
+/* Carries out what the guest asked of the power switch. */
+void vm_power_request_handle(struct vm *vm);
+
+/* --- vm_power.c ------------------------------------------------------------------------ */
+
+/* With all vCPUs held, in vCPU 0's thread: memory, devices and CPUs as at power-on, kernel loaded. */
+q_status_t vm_power_on(struct vm *vm, char *error, size_t error_bytes) Q_MUST_USE;
+/* Gives memory back and stops the devices' timer. */
+void vm_power_off(struct vm *vm);
+
+/* --- vm_devices.c ---------------------------------------------------------------------- */
+
+/* Guest TSC ticks since power-on, the devices' time. */
+uint64_t vm_now(const struct vm *vm);
+/* The lock around calls of devices/vpc.h. `vcpu`: whose thread this is, or NULL. */
+void vm_devices_enter(struct vm *vm) Q_ACQUIRES(vm->devices_lock);
+void vm_devices_leave(struct vm *vm, struct vcpu *vcpu) Q_RELEASES(vm->devices_lock);
+/* The devices' timer went off: lets them catch up. */
+void vm_devices_advance(struct vcpu *vcpu);
+/* Devices as at power-on, their timer not yet armed; the storage stays. */
+void vm_devices_init(struct vm *vm);
+void vm_devices_power_on(struct vm *vm);
+void vm_devices_power_off(struct vm *vm);
+void vm_devices_timer_fired(struct timer *timer);
+
+extern const struct vpc_host vm_host; /* vm_host.c */
+
+/* The power switch as one word: `what` above, so that 0 is nothing, the value below. */
+static inline uint64_t vm_power_request_make(enum vpc_power what, uint32_t value)
+{
+	return (uint64_t)(what + 1) << 32 | value;
+}
+
+static inline enum vpc_power vm_power_request_what(uint64_t request)
+{
+	return (enum vpc_power)((request >> 32) - 1);
+}
+
+/* --- vm_table.c -------------------------------------------------------------------------- */
+
+/* Q_EXISTS: the name is taken. */
+q_status_t vm_table_add(struct vm *vm) Q_MUST_USE;
+void vm_table_remove(struct vm *vm);
+
+/* --- events.c ------------------------------------------------------------------------------ */
+
+/* Says it in the log and, if wanted, as a JSON line. `detail` may be NULL. */
+void vm_event(const struct vm *vm, const char *state, const struct vm_ending *ending,
+	      const char *detail);
+/* Carries out exit= when no VM is left; returns otherwise. */
+void vm_exit_if_idle(void);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Holding, releasing, and the jobs: see vm_internal.h. Every function that
+ * changes `hold` does so under the VM's lock, kicks the vCPUs afterwards, and
+ * says what happened when no lock is held.
+ */
+#include <quire/log.h>
+
+#include "lib/format.h"
+#include "arch/x86_64/cpu.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "vm/console.h"
+
+#include "vcpu.h"
+#include "vm_internal.h"
+
+#define MEMORY_RETRY_US 50000u
+#define HOLD_OFF        (VM_HOLD_CREATED | VM_HOLD_STOPPED)
+
+static void kick(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		vcpu_request(vm->vcpus[i], VCPU_REQUEST_HOLD);
+}
+
+static void hold_set_locked(struct vm *vm, uint32_t hold)
+{
+	atomic_store_release(&vm->hold, hold);
+}
+
+static void job_post_locked(struct vm *vm, enum vm_job job)
+{
+	vm->job = job;
+	hold_set_locked(vm, vm->hold | VM_HOLD_JOB);
+}
+
+/* --- what the operator wants ------------------------------------------------------------ */
+
+q_status_t vm_start(struct vm *vm)
+{
+	spin_lock(&vm->lock);
+	bool is_allowed = (vm->hold & HOLD_OFF) && !(vm->hold & VM_HOLD_JOB);
+	if (is_allowed)
+		job_post_locked(vm, VM_JOB_POWER_ON);
+	spin_unlock(&vm->lock);
+	if (!is_allowed)
+		return Q_STATE;
+	kick(vm);
+	return Q_OK;
+}
+
+q_status_t vm_reset(struct vm *vm)
+{
+	spin_lock(&vm->lock);
+	bool is_allowed = !(vm->hold & (HOLD_OFF | VM_HOLD_JOB));
+	if (is_allowed)
+		job_post_locked(vm, VM_JOB_POWER_ON);
+	spin_unlock(&vm->lock);
+	if (!is_allowed)
+		return Q_STATE;
+	kick(vm);
+	return Q_OK;
+}
+
+q_status_t vm_stop(struct vm *vm)
+{
+	spin_lock(&vm->lock);
+	bool is_off = (vm->hold & HOLD_OFF) && !(vm->hold & VM_HOLD_JOB);
+	spin_unlock(&vm->lock);
+	if (is_off)
+		return Q_STATE;
+	vm_stop_post(vm, &(struct vm_ending){ .reason = "by the operator" });
+	return Q_OK;
+}
+
+q_status_t vm_pause(struct vm *vm)
+{
+	spin_lock(&vm->lock);
+	bool is_allowed = !(vm->hold & (HOLD_OFF | VM_HOLD_OPERATOR));
+	if (is_allowed)
+		hold_set_locked(vm, vm->hold | VM_HOLD_OPERATOR);
+	spin_unlock(&vm->lock);
+	if (!is_allowed)
+		return Q_STATE;
+	kick(vm);
+	vm_event(vm, "paused", &(struct vm_ending){ .reason = "by the operator" }, NULL);
+	return Q_OK;
+}
+
+q_status_t vm_resume(struct vm *vm)
+{
+	spin_lock(&vm->lock);
+	bool is_allowed = vm->hold & VM_HOLD_OPERATOR;
+	hold_set_locked(vm, vm->hold & ~(uint32_t)VM_HOLD_OPERATOR);
+	spin_unlock(&vm->lock);
+	if (!is_allowed)
+		return Q_STATE;
+	kick(vm);
+	vm_event(vm, "resumed", NULL, NULL);
+	return Q_OK;
+}
+
+/* --- what the guest wants ------------------------------------------------------------------ */
+
+void vm_stop_post(struct vm *vm, const struct vm_ending *ending)
+{
+	spin_lock(&vm->lock);
+	/* The first reason is the cause. */
+	if (vm->job != VM_JOB_STOP) {
+		vm->ending = *ending;
+		job_post_locked(vm, VM_JOB_STOP);
+	}
+	spin_unlock(&vm->lock);
+	kick(vm);
+}
+
+void vm_power_request_handle(struct vm *vm)
+{
+	uint64_t request = atomic_exchange_acq_rel(&vm->power_request, 0);
+	if (!request)
+		return;
+	uint32_t value = (uint32_t)request;
+	switch (vm_power_request_what(request)) {
+	case VPC_POWER_OFF: vm_stop_post(vm, &(struct vm_ending){ .reason = "power-off" }); return;
+	case VPC_POWER_DEBUG_EXIT:
+		vm_stop_post(vm, &(struct vm_ending){ .reason = "debug exit",
+						      .status = value,
+						      .is_failure = value != 0 });
+		return;
+	case VPC_POWER_RESET: break;
+	}
+	if (vm->config.on_reset == VM_ON_RESET_STOP)
+		vm_stop_post(vm, &(struct vm_ending){ .reason = "reset" });
+	else if (vm_reset(vm) == Q_OK)
+		log_info("vm %s: resets itself", vm->config.name);
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+void vm_memory_wait_start(struct vcpu *vcpu, uint64_t page_count)
+{
+	struct vm *vm = vcpu->vm;
+	spin_lock(&vm->lock);
+	bool is_first = !(vm->hold & VM_HOLD_MEMORY);
+	if (is_first) {
+		vm->memory_waiter = vcpu;
+		hold_set_locked(vm, vm->hold | VM_HOLD_MEMORY);
+	}
+	spin_unlock(&vm->lock);
+	if (!is_first)
+		return;
+	kick(vm);
+	char needs[40];
+	format_text(needs, sizeof(needs), "needs %llu page%s", (unsigned long long)page_count,
+		    page_count == 1 ? "" : "s");
+	vm_event(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, needs);
+}
+
+/* In the waiter's thread: one try, then a short sleep if there is still none. */
+static void memory_retry(struct vm *vm)
+{
+	if (pgm_handy_refill(vm->pgm) != Q_OK) {
+		thread_park_until(cpu_rdtsc() + time_ticks_from_us(MEMORY_RETRY_US));
+		return;
+	}
+	spin_lock(&vm->lock);
+	bool was_waiting = vm->hold & VM_HOLD_MEMORY;
+	vm->memory_waiter = NULL;
+	hold_set_locked(vm, vm->hold & ~(uint32_t)VM_HOLD_MEMORY);
+	spin_unlock(&vm->lock);
+	kick(vm);
+	if (was_waiting)
+		vm_event(vm, "resumed", &(struct vm_ending){ .reason = "memory is there again" },
+			 NULL);
+}
+
+/* --- jobs ---------------------------------------------------------------------------------------- */
+
+/* What is left of `hold` when a job is done: JOB stays if another was posted meanwhile. */
+static void job_finish(struct vm *vm, uint32_t clear, uint32_t set)
+{
+	spin_lock(&vm->lock);
+	uint32_t hold = (vm->hold & ~clear) | set;
+	if (vm->job == VM_JOB_NONE)
+		hold &= ~(uint32_t)VM_HOLD_JOB;
+	if (clear & VM_HOLD_MEMORY)
+		vm->memory_waiter = NULL;
+	hold_set_locked(vm, hold);
+	spin_unlock(&vm->lock);
+	kick(vm);
+}
+
+static void stop_finish(struct vm *vm, const char *detail)
+{
+	vm_power_off(vm);
+	serial_finish(&vm->serial);
+	job_finish(vm, VM_HOLD_CREATED | VM_HOLD_OPERATOR | VM_HOLD_MEMORY, VM_HOLD_STOPPED);
+	vm_event(vm, "stopped", &vm->ending, detail);
+	console_wake();
+	vm_exit_if_idle();
+}
+
+static void job_power_on(struct vm *vm)
+{
+	char error[160] = "";
+	if (vm_power_on(vm, error, sizeof(error)) != Q_OK) {
+		vm->ending = (struct vm_ending){ .reason = "cannot start", .is_failure = true };
+		stop_finish(vm, error);
+		return;
+	}
+	vm->ending = (struct vm_ending){ 0 };
+	job_finish(vm, HOLD_OFF | VM_HOLD_MEMORY, 0);
+	vm_event(vm, "started", NULL, NULL);
+}
+
+static void job_run(struct vm *vm, enum vm_job job)
+{
+	switch (job) {
+	case VM_JOB_NONE: return;
+	case VM_JOB_POWER_ON: job_power_on(vm); return;
+	case VM_JOB_STOP: stop_finish(vm, NULL); return;
+	}
+}
+
+static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu)
+{
+	enum vm_job job = vm->job;
+	if (vcpu->index != 0 || vm->held_count != vm->vcpu_count)
+		return VM_JOB_NONE;
+	vm->job = VM_JOB_NONE;
+	return job;
+}
+
+static bool must_end(struct vcpu *vcpu)
+{
+	return atomic_load_acquire(&vcpu->requests) & VCPU_REQUEST_END;
+}
+
+/* One turn of waiting, without the lock: a job, a try for memory, or sleep. */
+static void hold_turn(struct vcpu *vcpu, enum vm_job job, bool is_memory_waiter)
+{
+	if (job != VM_JOB_NONE)
+		job_run(vcpu->vm, job);
+	else if (is_memory_waiter)
+		memory_retry(vcpu->vm);
+	else
+		thread_park();
+}
+
+void vm_hold_wait(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	spin_lock(&vm->lock);
+	vm->held_count++;
+	/* vCPU 0 may be waiting for the last of the others. */
+	if (vm->job != VM_JOB_NONE && vcpu->index != 0)
+		thread_unpark(vm->vcpus[0]->thread);
+	while (vm->hold && !must_end(vcpu)) {
+		enum vm_job job = job_take_locked(vm, vcpu);
+		bool is_memory_waiter = vm->memory_waiter == vcpu && !(vm->hold & VM_HOLD_JOB);
+		spin_unlock(&vm->lock);
+		hold_turn(vcpu, job, is_memory_waiter);
+		spin_lock(&vm->lock);
+	}
+	vm->held_count--;
+	spin_unlock(&vm->lock);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From nothing to the first instruction: memory all zero, devices and CPUs as
+ * after power-on, the kernel in place. A reset is the same thing again, so what
+ * a guest sees after it never depends on what was before.
+ */
+#include "lib/string.h"
+#include "arch/x86_64/cpu.h"
+
+#include "vcpu.h"
+#include "vm/loader_linux.h"
+#include "vm_boot.h"
+
+q_status_t vm_boot_check(const struct vm_config *config, const struct module_table *modules,
+			 char *error, size_t error_bytes)
+{
+	if (config->firmware[0])
+		return refuse(error, error_bytes, Q_UNSUPPORTED,
+			      "this build starts kernels only, not firmware");
+	if (config->vcpu_count > VPC_VCPU_MAX)
+		return refuse(error, error_bytes, Q_RANGE, "at most %u vCPUs", VPC_VCPU_MAX);
+	if (strchr(config->initrd, ','))
+		return refuse(error, error_bytes, Q_UNSUPPORTED, "Linux takes one initrd only");
+	/* config_vm_check() has seen that it is there. */
+	return loader_linux_check(module_find(modules, config->kernel), error, error_bytes);
+}
+
+static q_status_t load(struct vm *vm, char *error, size_t error_bytes)
+{
+	const struct module_table *modules = vm_modules();
+	const struct vm_config *config = &vm->config;
+	const struct loader_linux_request request = {
+		.kernel = module_find(modules, config->kernel),
+		.initrd = config->initrd[0] ? module_find(modules, config->initrd) : NULL,
+		.cmdline = config->cmdline,
+		.ram_bytes = config->memory_bytes,
+		.rsdp = gpa(VPC_ACPI_START),
+	};
+	struct vcpu *vcpu = vm->vcpus[0];
+	struct guest_state state;
+	vm->ops->state_get(vcpu->virt, &state);
+	q_status_t status =
+		loader_linux_load(vm->pgm, &request, &state, &vcpu->regs, error, error_bytes);
+	if (status != Q_OK)
+		return status;
+	return vm->ops->state_set(vcpu->virt, &state);
+}
+
+/* Start-up IPIs of the run before are void; the other vCPUs reset themselves. */
+static void requests_renew(struct vm *vm)
+{
+	const uint32_t stale = VCPU_REQUEST_INIT | VCPU_REQUEST_START_UP;
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		atomic_and_acq_rel(&vm->vcpus[i]->requests, ~stale);
+		if (i != 0)
+			vcpu_request(vm->vcpus[i], VCPU_REQUEST_RESET);
+	}
+}
+
+q_status_t vm_power_on(struct vm *vm, char *error, size_t error_bytes)
+{
+	if (!vm->is_fresh)
+		pgm_reset(vm->pgm);
+	vm->is_fresh = false;
+	vm->start_tsc = cpu_rdtsc();
+	vm->has_reported_emulation = false;
+	vm_devices_power_on(vm);
+	requests_renew(vm);
+	vcpu_power_on(vm->vcpus[0]);
+	q_status_t status = load(vm, error, error_bytes);
+	vcpu_memory_used(vm->vcpus[0]);
+	return status;
+}
+
+void vm_power_off(struct vm *vm)
+{
+	vm_devices_power_off(vm);
+	pgm_reset(vm->pgm);
+	vm->is_fresh = true;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All VMs, in the order of creation, and what state each is in. Only the
+ * operator's thread adds and removes, so it may walk without the lock.
+ */
+#include <quire/atomic.h>
+
+#include "lib/string.h"
+
+#include "vm_internal.h"
+
+static struct list_node vms = { &vms, &vms };
+static struct spinlock table_lock = { .rank = LOCK_RANK_VM_TABLE, .name = "vm table" };
+
+static struct vm *vm_of(struct list_node *node)
+{
+	return list_entry(node, struct vm, node);
+}
+
+struct vm *vm_find(const char *name)
+{
+	list_for_each(node, &vms)
+	{
+		if (strcmp(vm_of(node)->config.name, name) == 0)
+			return vm_of(node);
+	}
+	return NULL;
+}
+
+q_status_t vm_table_add(struct vm *vm)
+{
+	if (vm_find(vm->config.name))
+		return Q_EXISTS;
+	spin_lock(&table_lock);
+	list_add_tail(&vms, &vm->node);
+	spin_unlock(&table_lock);
+	return Q_OK;
+}
+
+void vm_table_remove(struct vm *vm)
+{
+	spin_lock(&table_lock);
+	list_remove(&vm->node);
+	spin_unlock(&table_lock);
+}
+
+struct vm *vm_next(const struct vm *previous)
+{
+	struct list_node *node = previous ? previous->node.next : vms.next;
+	return node == &vms ? NULL : vm_of(node);
+}
+
+bool vm_is_alive(const struct vm *vm)
+{
+	uint32_t hold = atomic_load_acquire(&vm->hold);
+	return !(hold & (VM_HOLD_CREATED | VM_HOLD_STOPPED)) || (hold & VM_HOLD_JOB);
+}
+
+bool vm_any_alive(void)
+{
+	bool is_alive = false;
+	spin_lock(&table_lock);
+	list_for_each(node, &vms) is_alive |= vm_is_alive(vm_of(node));
+	spin_unlock(&table_lock);
+	return is_alive;
+}
+
+enum exit_status vm_exit_status(void)
+{
+	enum exit_status status = EXIT_STATUS_OK;
+	spin_lock(&table_lock);
+	list_for_each(node, &vms)
+	{
+		if (vm_of(node)->ending.is_failure)
+			status = EXIT_STATUS_VM;
+	}
+	spin_unlock(&table_lock);
+	return status;
+}
+
+enum vm_state vm_state(const struct vm *vm)
+{
+	uint32_t hold = vm->hold;
+	if (hold & VM_HOLD_STOPPED)
+		return VM_STOPPED;
+	if (hold & VM_HOLD_CREATED)
+		return VM_CREATED;
+	if (hold & (VM_HOLD_OPERATOR | VM_HOLD_MEMORY))
+		return VM_PAUSED;
+	return VM_RUNNING;
+}
+
+const char *vm_state_text(const struct vm *vm)
+{
+	switch (vm_state(vm)) {
+	case VM_CREATED: return "created";
+	case VM_RUNNING: return "running";
+	case VM_PAUSED: return vm->hold & VM_HOLD_MEMORY ? "paused (out of memory)" : "paused";
+	case VM_STOPPED: return vm->ending.is_failure ? "stopped (failed)" : "stopped";
+	}
+	return "";
+}
