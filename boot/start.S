@@ -52,6 +52,9 @@ pvh_entry:
 1:	movl %ebx, %esi			/* what the loader has to tell */
 	cld
 	cli
+	rdtsc				/* the beginning, for who wants to know how long all took */
+	movl %eax, boot_start_tsc
+	movl %edx, boot_start_tsc + 4
 
 	/* A CPU without long mode gets no further than this. */
 	movl $0x80000000, %eax
@@ -130,6 +133,8 @@ no_long_mode_text:
 	.align 8
 boot_gdt:
 	.quad 0, 0x00af9a000000ffff, 0x00cf92000000ffff
+boot_start_tsc:
+	.quad 0
 boot_gdt_pointer:
 	.word . - boot_gdt - 1
 	.long boot_gdt
@@ -150,6 +155,7 @@ boot_high:
 	xorl %ebp, %ebp
 	movl %edi, %edi			/* clears the upper halves */
 	movl %esi, %esi
+	movq boot_start_tsc, %rdx	/* third argument; %rdi and %rsi are in place */
 	pushq %rdi
 	pushq %rsi
 	leaq layout_bss_start(%rip), %rdi

@@ -91,6 +91,7 @@ static bool is_deliverable(const struct vlapic *lapic)
 void vlapic_pending_set(struct vpc *vpc, struct vlapic *lapic, uint8_t bit, bool is_pending)
 {
 	uint8_t before = lapic->pending;
+	vpc->changes++; /* also when only the task priority is another one */
 	lapic->pending = is_pending ? before | bit : before & (uint8_t)~bit;
 	if (before == 0 && lapic->pending != 0)
 		vpc->host->interrupt(vpc->vm, lapic->index);
@@ -104,6 +105,7 @@ void vlapic_update(struct vpc *vpc, struct vlapic *lapic)
 
 void vlapic_nmi(struct vpc *vpc, struct vlapic *lapic)
 {
+	vpc->changes++;
 	lapic->is_nmi_pending = true;
 	vpc->host->interrupt(vpc->vm, lapic->index);
 }

@@ -112,6 +112,7 @@ static uint64_t earliest(const struct vpc *vpc)
 void vpc_timer_set(struct vpc *vpc, unsigned timer, uint64_t deadline)
 {
 	uint64_t before = vpc->deadlines[timer];
+	vpc->changes++;
 	vpc->deadlines[timer] = deadline;
 	if (deadline <= vpc->next_deadline)
 		vpc->next_deadline = deadline;
@@ -142,6 +143,11 @@ uint64_t vpc_advance(struct vpc *vpc, uint64_t now)
 uint64_t vpc_next_deadline(const struct vpc *vpc)
 {
 	return vpc->next_deadline;
+}
+
+uint32_t vpc_changes(const struct vpc *vpc)
+{
+	return vpc->changes;
 }
 
 bool vpc_interrupt_pending(const struct vpc *vpc, unsigned vcpu)

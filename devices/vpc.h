@@ -68,6 +68,12 @@ uint64_t vpc_advance(struct vpc *vpc, uint64_t now);
 /* The earliest deadline of all timers; changes only in calls of this interface. */
 uint64_t vpc_next_deadline(const struct vpc *vpc);
 
+/*
+ * Rises whenever one of the following may have another answer than before, or
+ * vpc_next_deadline() has: who saw this number last time need not ask again.
+ */
+uint32_t vpc_changes(const struct vpc *vpc);
+
 /* Is an interrupt deliverable to this vCPU (local APIC over TPR, or PIC through LINT0)? Cheap. */
 bool vpc_interrupt_pending(const struct vpc *vpc, unsigned vcpu);
 /* Acknowledges it and returns its vector; only after vpc_interrupt_pending(). */

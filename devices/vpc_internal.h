@@ -38,6 +38,7 @@ struct vpc {
 	/* Each timer's deadline in guest TSC ticks, and the earliest of them. */
 	uint64_t next_deadline;
 	uint64_t deadlines[VPC_TIMER_LAPIC + VPC_VCPU_MAX];
+	uint32_t changes; /* see vpc_changes() */
 
 	const struct vpc_host *host;
 	void *vm;

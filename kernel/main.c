@@ -49,7 +49,8 @@ static struct bootinfo bootinfo;
 static struct module_table modules;
 static struct gmm_region regions[REGION_MAX];
 
-void kernel_main(uint32_t magic, uint32_t information); /* called by boot/start.S */
+/* Called by boot/start.S; `start_tsc` is of Quire's first instructions. */
+void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc);
 
 Q_NORETURN static void refuse(const char *why)
 {
@@ -196,10 +197,11 @@ static const struct virt_ops *virtualization_start(void)
 	return ops;
 }
 
-void kernel_main(uint32_t magic, uint32_t information)
+void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc)
 {
 	cpu_features_detect();
 	percpu_install(&boot_cpu, 0);
+	time_start_set(start_tsc);
 	console_init(1);
 	console_print("quire: %s\n", quire_version);
 	cpu_start();

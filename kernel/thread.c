@@ -266,11 +266,6 @@ void thread_yield(void)
 	spin_unlock_irqrestore(&sched.lock, flags);
 }
 
-bool thread_should_yield(void)
-{
-	return percpu()->should_yield;
-}
-
 uint64_t thread_cpu_ticks(const struct thread *thread)
 {
 	uint64_t flags = spin_lock_irqsave(&sched.lock);

@@ -9,6 +9,8 @@
 
 #include <quire/status.h>
 
+#include "arch/x86_64/percpu.h"
+
 struct thread;
 
 enum thread_priority {
@@ -36,7 +38,10 @@ void thread_unpark(struct thread *thread);
 /* Lets others of the same or a higher priority run. */
 void thread_yield(void);
 /* True when this thread's slice is over or somebody more urgent waits. Cheap; any context. */
-bool thread_should_yield(void);
+static inline bool thread_should_yield(void)
+{
+	return percpu()->should_yield;
+}
 
 /* TSC ticks that the thread has run. */
 uint64_t thread_cpu_ticks(const struct thread *thread);

@@ -12,6 +12,7 @@
 #define MEASURE_TICKS ((uint16_t)(PIT_HZ * MEASURE_MS / 1000))
 
 static struct {
+	uint64_t start_tsc;
 	uint64_t tsc_hz;
 	uint64_t apic_per_tsc; /* fixed point, 32 bits of fraction */
 	uint64_t epoch_seconds;
@@ -51,6 +52,16 @@ q_status_t time_init(void)
 	uint64_t now = rtc_read_seconds();
 	clock.epoch_seconds = now - cpu_rdtsc() / clock.tsc_hz;
 	return Q_OK;
+}
+
+void time_start_set(uint64_t tsc)
+{
+	clock.start_tsc = tsc;
+}
+
+uint64_t time_start(void)
+{
+	return clock.start_tsc;
 }
 
 uint64_t time_tsc_hz(void)

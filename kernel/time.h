@@ -11,6 +11,10 @@
  */
 q_status_t time_init(void) Q_MUST_USE;
 
+/* The TSC at Quire's first instructions. */
+void time_start_set(uint64_t tsc);
+uint64_t time_start(void);
+
 uint64_t time_tsc_hz(void);
 uint64_t time_ticks_from_us(uint64_t microseconds);
 uint64_t time_us_from_ticks(uint64_t ticks);

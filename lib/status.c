@@ -8,7 +8,8 @@ const char *q_status_text(q_status_t status)
 	case Q_OK: return "ok";
 	case Q_NO_MEMORY: return "out of memory";
 	case Q_LIMIT: return "limit reached";
-	case Q_DECLINED: return "declined: the guarantees would exceed the machine";
+	case Q_DECLINED:
+		return "declined: all reservations together would exceed the memory of the machine";
 	case Q_INVALID: return "invalid";
 	case Q_RANGE: return "out of range";
 	case Q_CONFLICT: return "overlaps something that exists";

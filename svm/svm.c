@@ -29,6 +29,7 @@ static const struct virt_ops svm_ops = {
 	.vcpu_reset = svm_vcpu_reset,
 	.run = svm_run,
 	.state_get = svm_state_get,
+	.code_state_get = svm_code_state_get,
 	.state_set = svm_state_set,
 	.event_inject = svm_event_inject,
 	.interrupt_window_set = svm_interrupt_window_set,

@@ -153,6 +153,7 @@ uint16_t svm_attributes_encode(uint32_t attributes);
 uint32_t svm_attributes_decode(uint16_t attributes);
 
 void svm_state_get(struct virt_vcpu *vcpu, struct guest_state *out_state);
+void svm_code_state_get(struct virt_vcpu *vcpu, struct guest_code_state *out_state);
 q_status_t svm_state_set(struct virt_vcpu *vcpu, const struct guest_state *state) Q_MUST_USE;
 
 /* --- svm_check.c ----------------------------------------------------------------- */

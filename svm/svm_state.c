@@ -112,6 +112,19 @@ void svm_state_get(struct virt_vcpu *vcpu, struct guest_state *out_state)
 	out_state->nmi_blocked = svm_nmi_is_blocked(vcpu->vmcb);
 }
 
+void svm_code_state_get(struct virt_vcpu *vcpu, struct guest_code_state *out_state)
+{
+	const struct vmcb_save *save = &vcpu->vmcb->save;
+
+	out_state->cr0 = save->cr0;
+	out_state->cr3 = save->cr3;
+	out_state->cr4 = save->cr4;
+	out_state->efer = save->efer & ~EFER_SVME;
+	out_state->cs_base = save->cs.base;
+	out_state->cs_attributes = svm_attributes_decode(save->cs.attributes);
+	out_state->cpl = save->cpl;
+}
+
 q_status_t svm_state_set(struct virt_vcpu *vcpu, const struct guest_state *state)
 {
 	struct vmcb *vmcb = vcpu->vmcb;

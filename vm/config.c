@@ -184,7 +184,9 @@ static q_status_t section_start(struct parser *p, char *text)
 		return machine_start(p);
 	if (strncmp(text, "vm", 2) == 0 && is_blank(text[2]))
 		return vm_start(p, trim(text + 2));
-	return fail(p, p->line, Q_INVALID, "a section is [machine] or [vm NAME]");
+	return refuse(p->error, p->error_bytes, Q_INVALID,
+		      FILE_NAME ":%u: [%s] is no section: there are [machine] and [vm NAME]",
+		      p->line, text);
 }
 
 static q_status_t machine_value_set(struct parser *p, enum machine_key key, const char *value)

@@ -3,6 +3,7 @@
 
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
+#include "kernel/cmdline.h"
 #include "kernel/console.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -30,8 +31,9 @@ static void write_text(const char *text)
 
 static void prompt_hide(void)
 {
+	/* Who reads events wants each at the start of a line: the prompt gets one to itself. */
 	if (has_prompt)
-		write_text("\r\x1b[K");
+		write_text(options()->events_json ? "\n" : "\r\x1b[K");
 }
 
 static void prompt_show(void)

@@ -57,7 +57,7 @@ static void emulate_operand(struct vcpu *vcpu, const struct fetched *fetched,
 			    const struct insn *insn)
 {
 	struct guest_access access = { .size = insn->size };
-	uint64_t virt = guest_linear(fetched, insn->segment, insn->offset);
+	uint64_t virt = guest_linear(vcpu, fetched, insn->segment, insn->offset);
 	uint64_t value = 0, result;
 	if (prepare(vcpu, fetched, virt, is_written(insn) ? MEM_WRITE : MEM_READ, &access) !=
 	    ACCESS_READY)
@@ -77,11 +77,12 @@ static bool emulate_element(struct vcpu *vcpu, const struct fetched *fetched,
 	struct guest_access from = { .size = insn->size }, to = { .size = insn->size };
 	uint64_t mask = address_mask(insn), value = 0, result;
 	if (insn->operation == INSN_MOVS) {
-		uint64_t source = guest_linear(fetched, insn->segment, regs->gpr[GPR_RSI] & mask);
+		uint64_t source =
+			guest_linear(vcpu, fetched, insn->segment, regs->gpr[GPR_RSI] & mask);
 		if (guest_access_prepare(vcpu, fetched, source, MEM_READ, &from) != ACCESS_READY)
 			return false;
 	}
-	uint64_t target = guest_linear(fetched, SEG_ES, regs->gpr[GPR_RDI] & mask);
+	uint64_t target = guest_linear(vcpu, fetched, SEG_ES, regs->gpr[GPR_RDI] & mask);
 	if (guest_access_prepare(vcpu, fetched, target, MEM_WRITE, &to) != ACCESS_READY)
 		return false;
 	if (insn->operation == INSN_MOVS)

@@ -25,8 +25,8 @@ static void features_finish(struct vcpu *vcpu, struct cpuid_regs *regs)
 		regs->edx &= ~FEATURE_D_APIC;
 	if (!table->xcr0)
 		return;
-	struct guest_state state;
-	vcpu->ops->state_get(vcpu->virt, &state);
+	struct guest_code_state state;
+	vcpu->ops->code_state_get(vcpu->virt, &state);
 	if (state.cr4 & CR4_OSXSAVE)
 		regs->ecx |= FEATURE_C_OSXSAVE;
 }
@@ -100,9 +100,9 @@ static bool is_xcr0_valid(uint64_t xcr0, uint64_t offered)
 
 void exit_xsetbv(struct vcpu *vcpu)
 {
-	struct guest_state state;
+	struct guest_code_state state;
 	uint64_t xcr0 = vcpu_edx_eax(vcpu);
-	vcpu->ops->state_get(vcpu->virt, &state);
+	vcpu->ops->code_state_get(vcpu->virt, &state);
 	if (!(state.cr4 & CR4_OSXSAVE)) {
 		event_exception(vcpu, VECTOR_UD);
 		return;

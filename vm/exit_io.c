@@ -116,8 +116,8 @@ static bool string_element(struct vcpu *vcpu, const struct fetched *fetched,
 {
 	uint64_t *index = &vcpu->regs.gpr[io->is_in ? GPR_RDI : GPR_RSI];
 	struct guest_access access = { .size = io->size };
-	uint64_t virt =
-		guest_linear(fetched, io->is_in ? SEG_ES : io->segment, *index & io->address_mask);
+	uint64_t virt = guest_linear(vcpu, fetched, io->is_in ? SEG_ES : io->segment,
+				     *index & io->address_mask);
 	if (guest_access_prepare(vcpu, fetched, virt, io->is_in ? MEM_WRITE : MEM_READ, &access) !=
 	    ACCESS_READY)
 		return false;

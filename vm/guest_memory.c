@@ -5,7 +5,7 @@
 
 #include "event.h"
 
-static struct pgm_walk_regs walk_regs(const struct guest_state *state)
+static struct pgm_walk_regs walk_regs(const struct guest_code_state *state)
 {
 	return (struct pgm_walk_regs){ .cr0 = state->cr0,
 				       .cr3 = state->cr3,
@@ -14,22 +14,25 @@ static struct pgm_walk_regs walk_regs(const struct guest_state *state)
 				       .is_user = state->cpl == 3 };
 }
 
-static enum insn_mode mode_of(const struct guest_state *state)
+static enum insn_mode mode_of(const struct guest_code_state *state)
 {
-	uint32_t attributes = state->segment[SEG_CS].attributes;
-	if ((state->efer & EFER_LMA) && (attributes & SEG_ATTR_L))
+	if ((state->efer & EFER_LMA) && (state->cs_attributes & SEG_ATTR_L))
 		return INSN_MODE_64;
 	if (!(state->cr0 & CR0_PE))
 		return INSN_MODE_16;
-	return attributes & SEG_ATTR_DB ? INSN_MODE_32 : INSN_MODE_16;
+	return state->cs_attributes & SEG_ATTR_DB ? INSN_MODE_32 : INSN_MODE_16;
 }
 
-uint64_t guest_linear(const struct fetched *fetched, unsigned segment, uint64_t offset)
+uint64_t guest_linear(struct vcpu *vcpu, const struct fetched *fetched, unsigned segment,
+		      uint64_t offset)
 {
-	uint64_t base = fetched->state.segment[segment].base;
-	if (fetched->mode != INSN_MODE_64)
-		return (uint32_t)(base + offset);
-	return segment == SEG_FS || segment == SEG_GS ? base + offset : offset;
+	/* In 64-bit mode only these two have a base. */
+	if (fetched->mode == INSN_MODE_64 && segment != SEG_FS && segment != SEG_GS)
+		return offset;
+	struct guest_state state;
+	vcpu->ops->state_get(vcpu->virt, &state);
+	uint64_t linear = state.segment[segment].base + offset;
+	return fetched->mode == INSN_MODE_64 ? linear : (uint32_t)linear;
 }
 
 /* Reads what one page has of [virt, virt + size_bytes); returns how many bytes. */
@@ -49,11 +52,14 @@ static unsigned page_fetch(struct vcpu *vcpu, const struct pgm_walk_regs *regs, 
 
 void guest_insn_fetch(struct vcpu *vcpu, struct fetched *out_fetched)
 {
-	vcpu->ops->state_get(vcpu->virt, &out_fetched->state);
-	out_fetched->mode = mode_of(&out_fetched->state);
+	struct guest_code_state *code = &out_fetched->code;
+	vcpu->ops->code_state_get(vcpu->virt, code);
+	out_fetched->mode = mode_of(code);
 
-	struct pgm_walk_regs regs = walk_regs(&out_fetched->state);
-	uint64_t virt = guest_linear(out_fetched, SEG_CS, vcpu->regs.rip);
+	struct pgm_walk_regs regs = walk_regs(code);
+	uint64_t virt = vcpu->regs.rip;
+	if (out_fetched->mode != INSN_MODE_64)
+		virt = (uint32_t)(code->cs_base + virt);
 	unsigned count = page_fetch(vcpu, &regs, virt, out_fetched->bytes, INSN_MAX_BYTES);
 	if (count && count < INSN_MAX_BYTES)
 		count += page_fetch(vcpu, &regs, virt + count, out_fetched->bytes + count,
@@ -81,7 +87,7 @@ enum guest_access_result guest_access_prepare(struct vcpu *vcpu, const struct fe
 					      uint64_t virt, enum mem_access access,
 					      struct guest_access *out_access)
 {
-	struct pgm_walk_regs regs = walk_regs(&fetched->state);
+	struct pgm_walk_regs regs = walk_regs(&fetched->code);
 	uint64_t left = PAGE_SIZE - (virt & PAGE_MASK);
 	enum guest_access_result result =
 		part_prepare(vcpu, &regs, virt, access, &out_access->addr);

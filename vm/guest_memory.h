@@ -16,7 +16,7 @@
 
 /* The instruction at RIP, with the state that it runs in. */
 struct fetched {
-	struct guest_state state;
+	struct guest_code_state code;
 	enum insn_mode mode;
 	unsigned byte_count; /* fewer than INSN_MAX_BYTES where the rest is not there */
 	uint8_t bytes[INSN_MAX_BYTES];
@@ -24,7 +24,8 @@ struct fetched {
 void guest_insn_fetch(struct vcpu *vcpu, struct fetched *out_fetched);
 
 /* The linear address of segment:offset. */
-uint64_t guest_linear(const struct fetched *fetched, unsigned segment, uint64_t offset);
+uint64_t guest_linear(struct vcpu *vcpu, const struct fetched *fetched, unsigned segment,
+		      uint64_t offset);
 
 struct guest_access {
 	gpa_t addr;          /* of the first byte */

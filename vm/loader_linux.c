@@ -287,6 +287,13 @@ static struct guest_state entry_state(void)
 	return state;
 }
 
+q_status_t loader_linux_fit(const struct loader_linux_request *request, char *error,
+			    size_t error_bytes)
+{
+	struct plan plan;
+	return plan_make(request, &plan, error, error_bytes);
+}
+
 q_status_t loader_linux_load(struct pgm *pgm, const struct loader_linux_request *request,
 			     struct guest_state *out_state, struct guest_regs *out_regs,
 			     char *error, size_t error_bytes)

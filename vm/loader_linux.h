@@ -29,6 +29,13 @@ q_status_t loader_linux_check(const struct module *kernel, char *error,
 			      size_t error_bytes) Q_MUST_USE;
 
 /*
+ * Would everything that is asked for fit? As loader_linux_load(), but for writing
+ * memory: its refusals come here, too.
+ */
+q_status_t loader_linux_fit(const struct loader_linux_request *request, char *error,
+			    size_t error_bytes) Q_MUST_USE;
+
+/*
  * Fills the guest's memory, which must be as at power-on, and says how its first
  * vCPU starts. Q_INVALID, Q_UNSUPPORTED: not such a kernel; Q_RANGE: the guest's
  * memory is too small, or the command line too long; else what pgm_write() says,

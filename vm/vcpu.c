@@ -104,6 +104,7 @@ void vcpu_power_on(struct vcpu *vcpu)
 	lazy_init(&vcpu->lazy, area);
 	vcpu->tsc_adjust = 0;
 	vcpu->mtrr_default = MSR_MTRR_DEFAULT_RESET;
+	vcpu->devices_seen = 0;
 	vcpu->system_time_msr = 0;
 	vcpu->wall_clock_msr = 0;
 	memset(&vcpu->lengths, 0, sizeof(vcpu->lengths));

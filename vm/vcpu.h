@@ -59,6 +59,7 @@ struct vcpu {
 	uint64_t slat_generation; /* of the translations that may be cached */
 	uint64_t exit_tsc;        /* host TSC at the last exit */
 	uint64_t cr8;             /* as the devices know it */
+	uint32_t devices_seen;    /* vpc_changes() when they were last looked at; 0: never */
 	uint64_t tsc_adjust;      /* guest TSC is vm_now() plus this */
 	uint64_t mtrr_default;    /* MTRRdefType, kept and without effect */
 	uint64_t system_time_msr; /* the paravirtual clock's address, see pvclock.h */

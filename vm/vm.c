@@ -15,8 +15,9 @@ static const struct virt_ops *system_ops;
 static const struct module_table *system_modules;
 
 #define VM_PAGES         (unsigned)((sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define BIOS_AREA_START  0xc0000ull /* where the ROMs of devices begin */
 #define BIOS_AREA_END    0x100000ull
-#define BIOS_AREA_PAGES  (unsigned)((BIOS_AREA_END - VPC_ACPI_START) / PAGE_SIZE)
+#define BIOS_AREA_PAGES  (unsigned)((BIOS_AREA_END - BIOS_AREA_START) / PAGE_SIZE)
 #define GPA_ADDRESS_BITS 36u
 _Static_assert(1ull << GPA_ADDRESS_BITS == PGM_GPA_LIMIT, "CPUID tells the guest PGM's limit");
 
@@ -56,12 +57,12 @@ static q_status_t memory_build(struct vm *vm)
  */
 static q_status_t bios_area_build(struct vm *vm)
 {
-	void *area = pages_alloc(BIOS_AREA_PAGES);
+	uint8_t *area = pages_alloc(BIOS_AREA_PAGES);
 	if (!area)
 		return Q_NO_MEMORY;
-	(void)vpc_acpi_build(vm->config.vcpu_count, area);
+	(void)vpc_acpi_build(vm->config.vcpu_count, area + (VPC_ACPI_START - BIOS_AREA_START));
 	q_status_t status =
-		pgm_rom_add(vm->pgm, gpa(VPC_ACPI_START), area, BIOS_AREA_END - VPC_ACPI_START);
+		pgm_rom_add(vm->pgm, gpa(BIOS_AREA_START), area, BIOS_AREA_END - BIOS_AREA_START);
 	pages_free(area, BIOS_AREA_PAGES);
 	return status;
 }

@@ -12,11 +12,6 @@
 #include "vcpu.h"
 #include "vm_internal.h"
 
-uint64_t vm_now(const struct vm *vm)
-{
-	return cpu_rdtsc() - vm->start_tsc;
-}
-
 void vm_devices_timer_fired(struct timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, timer);
@@ -41,18 +36,27 @@ void vm_devices_enter(struct vm *vm) Q_NO_ANALYSIS
 	spin_lock(&vm->devices_lock);
 }
 
-void vm_devices_leave(struct vm *vm, struct vcpu *vcpu) Q_NO_ANALYSIS
+/* Takes over what the devices' state asks of the timer and of this vCPU. */
+static void settle_locked(struct vm *vm, struct vcpu *vcpu)
 {
 	uint64_t deadline = vpc_next_deadline(vm->vpc);
-	if (Q_UNLIKELY(deadline != vm->armed_deadline))
+	if (deadline != vm->armed_deadline)
 		timer_update_locked(vm, vcpu, deadline);
-	if (vcpu) {
-		/* Its task priority or its interrupts may be others now. */
-		vcpu->cr8 = vpc_cr8_get(vm->vpc, vcpu->index);
-		vcpu->regs.cr8 = vcpu->cr8;
-		vcpu->nmi_pending |= vpc_nmi_take(vm->vpc, vcpu->index);
-		vcpu->event_due |= vcpu->nmi_pending || vpc_interrupt_pending(vm->vpc, vcpu->index);
-	}
+	if (!vcpu)
+		return;
+	vcpu->devices_seen = vpc_changes(vm->vpc);
+	/* Its task priority or its interrupts may be others now. */
+	vcpu->cr8 = vpc_cr8_get(vm->vpc, vcpu->index);
+	vcpu->regs.cr8 = vcpu->cr8;
+	vcpu->nmi_pending |= vpc_nmi_take(vm->vpc, vcpu->index);
+	vcpu->event_due |= vcpu->nmi_pending || vpc_interrupt_pending(vm->vpc, vcpu->index);
+}
+
+void vm_devices_leave(struct vm *vm, struct vcpu *vcpu) Q_NO_ANALYSIS
+{
+	/* Most accesses change nothing that matters outside the device. */
+	if (!vcpu || Q_UNLIKELY(vcpu->devices_seen != vpc_changes(vm->vpc)))
+		settle_locked(vm, vcpu);
 	spin_unlock(&vm->devices_lock);
 	if (Q_UNLIKELY(serial_has_new(&vm->serial)))
 		serial_drain(&vm->serial);
@@ -65,6 +69,7 @@ void vm_devices_advance(struct vcpu *vcpu)
 	/* The timer is spent: whatever comes next must be armed. */
 	vm->armed_deadline = VPC_DEADLINE_NONE;
 	(void)vpc_advance(vm->vpc, vm_now(vm));
+	settle_locked(vm, vcpu);
 	vm_devices_leave(vm, vcpu);
 }
 

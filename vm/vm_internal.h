@@ -16,6 +16,7 @@
 #include <quire/lock.h>
 #include <quire/virt_ops.h>
 
+#include "arch/x86_64/cpu.h"
 #include "kernel/timer.h"
 #include "mm/pgm/pgm.h"
 #include "devices/vpc.h"
@@ -102,7 +103,10 @@ void vm_power_off(struct vm *vm);
 /* --- vm_devices.c ---------------------------------------------------------------------- */
 
 /* Guest TSC ticks since power-on, the devices' time. */
-uint64_t vm_now(const struct vm *vm);
+static inline uint64_t vm_now(const struct vm *vm)
+{
+	return cpu_rdtsc() - vm->start_tsc;
+}
 /* The lock around calls of devices/vpc.h. `vcpu`: whose thread this is, or NULL. */
 void vm_devices_enter(struct vm *vm) Q_ACQUIRES(vm->devices_lock);
 void vm_devices_leave(struct vm *vm, struct vcpu *vcpu) Q_RELEASES(vm->devices_lock);

@@ -201,6 +201,17 @@ static void stop_finish(struct vm *vm, const char *detail)
 	vm_exit_if_idle();
 }
 
+/* Once: how long the machine took to its first guest. */
+static void first_guest_report(void)
+{
+	static bool is_reported;
+	if (is_reported)
+		return;
+	is_reported = true;
+	log_notice("quire: first guest instruction after %llu ticks",
+		   (unsigned long long)(cpu_rdtsc() - time_start()));
+}
+
 static void job_power_on(struct vm *vm)
 {
 	char error[160] = "";
@@ -210,6 +221,7 @@ static void job_power_on(struct vm *vm)
 		return;
 	}
 	vm->ending = (struct vm_ending){ 0 };
+	first_guest_report();
 	job_finish(vm, HOLD_OFF | VM_HOLD_MEMORY, 0);
 	vm_event(vm, "started", NULL, NULL);
 }

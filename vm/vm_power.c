@@ -11,6 +11,18 @@
 #include "vm/loader_linux.h"
 #include "vm_boot.h"
 
+static struct loader_linux_request request_of(const struct vm_config *config,
+					      const struct module_table *modules)
+{
+	return (struct loader_linux_request){
+		.kernel = module_find(modules, config->kernel),
+		.initrd = config->initrd[0] ? module_find(modules, config->initrd) : NULL,
+		.cmdline = config->cmdline,
+		.ram_bytes = config->memory_bytes,
+		.rsdp = gpa(VPC_ACPI_START),
+	};
+}
+
 q_status_t vm_boot_check(const struct vm_config *config, const struct module_table *modules,
 			 char *error, size_t error_bytes)
 {
@@ -21,21 +33,14 @@ q_status_t vm_boot_check(const struct vm_config *config, const struct module_tab
 		return refuse(error, error_bytes, Q_RANGE, "at most %u vCPUs", VPC_VCPU_MAX);
 	if (strchr(config->initrd, ','))
 		return refuse(error, error_bytes, Q_UNSUPPORTED, "Linux takes one initrd only");
-	/* config_vm_check() has seen that it is there. */
-	return loader_linux_check(module_find(modules, config->kernel), error, error_bytes);
+	/* config_vm_check() has seen that the modules are there. */
+	const struct loader_linux_request request = request_of(config, modules);
+	return loader_linux_fit(&request, error, error_bytes);
 }
 
 static q_status_t load(struct vm *vm, char *error, size_t error_bytes)
 {
-	const struct module_table *modules = vm_modules();
-	const struct vm_config *config = &vm->config;
-	const struct loader_linux_request request = {
-		.kernel = module_find(modules, config->kernel),
-		.initrd = config->initrd[0] ? module_find(modules, config->initrd) : NULL,
-		.cmdline = config->cmdline,
-		.ram_bytes = config->memory_bytes,
-		.rsdp = gpa(VPC_ACPI_START),
-	};
+	const struct loader_linux_request request = request_of(&vm->config, vm_modules());
 	struct vcpu *vcpu = vm->vcpus[0];
 	struct guest_state state;
 	vm->ops->state_get(vcpu->virt, &state);

@@ -35,6 +35,7 @@ static const struct virt_ops vmx_ops = {
 	.vcpu_reset = vmx_vcpu_reset,
 	.run = vmx_run,
 	.state_get = vmx_state_get,
+	.code_state_get = vmx_code_state_get,
 	.state_set = vmx_state_set,
 	.event_inject = vmx_event_inject,
 	.interrupt_window_set = vmx_interrupt_window_set,

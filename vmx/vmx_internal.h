@@ -378,6 +378,7 @@ void vmx_state_decode(const struct vmx_guest *guest, const struct vmx_live *live
 		      const struct vmx_features *features, struct guest_state *out_state);
 
 void vmx_state_get(struct virt_vcpu *vcpu, struct guest_state *out_state);
+void vmx_code_state_get(struct virt_vcpu *vcpu, struct guest_code_state *out_state);
 q_status_t vmx_state_set(struct virt_vcpu *vcpu, const struct guest_state *state) Q_MUST_USE;
 
 /* --- vmx_check.c and vmx_check_guest.c ------------------------------------------- */

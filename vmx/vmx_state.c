@@ -117,6 +117,23 @@ void vmx_state_get(struct virt_vcpu *vcpu, struct guest_state *out_state)
 	vmx_state_decode(&guest, &live, &vmx_features, out_state);
 }
 
+void vmx_code_state_get(struct virt_vcpu *vcpu, struct guest_code_state *out_state)
+{
+	uint64_t cr0_owned = vmx_features.cr0_owned, cr4_owned = vmx_features.cr4_owned;
+
+	vmx_vmcs_load(vcpu);
+	out_state->cr0 = (vmcs_read(vcpu, VMCS_GUEST_CR0) & ~cr0_owned) |
+			 (vmcs_read(vcpu, VMCS_CR0_SHADOW) & cr0_owned);
+	out_state->cr4 = (vmcs_read(vcpu, VMCS_GUEST_CR4) & ~cr4_owned) |
+			 (vmcs_read(vcpu, VMCS_CR4_SHADOW) & cr4_owned);
+	out_state->cr3 = vmcs_read(vcpu, VMCS_GUEST_CR3);
+	out_state->efer = vmcs_read(vcpu, VMCS_GUEST_EFER);
+	out_state->cs_base = vmcs_read(vcpu, VMCS_GUEST_BASE + 2 * SEG_CS);
+	out_state->cs_attributes = (uint32_t)vmcs_read(vcpu, VMCS_GUEST_ATTRIBUTES + 2 * SEG_CS);
+	out_state->cpl = (uint8_t)field_get(vmcs_read(vcpu, VMCS_GUEST_ATTRIBUTES + 2 * SEG_SS),
+					    SEG_ATTR_DPL);
+}
+
 q_status_t vmx_state_set(struct virt_vcpu *vcpu, const struct guest_state *state)
 {
 	struct vmx_guest old;

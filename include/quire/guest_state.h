@@ -101,6 +101,14 @@ struct guest_state {
 	bool nmi_blocked;
 };
 
+/* Of it, what fetching and translating for an instruction needs: few words, often wanted. */
+struct guest_code_state {
+	uint64_t cr0, cr3, cr4, efer;
+	uint64_t cs_base;
+	uint32_t cs_attributes;
+	uint8_t cpl;
+};
+
 #define CR0_PE BIT64(0)
 #define CR0_MP BIT64(1)
 #define CR0_EM BIT64(2)

@@ -41,6 +41,7 @@ struct virt_ops {
 	void (*run)(struct virt_vcpu *vcpu, struct vmexit *out_exit);
 
 	void (*state_get)(struct virt_vcpu *vcpu, struct guest_state *out_state);
+	void (*code_state_get)(struct virt_vcpu *vcpu, struct guest_code_state *out_state);
 	/* Returns Q_INVALID, and changes nothing, if the CPU would refuse the state. */
 	q_status_t (*state_set)(struct virt_vcpu *vcpu, const struct guest_state *state);
 

@@ -90,14 +90,15 @@ static gfn_t block_next(gfn_t from, unsigned level)
 	return gfn(align_down(from.raw, pages) + pages);
 }
 
-/* Over the empty entry at `at`, where the walk for `from` ended, and the empty ones after it. */
-static gfn_t gap_skip(const struct cursor *at, gfn_t from)
+/* Over the empty entry at `at`, where the walk for `from` ended, and the empty ones up to `end`. */
+static gfn_t gap_skip(const struct cursor *at, gfn_t from, gfn_t end)
 {
 	uint64_t block = from.raw >> level_shift(at->level);
+	uint64_t last_block = (end.raw - 1) >> level_shift(at->level);
 	unsigned left = ENTRIES - block % ENTRIES;
 	unsigned skip = 1;
 
-	while (skip < left && pte_load(at->entry + skip) == 0)
+	while (skip < left && block + skip <= last_block && pte_load(at->entry + skip) == 0)
 		skip++;
 	return gfn((block + skip) << level_shift(at->level));
 }
@@ -109,7 +110,7 @@ static bool leaf_find(const struct slat *slat, gfn_t *from, gfn_t end, struct cu
 		*out_at = walk(slat, *from, 1);
 		if (is_present(slat->format, out_at->raw))
 			return true;
-		*from = gap_skip(out_at, *from);
+		*from = gap_skip(out_at, *from, end);
 	}
 	return false;
 }
