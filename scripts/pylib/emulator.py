@@ -118,13 +118,17 @@ class Bochs(Machine):
         tty.setraw(slave)
         self._slave = slave
         config = run_folder / "bochsrc"
-        config.write_text(bochs_config(options, iso, os.ttyname(slave), run_folder))
+        run_folder = run_folder.resolve()
+        config = config.resolve()
+        config.write_text(bochs_config(options, iso.resolve(), os.ttyname(slave), run_folder))
         script = run_folder / "bochs.script"
         # Its debugger stops at each panic that is only reported; go on every time.
         script.write_text("c\n" * 200 + "q\n")
         with open(run_folder / "bochs.out", "wb") as out:
-            process = subprocess.Popen(["bochs-bin", "-q", "-f", str(config), "-rc", str(script)],
-                                       stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            # In the run's folder: its network card logs to the current one.
+            process = subprocess.Popen(["bochs-bin", "-q", "-f", str(config),
+                                        "-rc", str(script.resolve())],
+                                       cwd=run_folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                        env={**os.environ, "TERM": "dumb"}, start_new_session=True)
         super().__init__(process, master, master)
 

@@ -80,7 +80,8 @@ def test_untouched_memory_is_zero_and_written_memory_stays(quire):
 def test_four_promises_of_half_the_machine_each(quire):
     names = ("a", "b", "c", "d")
     conf = "".join(guest(name, "readall", memory="256M") for name in names)
-    steps = [("send", r"memory --json\n"), ("expect", '"table_pages"'), ("send", r"poweroff\n")]
+    steps = [("expect", '"vm":"d","state":"started"'), ("send", r"memory --json\n"),
+             ("expect", '"table_pages"'), ("send", r"poweroff\n")]
     run = quire.run(conf, "--memory", "512M", "--quire", "exit=prompt", steps=steps)
     assert sorted(run.started()) == sorted(names), run
     check_sums(memory_answers(run)[0])
