@@ -73,16 +73,16 @@ static void line_pump(struct line *line)
 		;
 }
 
+/* Waits for room in the queue with interrupts as the caller has them: timers go on. */
 static void line_write(struct line *line, const uint8_t *bytes, size_t count)
 {
-	uint64_t flags = spin_lock_irqsave(&line->lock);
-	for (size_t i = 0; i < count; i++) {
-		while (line->out_head - line->out_tail == OUT_BYTES)
-			line_send(line);
-		line->out[line->out_head++ % OUT_BYTES] = bytes[i];
+	while (count) {
+		uint64_t flags = spin_lock_irqsave(&line->lock);
+		for (; count && line->out_head - line->out_tail < OUT_BYTES; count--)
+			line->out[line->out_head++ % OUT_BYTES] = *bytes++;
+		line_pump(line);
+		spin_unlock_irqrestore(&line->lock, flags);
 	}
-	line_pump(line);
-	spin_unlock_irqrestore(&line->lock, flags);
 }
 
 static void line_interrupt(struct line *line)

@@ -4,6 +4,7 @@
 #include <quire/log.h>
 
 #include "lib/format.h"
+#include "kernel/thread.h"
 
 #include "event.h"
 #include "guest_memory.h"
@@ -102,7 +103,8 @@ static void emulate_string(struct vcpu *vcpu, const struct fetched *fetched,
 			break;
 		if (!emulate_element(vcpu, fetched, insn))
 			return;
-		if (!insn->is_rep)
+		/* A slow device must not keep the others waiting. */
+		if (!insn->is_rep || thread_should_yield())
 			break;
 	}
 	if (!insn->is_rep || (vcpu->regs.gpr[GPR_RCX] & mask) == 0)

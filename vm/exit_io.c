@@ -8,6 +8,8 @@
  */
 #include "exit.h"
 
+#include "kernel/thread.h"
+
 #include "event.h"
 #include "guest_memory.h"
 
@@ -145,7 +147,8 @@ static void string_io(struct vcpu *vcpu)
 			break;
 		if (!string_element(vcpu, &fetched, &io))
 			return;
-		if (!io.is_rep)
+		/* Output may have waited for a serial line: others must not. */
+		if (!io.is_rep || thread_should_yield())
 			break;
 	}
 	if (!io.is_rep || (*count & io.address_mask) == 0)

@@ -66,7 +66,7 @@ static void log_bytes(struct serial *serial, const uint8_t *bytes, unsigned coun
 	for (unsigned i = 0; i < count; i++) {
 		if (bytes[i] == '\n' || serial->line_length == SERIAL_LINE_BYTES)
 			line_end(serial);
-		if (bytes[i] >= 0x20 || bytes[i] == '\t')
+		if ((bytes[i] >= 0x20 && bytes[i] != 0x7f) || bytes[i] == '\t')
 			serial->line[serial->line_length++] = (char)bytes[i];
 	}
 }

@@ -37,7 +37,9 @@ static void host_start_up(void *argument, unsigned index, bool is_init, uint32_t
 {
 	struct vm *vm = argument;
 	struct vcpu *vcpu = vm->vcpus[index];
-	if (!is_init)
+	if (is_init) /* a start-up IPI that came before it is void */
+		atomic_and_acq_rel(&vcpu->requests, ~(uint32_t)VCPU_REQUEST_START_UP);
+	else
 		atomic_store_release(&vcpu->start_up_entry, entry);
 	vcpu_request(vcpu, is_init ? VCPU_REQUEST_INIT : VCPU_REQUEST_START_UP);
 }

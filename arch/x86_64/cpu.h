@@ -51,13 +51,6 @@ static inline void cpu_irq_restore(uint64_t flags)
 	asm volatile("pushq %0; popfq" ::"r"(flags) : "memory", "cc");
 }
 
-static inline bool cpu_irq_is_enabled(void)
-{
-	uint64_t flags;
-	asm volatile("pushfq; popq %0" : "=r"(flags));
-	return flags & 0x200;
-}
-
 static inline void cpu_halt(void)
 {
 	asm volatile("hlt" ::: "memory");
@@ -72,20 +65,6 @@ static inline uint8_t cpu_in8(uint16_t port)
 {
 	uint8_t value;
 	asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline uint16_t cpu_in16(uint16_t port)
-{
-	uint16_t value;
-	asm volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline uint32_t cpu_in32(uint16_t port)
-{
-	uint32_t value;
-	asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
 	return value;
 }
 
@@ -189,6 +168,16 @@ static inline void cpu_fxsave(void *area)
 static inline void cpu_fxrstor(const void *area)
 {
 	asm volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
+}
+
+/*
+ * Replaces the last x87 instruction's address and operand by our own: a restore
+ * need not load them (APM vol. 3, "FXRSTOR").
+ */
+static inline void cpu_x87_pointers_clear(void)
+{
+	static const uint32_t zero;
+	asm volatile("fnclex; emms; fildl %0" ::"m"(zero));
 }
 
 /* DR7 belongs to the world switch, as DR6 does on AMD-V. */

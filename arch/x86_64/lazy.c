@@ -88,8 +88,11 @@ static void save(struct lazy_state *state)
 
 static void restore(const struct lazy_state *state)
 {
-	if (xcr0_supported) {
+	if (xcr0_supported)
 		cpu_xsetbv(0, xcr0_supported);
+	/* AMD CPUs may leave the last x87 instruction's addresses of the other guest in place. */
+	cpu_x87_pointers_clear();
+	if (xcr0_supported) {
 		cpu_xrstor(state->area, xcr0_supported);
 		cpu_xsetbv(0, state->xcr0);
 	} else {
