@@ -7,7 +7,6 @@
 
 struct vpc;
 
-#define VSYS_KEYBOARD_DATA   0x60u
 #define VSYS_PORT_B          0x61u
 #define VSYS_KEYBOARD_STATUS 0x64u
 #define VSYS_PORT_A          0x92u

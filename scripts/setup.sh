@@ -35,15 +35,12 @@ mtools                writes the EFI partition in the boot image
 busybox-static        the programs in the guests' initial file system
 cpio                  lists initial file systems while debugging
 libcmocka-dev         the frame of the host tests
-libxxhash-dev         the page hash, header only
 python3-pytest        runs the system tests
 python3-pytest-xdist  two system tests at a time
 python3-pexpect       tests of the interactive terminal
-clang                 lock annotations (make analyze), libFuzzer
+clang                 lock annotations (make analyze)
 clang-format          make format
-libclang-rt-14-dev    run-time library of clang sanitizers and libFuzzer
-lcov                  coverage of the host tests
-acpica-tools          iasl, which checks the ACPI tables that guests see
+acpica-tools          iasl, to read back the ACPI tables that guests see
 LIST
 )
 

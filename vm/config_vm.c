@@ -237,7 +237,7 @@ static const char *vm_problem(const struct vm_config *vm)
 	if (!is_given(vm, KEY_MEMORY))
 		return "'memory' is missing";
 	if (!vm->kernel[0] && !vm->firmware[0])
-		return "'kernel' is missing (or 'firmware')";
+		return "'kernel' is missing";
 	if (vm->kernel[0] && vm->firmware[0])
 		return "'kernel' and 'firmware' exclude each other";
 	if (!vm->kernel[0] && (vm->initrd[0] || vm->cmdline[0]))

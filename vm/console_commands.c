@@ -2,6 +2,7 @@
 #include "console_commands.h"
 
 #include "lib/string.h"
+#include "arch/x86_64/paging.h"
 #include "kernel/console.h"
 #include "kernel/heap.h"
 #include "kernel/log_console.h"
@@ -119,6 +120,7 @@ static void command_attach(const struct command_words *words)
 
 static void command_check(const struct command_words *words)
 {
+	paging_check();
 	gmm_check();
 	for (struct vm *vm = vm_next(NULL); vm; vm = vm_next(vm))
 		vm_check(vm);

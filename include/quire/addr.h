@@ -58,11 +58,6 @@ static inline gfn_t gpa_to_gfn(gpa_t a)
 	return gfn(a.raw >> PAGE_SHIFT);
 }
 
-static inline gpa_t gfn_to_gpa(gfn_t f)
-{
-	return gpa(f.raw << PAGE_SHIFT);
-}
-
 static inline hfn_t hpa_to_hfn(hpa_t a)
 {
 	return hfn(a.raw >> PAGE_SHIFT);

@@ -51,12 +51,8 @@ static inline void list_remove(struct list_node *node)
 
 #define list_entry(node, type, member) container_of(node, type, member)
 
-/* `cursor` must not be removed in the body; use list_for_each_safe for that. */
+/* `cursor` must not be removed in the body. */
 #define list_for_each(cursor, head) \
 	for (struct list_node *cursor = (head)->next; cursor != (head); cursor = cursor->next)
-
-#define list_for_each_safe(cursor, head)                                             \
-	for (struct list_node *cursor = (head)->next, *cursor##_next = cursor->next; \
-	     cursor != (head); cursor = cursor##_next, cursor##_next = cursor->next)
 
 #endif

@@ -18,7 +18,6 @@ enum lock_rank {
 	LOCK_RANK_GMM = 50,      /* over-commit, accounts, chunk supply */
 	LOCK_RANK_GMM_SET = 55,  /* the set of chunks: words, lists, ids */
 	LOCK_RANK_HEAP = 60,     /* small objects */
-	LOCK_RANK_PAGING = 65,   /* the hypervisor's own page tables */
 	LOCK_RANK_SCHED = 70,    /* run queues */
 	LOCK_RANK_TIMER = 75,    /* a CPU's timer queue */
 	LOCK_RANK_SERIAL = 80,   /* a VM's serial output ring */
