@@ -13,8 +13,6 @@
 
 #include "svm_internal.h"
 
-#define VM_CR_SVMDIS BIT64(4)
-
 #define EXTENDED_LEAF_BASE 0x80000000u
 #define EXTENDED_LEAF_SVM  0x8000000au
 
@@ -53,16 +51,9 @@ const char *svm_cpu_detect(void)
 	cpuid_collect(&words);
 	svm_features_decode(&words, &svm_features);
 
-	if (!svm_features.has_svm)
-		return "The CPU has no AMD-V (SVM).";
 	/* VM_CR exists wherever CPUID reports SVM. */
-	if (msr_read(MSR_VM_CR) & VM_CR_SVMDIS)
-		return "The firmware disabled AMD-V (SVM); enable it in the firmware's setup.";
-	if (!svm_features.has_nested_paging)
-		return "The CPU has AMD-V (SVM), but without nested paging.";
-	if (svm_features.asid_count < 2)
-		return "The CPU has AMD-V (SVM), but no address space identifier for guests.";
-	return NULL;
+	uint64_t vm_cr = svm_features.has_svm ? msr_read(MSR_VM_CR) : 0;
+	return svm_features_refuse(&svm_features, vm_cr);
 }
 
 q_status_t svm_cpu_enable(void)

@@ -28,6 +28,9 @@
 #define CPUID_8000000A_EDX_CLEAN         BIT32(5)
 #define CPUID_8000000A_EDX_FLUSH_BY_ASID BIT32(6)
 
+/* APM vol. 2, "VM_CR MSR". */
+#define VM_CR_SVMDIS BIT64(4)
+
 #define EFER_FFXSR BIT64(14)
 #define EFER_TCE   BIT64(15)
 
@@ -90,4 +93,17 @@ void svm_features_decode(const struct svm_cpuid *cpuid, struct svm_features *out
 		.physical_address_bits = cpuid->leaf_80000008_eax & 0xff,
 		.linear_address_bits = cpuid->leaf_7_ecx & CPUID_7_ECX_LA57 ? 57 : 48,
 	};
+}
+
+const char *svm_features_refuse(const struct svm_features *features, uint64_t vm_cr)
+{
+	if (!features->has_svm)
+		return "The CPU has no AMD-V (SVM).";
+	if (vm_cr & VM_CR_SVMDIS)
+		return "The firmware disabled AMD-V (SVM); enable it in the firmware's setup.";
+	if (!features->has_nested_paging)
+		return "The CPU has AMD-V (SVM), but without nested paging.";
+	if (features->asid_count < 2)
+		return "The CPU has AMD-V (SVM), but no address space identifier for guests.";
+	return NULL;
 }

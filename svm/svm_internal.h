@@ -66,6 +66,8 @@ struct svm_features {
 extern struct svm_features svm_features;
 
 void svm_features_decode(const struct svm_cpuid *cpuid, struct svm_features *out_features);
+/* NULL if guests can run, else one sentence why not. `vm_cr`: the MSR, 0 without SVM. Pure. */
+const char *svm_features_refuse(const struct svm_features *features, uint64_t vm_cr);
 
 /* --- svm_cpu.c ------------------------------------------------------------------- */
 

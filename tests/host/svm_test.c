@@ -756,3 +756,22 @@ TEST(svm, flush_uses_what_the_cpu_has)
 	svm_asid_assign(&vcpu, &cpus[0]);
 	EXPECT(peek(0x058, 4) == 2 && peek(0x05c, 1) == 0);
 }
+
+/* A CPU or firmware that no emulator here has: the words alone decide. */
+TEST(svm, refusals_say_why)
+{
+	const uint64_t svm_disabled = 1u << 4; /* VM_CR.SVMDIS */
+	struct svm_features features = {
+		.has_svm = true,
+		.has_nested_paging = true,
+		.asid_count = 16,
+	};
+	EXPECT(svm_features_refuse(&features, 0) == NULL);
+	EXPECT(strstr(svm_features_refuse(&features, svm_disabled), "firmware disabled"));
+	features.asid_count = 1;
+	EXPECT(strstr(svm_features_refuse(&features, 0), "address space identifier"));
+	features.has_nested_paging = false;
+	EXPECT(strstr(svm_features_refuse(&features, 0), "nested paging"));
+	features.has_svm = false;
+	EXPECT(strstr(svm_features_refuse(&features, 0), "no AMD-V"));
+}
