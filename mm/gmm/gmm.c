@@ -21,8 +21,10 @@
  *
  * Page states, and the only functions that change them:
  *
- *   FREE -> PRIVATE   gmm_pages_alloc
- *   PRIVATE -> FREE   gmm_pages_free, gmm_vm_destroy
+ *   FREE -> PRIVATE   gmm_pages_alloc, gmm_chunk_alloc, gmm_page_move_alloc
+ *   PRIVATE -> FREE   gmm_pages_free, gmm_shared_replace, gmm_vm_destroy
+ *   FREE -> SHARED    gmm_shared_alloc
+ *   SHARED -> FREE    gmm_shared_put, at the last reference
  *   FREE -> KERNEL    gmm_kernel_page_alloc
  *   KERNEL -> FREE    gmm_kernel_page_free, gmm_vm_destroy
  *   stale -> zeroed   gmm_zero_ahead (both FREE); the way back is through a user
@@ -44,7 +46,8 @@
  *
  *   accounts
  *   G7  A VM's accounts hold what a recount of the words finds, and not more
- *       than was promised.
+ *       than was promised; in BASE, pages that are ballooned or set aside count
+ *       as held.
  *   G8  Kernel claims are not more than the free KERNEL pages.
  *   G9  Base claims are not more than the available pages, see gmm_account.c.
  *
@@ -56,6 +59,13 @@
  *   G12 Free, private, shared and kernel pages and those of the supply add up
  *       to the machine.
  *   G13 A KERNEL page's owner is Quire or a live VM, its account SHADOW or FIXED.
+ *
+ *   shared pages
+ *   G15 A page of a SHARED chunk is free or has a reference; no SHARED chunk is
+ *       wholly free.
+ *   G16 References are as many as the VMs' books say in sum, Quire's holds as
+ *       many as its own book says; shared_references and pages_saved are what a
+ *       recount finds.
  *
  *   mapping cache
  *   G14 An entry with a chunk is in its CPU's tree under the id that the chunk
@@ -165,6 +175,7 @@ static void lists_init(void)
 	list_init(&gmm.stale);
 	avl_init(&gmm.tree);
 	gmm_set_init(&gmm.kernel_set);
+	gmm_set_init(&gmm.shared_set);
 	for (unsigned i = 0; i < GMM_VM_COUNT; i++)
 		gmm_set_init(&gmm.private_sets[i]);
 }
@@ -222,9 +233,13 @@ void gmm_stats(struct gmm_stats *out_stats)
 	stats.machine_pages = (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT;
 	stats.chunks_free = gmm.chunks_by_kind[GMM_CHUNK_FREE];
 	stats.chunk_count = gmm.chunk_count - stats.chunks_free;
-	stats.free_pages = gmm.private_free_pages + gmm.kernel_set.free_pages;
+	stats.free_pages =
+		gmm.private_free_pages + gmm.shared_set.free_pages + gmm.kernel_set.free_pages;
 	stats.private_pages = pages_of_kind(GMM_CHUNK_PRIVATE) - gmm.private_free_pages;
 	stats.kernel_pages = pages_of_kind(GMM_CHUNK_KERNEL) - gmm.kernel_set.free_pages;
+	stats.shared_pages = pages_of_kind(GMM_CHUNK_SHARED) - gmm.shared_set.free_pages;
+	stats.shared_references = gmm.shared_references;
+	stats.pages_saved = gmm.pages_saved;
 	stats.mixed_chunks = gmm.mixed_chunks;
 	spin_unlock(&gmm.lock);
 	*out_stats = stats;

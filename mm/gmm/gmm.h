@@ -60,9 +60,12 @@ struct gmm_vm_config {
 
 struct gmm_vm_stats {
 	uint64_t promised[GMM_ACCOUNT_COUNT];
-	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private + shared references */
+	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private_pages + shared_pages */
 	uint64_t guaranteed_base;
-	uint64_t private_pages, shared_pages, ballooned_pages;
+	uint64_t private_pages;
+	uint64_t shared_pages; /* references to shared pages */
+	uint64_t ballooned_pages;
+	uint64_t set_aside_pages;
 };
 
 struct gmm_stats {
@@ -71,11 +74,11 @@ struct gmm_stats {
 	uint64_t chunks_free;   /* chunks still with the machine */
 	uint64_t free_pages;    /* in taken chunks */
 	uint64_t private_pages, shared_pages, kernel_pages;
-	uint64_t shared_references;
-	uint64_t pages_saved;     /* sum of (references - 1) over shared pages */
-	uint64_t reserved_pages;  /* what all guarantees and table accounts add up to */
-	uint64_t unclaimed_pages; /* of it, not yet allocated: nobody else may have them */
-	uint64_t mixed_chunks;    /* PRIVATE chunks with pages of more than one VM */
+	uint64_t shared_references; /* those of VMs */
+	uint64_t pages_saved;       /* what those VMs would have more, each with pages of its own */
+	uint64_t reserved_pages;    /* what all guarantees and table accounts add up to */
+	uint64_t unclaimed_pages;   /* of it, not yet allocated: nobody else may have them */
+	uint64_t mixed_chunks;      /* PRIVATE chunks with pages of more than one VM */
 	uint64_t vm_count;
 	uint64_t metadata_bytes; /* chunk records and words */
 };
@@ -103,7 +106,10 @@ q_status_t gmm_init(const struct gmm_region *regions, unsigned region_count,
  */
 q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm) Q_MUST_USE;
 
-/* Frees every page that the VM still has, in all accounts, and its guarantees. */
+/*
+ * Frees every page that the VM still has, in all accounts, and its guarantees.
+ * But its references to shared pages: who owns it has dropped them before.
+ */
 void gmm_vm_destroy(gmm_vm_t vm);
 
 /* Grows or shrinks the promises; Q_DECLINED or Q_STATE (below what is allocated). */
@@ -146,12 +152,77 @@ struct gmm_page_info {
 	enum { GMM_PAGE_FREE, GMM_PAGE_PRIVATE, GMM_PAGE_SHARED, GMM_PAGE_KERNEL } kind;
 	gmm_vm_t owner;      /* PRIVATE, KERNEL */
 	gfn_t gfn;           /* PRIVATE; GFN_UNKNOWN if not reported */
-	uint32_t references; /* SHARED */
+	uint32_t references; /* SHARED: of VMs and of Quire */
 };
 q_status_t gmm_page_info(page_id_t id, struct gmm_page_info *out_info) Q_MUST_USE;
 
 /* The machine frame of a page; the id must be of an existing chunk. */
 hfn_t gmm_page_frame(page_id_t id);
+
+/*
+ * A whole chunk for the VM, for one large nested mapping: all its pages become
+ * private, with guest frames from `first_gfn` on (a multiple of
+ * GMM_PAGES_PER_CHUNK). *out_first is its first page; the ids and frames of the
+ * others follow it; is_zeroed speaks for all of them. They are freed one by one
+ * as others. Q_LIMIT, Q_NO_MEMORY: also if no chunk is wholly free; Q_RANGE.
+ */
+q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_first) Q_MUST_USE;
+
+/*
+ * A page for the same VM in a better place than `from` is: in a fuller chunk,
+ * or in a chunk of its own. Q_NOT_FOUND: there is none. The caller copies, makes
+ * every translation lead to the new page, and frees `from`; until then the VM
+ * has one page more, so also Q_LIMIT and Q_NO_MEMORY. Else as gmm_pages_free().
+ */
+q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page) Q_MUST_USE;
+
+/*
+ * "So many pages up front, or refuse": the VM's next `count` private pages
+ * cannot fail. Each page allocated counts it down; gmm_set_aside_end() gives up
+ * what is left, and so does a second call. Q_LIMIT, Q_NO_MEMORY: nothing changed.
+ */
+q_status_t gmm_set_aside(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
+void gmm_set_aside_end(gmm_vm_t vm);
+
+/* --- shared pages: read-only, with a count of references, owned by nobody ----- */
+
+/* A shared page with one reference, GMM_VM_QUIRE's. Contents: as gmm_pages_alloc(). Q_NO_MEMORY. */
+q_status_t gmm_shared_alloc(struct gmm_page *out_page) Q_MUST_USE;
+
+/*
+ * The VM exchanges its private page for a reference to `shared`, in one step;
+ * the private page is freed. As gmm_pages_free() and gmm_shared_get(); on failure
+ * nothing changed.
+ */
+q_status_t gmm_shared_replace(gmm_vm_t vm, page_id_t private_page, page_id_t shared) Q_MUST_USE;
+
+/*
+ * One more reference for the VM, charged to BASE, or for GMM_VM_QUIRE, which
+ * nobody is charged for. Q_LIMIT: the VM's promise or the counter is used up;
+ * Q_NOT_FOUND, Q_STATE: not a shared page.
+ */
+q_status_t gmm_shared_get(gmm_vm_t vm, page_id_t shared) Q_MUST_USE;
+
+/*
+ * Drops one reference of the VM (or of GMM_VM_QUIRE) for each id, in order. The
+ * last one frees the page. Stops at the first error (Q_NOT_FOUND, Q_STATE: not a
+ * shared page, Q_NOT_OWNER: no such reference); *out_done says how many were
+ * dropped. No translation of the VM to them may exist any more.
+ */
+q_status_t gmm_shared_put(gmm_vm_t vm, const page_id_t *ids, unsigned count,
+			  unsigned *out_done) Q_MUST_USE;
+
+/* --- the balloon: pages of its promise that the guest gave up for now ---------- */
+
+/* `count` pages fewer for the VM. Its pages are freed by other calls, before. Q_LIMIT: not so many. */
+q_status_t gmm_balloon_inflate(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
+
+/*
+ * `count` pages more, or all again. Q_STATE: not so many are ballooned;
+ * Q_NO_MEMORY: others have what the VM's guarantee would claim again.
+ */
+q_status_t gmm_balloon_deflate(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
+q_status_t gmm_balloon_reset(gmm_vm_t vm) Q_MUST_USE;
 
 /* --- kernel pages: nested tables, records, heap; permanently mapped ---------- */
 

@@ -12,6 +12,12 @@
  *                    + pages of chunks with the machine
  *                    + pages of KERNEL chunks that could go back there    (G9)
  *
+ * Base claims count private pages only: a VM that shares what it has can still
+ * claim a page of its own for each, so inside its guarantee it can always break
+ * the sharing. What the guest put into its balloon it does not claim. Pages set
+ * aside are claimed like a guarantee. Free pages of SHARED chunks are nobody's
+ * to claim, so a chunk becomes SHARED only if the claims fit without it.
+ *
  * Every free PRIVATE page can be had by every VM, so sums are all that is
  * needed: each question is answered in constant time, and an allocation that
  * the sums allow cannot fail half way. How far a VM may go beyond its guarantee
@@ -26,19 +32,31 @@
 
 /* --- claims --------------------------------------------------------------------------- */
 
+static uint64_t uint64_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t base_claim(const struct gmm_vm *vm)
+{
+	uint64_t private_pages = vm->allocated[GMM_BASE] - vm->shared_references;
+	uint64_t wants = uint64_min(vm->guaranteed_base, vm->promised[GMM_BASE] - vm->ballooned);
+	uint64_t claim = wants > private_pages ? wants - private_pages : 0;
+
+	return claim > vm->set_aside ? claim : vm->set_aside;
+}
+
 struct gmm_claims gmm_vm_claims(const struct gmm_vm *vm)
 {
-	uint64_t allocated = vm->allocated[GMM_BASE];
 	struct gmm_claims claims = {
-		.base = vm->guaranteed_base > allocated ? vm->guaranteed_base - allocated : 0,
+		.base = base_claim(vm),
 		.kernel = vm->promised[GMM_SHADOW] - vm->allocated[GMM_SHADOW] +
 			  vm->promised[GMM_FIXED] - vm->allocated[GMM_FIXED],
 	};
 	return claims;
 }
 
-/* The machine's claims if `vm` were `wanted`. */
-static struct gmm_claims claims_with(const struct gmm_vm *vm, const struct gmm_vm *wanted)
+struct gmm_claims gmm_claims_with(const struct gmm_vm *vm, const struct gmm_vm *wanted)
 {
 	struct gmm_claims old = gmm_vm_claims(vm);
 	struct gmm_claims new = gmm_vm_claims(wanted);
@@ -47,11 +65,6 @@ static struct gmm_claims claims_with(const struct gmm_vm *vm, const struct gmm_v
 		.kernel = gmm.claims.kernel - old.kernel + new.kernel,
 	};
 	return sum;
-}
-
-static uint64_t uint64_min(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 /* Pages in wholly free KERNEL chunks that could go back if `surplus` KERNEL pages were unclaimed. */
@@ -101,10 +114,15 @@ struct gmm_vm *gmm_vm_find(gmm_vm_t vm)
 	return &gmm.vms[vm];
 }
 
-static void vm_replace(struct gmm_vm *vm, const struct gmm_vm *wanted)
+void gmm_vm_replace(struct gmm_vm *vm, const struct gmm_vm *wanted)
 {
-	gmm.claims = claims_with(vm, wanted);
+	gmm.claims = gmm_claims_with(vm, wanted);
 	*vm = *wanted;
+}
+
+uint64_t gmm_vm_room(const struct gmm_vm *vm)
+{
+	return vm->promised[GMM_BASE] - vm->allocated[GMM_BASE] - vm->ballooned - vm->set_aside;
 }
 
 void gmm_vm_charge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
@@ -114,7 +132,9 @@ void gmm_vm_charge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
 
 	Q_ASSERT(pages <= vm->promised[account] - vm->allocated[account]);
 	wanted.allocated[account] += pages;
-	vm_replace(vm, &wanted);
+	if (account == GMM_BASE)
+		wanted.set_aside -= uint64_min(wanted.set_aside, pages);
+	gmm_vm_replace(vm, &wanted);
 }
 
 void gmm_vm_discharge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
@@ -124,14 +144,14 @@ void gmm_vm_discharge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
 
 	Q_ASSERT(pages <= vm->allocated[account]);
 	wanted.allocated[account] -= pages;
-	vm_replace(vm, &wanted);
+	gmm_vm_replace(vm, &wanted);
 }
 
 uint64_t gmm_pages_available(gmm_vm_t handle, uint64_t want)
 {
 	spin_lock(&gmm.lock);
 	const struct gmm_vm *vm = gmm_vm_find(handle);
-	uint64_t promised = vm->promised[GMM_BASE] - vm->allocated[GMM_BASE];
+	uint64_t promised = gmm_vm_room(vm) + vm->set_aside;
 	uint64_t claimed_by_others = gmm.claims.base - gmm_vm_claims(vm).base;
 	/* G9: what is claimed is available. */
 	uint64_t for_vm = gmm_available_pages() - claimed_by_others;
@@ -172,12 +192,12 @@ static q_status_t vm_admit(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQ
 	if (wanted->promised[GMM_SHADOW] > machine_pages ||
 	    wanted->promised[GMM_FIXED] > machine_pages || wanted->guaranteed_base > machine_pages)
 		return Q_DECLINED;
-	if (!gmm_claims_fit(claims_with(vm, wanted), &kernel_chunks))
+	if (!gmm_claims_fit(gmm_claims_with(vm, wanted), &kernel_chunks))
 		return Q_DECLINED;
 	q_status_t status = gmm_kernel_grow(kernel_chunks);
 	if (status != Q_OK)
 		return status;
-	vm_replace(vm, wanted);
+	gmm_vm_replace(vm, wanted);
 	return Q_OK;
 }
 
@@ -218,6 +238,8 @@ static q_status_t vm_resize_locked(gmm_vm_t handle, const struct gmm_vm_config *
 	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
 		if (config->pages[i] < vm->allocated[i])
 			return Q_STATE;
+	if (config->pages[GMM_BASE] - vm->allocated[GMM_BASE] < vm->ballooned + vm->set_aside)
+		return Q_STATE;
 	config_apply(&wanted, config);
 	q_status_t status = vm_admit(vm, &wanted);
 	if (status == Q_OK)
@@ -257,6 +279,10 @@ void gmm_vm_destroy(gmm_vm_t handle)
 {
 	bool has_pages = true;
 
+	spin_lock(&gmm.lock);
+	/* Who uses a shared page is not recorded, so nobody could drop them here. */
+	Q_ASSERT(gmm_vm_find(handle)->shared_references == 0);
+	spin_unlock(&gmm.lock);
 	/* One chunk at a time: on a large machine this is long, and others need the lock. */
 	for (uint32_t i = 0; i < gmm.chunk_count && has_pages; i++) {
 		spin_lock(&gmm.lock);
@@ -267,7 +293,7 @@ void gmm_vm_destroy(gmm_vm_t handle)
 	spin_lock(&gmm.lock);
 	struct gmm_vm nobody = { .is_live = false };
 	Q_ASSERT(!vm_has_pages(gmm_vm_find(handle)));
-	vm_replace(&gmm.vms[handle], &nobody);
+	gmm_vm_replace(&gmm.vms[handle], &nobody);
 	/* What a VM leaves is seldom needed again at once: nothing is kept back here. */
 	gmm_private_trim(0);
 	gmm_kernel_trim(0);
@@ -285,7 +311,10 @@ void gmm_vm_stats(gmm_vm_t handle, struct gmm_vm_stats *out_stats)
 		stats.allocated[i] = vm->allocated[i];
 	}
 	stats.guaranteed_base = vm->guaranteed_base;
-	stats.private_pages = vm->allocated[GMM_BASE];
+	stats.private_pages = vm->allocated[GMM_BASE] - vm->shared_references;
+	stats.shared_pages = vm->shared_references;
+	stats.ballooned_pages = vm->ballooned;
+	stats.set_aside_pages = vm->set_aside;
 	spin_unlock(&gmm.lock);
 	*out_stats = stats;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private pages: allocate, free, report, look up.
+ * Private pages, one by one: allocate, free, report, look up. Whole chunks and
+ * better places are in gmm_place.c.
  *
  * An allocation is admitted as a whole before the first page is touched; after
  * that it cannot fail, so there is nothing to roll back. Where the pages come
@@ -25,12 +26,12 @@
 
 /* --- allocate ----------------------------------------------------------------------------- */
 
-static q_status_t pages_admit(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm.lock)
+q_status_t gmm_private_admit(gmm_vm_t handle, uint64_t count)
 {
 	const struct gmm_vm *vm = gmm_vm_find(handle);
 	uint64_t claimed_by_others = gmm.claims.base - gmm_vm_claims(vm).base;
 
-	if (count > vm->promised[GMM_BASE] - vm->allocated[GMM_BASE])
+	if (count > gmm_vm_room(vm) + vm->set_aside)
 		return Q_LIMIT;
 	/* G9: claims never exceed what is available. */
 	if (count > gmm_available_pages() - claimed_by_others)
@@ -49,26 +50,28 @@ static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.lock)
 	return gmm_set_emptiest(richest);
 }
 
+struct gmm_chunk *gmm_private_whole(void)
+{
+	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.private_sets[GMM_VM_QUIRE]);
+	if (chunk)
+		return chunk;
+	chunk = gmm_chunk_supplied();
+	if (chunk)
+		gmm_chunk_take(chunk, GMM_CHUNK_PRIVATE);
+	return chunk;
+}
+
 static struct gmm_chunk *chunk_choose(gmm_vm_t vm) Q_REQUIRES(gmm.lock)
 {
 	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.private_sets[vm]);
 
 	if (!chunk)
-		chunk = gmm_set_fullest(&gmm.private_sets[GMM_VM_QUIRE]);
-	if (chunk)
-		return chunk;
-	if (list_is_empty(&gmm.supply))
-		gmm_kernel_trim(0);
-	if (list_is_empty(&gmm.supply))
-		return foreign_chunk();
-	chunk = list_entry(gmm.supply.next, struct gmm_chunk, link);
-	gmm_chunk_take(chunk, GMM_CHUNK_PRIVATE);
-	return chunk;
+		chunk = gmm_private_whole();
+	return chunk ? chunk : foreign_chunk();
 }
 
-/* Takes up to `want` pages from one chunk and returns how many. */
-static unsigned chunk_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page *out_pages,
-			   unsigned want) Q_REQUIRES(gmm.lock)
+unsigned gmm_private_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page *out_pages,
+			  unsigned want)
 {
 	unsigned count = want < chunk->free_count ? want : chunk->free_count;
 
@@ -91,13 +94,13 @@ static unsigned chunk_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page
 static q_status_t pages_alloc_locked(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count)
 	Q_REQUIRES(gmm.lock)
 {
-	q_status_t status = pages_admit(vm, count);
+	q_status_t status = gmm_private_admit(vm, count);
 	if (status != Q_OK)
 		return status;
 	for (unsigned done = 0; done < count;) {
 		struct gmm_chunk *chunk = chunk_choose(vm);
 		Q_ASSERT(chunk);
-		done += chunk_draw(chunk, vm, out_pages + done, count - done);
+		done += gmm_private_draw(chunk, vm, out_pages + done, count - done);
 	}
 	gmm_vm_charge(vm, GMM_BASE, count);
 	return Q_OK;
@@ -113,9 +116,7 @@ q_status_t gmm_pages_alloc(gmm_vm_t vm, struct gmm_page *out_pages, unsigned cou
 
 /* --- free -------------------------------------------------------------------------------------- */
 
-/* The chunk of a page that is private and the VM's, or why not. */
-static q_status_t private_page_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_chunk)
-	Q_REQUIRES(gmm.lock)
+q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_chunk)
 {
 	struct gmm_chunk *chunk = gmm_chunk_find(id);
 	if (!chunk)
@@ -145,16 +146,21 @@ void gmm_private_trim(uint64_t kept)
 		gmm_chunk_return(gmm_set_emptiest(whole));
 }
 
+void gmm_private_free(struct gmm_chunk *chunk, gmm_vm_t vm, uint32_t index)
+{
+	gmm_set_remove(chunk);
+	page_release(chunk, index, vm);
+	gmm_set_add(chunk);
+	gmm_private_trim(GMM_WHOLE_KEPT);
+}
+
 static q_status_t page_free_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.lock)
 {
 	struct gmm_chunk *chunk;
-	q_status_t status = private_page_find(vm, id, &chunk);
+	q_status_t status = gmm_private_find(vm, id, &chunk);
 	if (status != Q_OK)
 		return status;
-	gmm_set_remove(chunk);
-	page_release(chunk, gmm_page_index(id), vm);
-	gmm_set_add(chunk);
-	gmm_private_trim(GMM_WHOLE_KEPT);
+	gmm_private_free(chunk, vm, gmm_page_index(id));
 	return Q_OK;
 }
 
@@ -201,7 +207,7 @@ void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm)
 static q_status_t set_gfn_locked(gmm_vm_t vm, page_id_t id, gfn_t frame) Q_REQUIRES(gmm.lock)
 {
 	struct gmm_chunk *chunk;
-	q_status_t status = private_page_find(vm, id, &chunk);
+	q_status_t status = gmm_private_find(vm, id, &chunk);
 	if (status == Q_OK)
 		chunk->words[gmm_page_index(id)] = gmm_word_private(vm, frame);
 	return status;
@@ -235,7 +241,7 @@ static struct gmm_page_info info_of(enum gmm_chunk_kind kind, uint32_t word)
 		return info;
 	case GMM_CHUNK_SHARED:
 		info.kind = GMM_PAGE_SHARED;
-		info.references = gmm_word_references(word);
+		info.references = gmm_word_references(word) + gmm_word_holds(word);
 		return info;
 	case GMM_CHUNK_FREE:
 	case GMM_CHUNK_KIND_COUNT: break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walks all of GMM's state and asserts the invariants G1 to G14 of gmm.c's
+ * Walks all of GMM's state and asserts the invariants G1 to G16 of gmm.c's
  * header. Changes nothing. Everything is recounted from the words, so that a
  * figure that is kept is never compared with itself. Time grows with the
  * machine, and the lock is held throughout: for tests, debug builds and the
@@ -21,6 +21,7 @@ static struct recount {
 	uint64_t chunks_with_free;  /* in some set's list */
 	uint64_t chunks_with_stale; /* in gmm.stale */
 	uint64_t mixed;
+	uint64_t references, holds, saved; /* of SHARED pages */
 } recount;
 
 /* --- chunks -------------------------------------------------------------------------------- */
@@ -38,6 +39,18 @@ static uint32_t chain_check(const struct gmm_chunk *chunk, uint32_t head, bool i
 		length++;
 	}
 	return length;
+}
+
+/* G15: a used page has somebody who uses it. */
+static void references_count(uint32_t word)
+{
+	uint32_t references = gmm_word_references(word);
+	uint32_t holds = gmm_word_holds(word);
+
+	Q_ASSERT(references + holds > 0 && word == gmm_word_shared(references, holds));
+	recount.references += references;
+	recount.holds += holds;
+	recount.saved += references > 0 ? references - 1 : 0;
 }
 
 static void owner_count(const struct gmm_chunk *chunk, uint32_t word)
@@ -76,9 +89,15 @@ static void words_check(const struct gmm_chunk *chunk)
 		if (gmm_word_is_free(word))
 			continue;
 		used++;
+		if (chunk->kind == GMM_CHUNK_SHARED) {
+			references_count(word);
+			continue;
+		}
 		own += gmm_word_owner(word) == chunk->tag;
 		owner_count(chunk, word);
 	}
+	/* G15 */
+	Q_ASSERT(used > 0 || chunk->kind != GMM_CHUNK_SHARED);
 	/* G1 */
 	Q_ASSERT(used + chunk->free_count == GMM_PAGES_PER_CHUNK);
 	uint32_t zeroed = chain_check(chunk, chunk->zeroed_head, true);
@@ -138,6 +157,7 @@ static void sets_check(void) Q_REQUIRES(gmm.lock)
 	uint64_t linked = 0;
 
 	set_check(&gmm.kernel_set, &linked);
+	set_check(&gmm.shared_set, &linked);
 	for (unsigned i = 0; i < GMM_VM_COUNT; i++)
 		set_check(&gmm.private_sets[i], &linked);
 	/* G2: each chunk that should be in a list is, and lists share no chunk. */
@@ -178,11 +198,14 @@ static void vm_check(gmm_vm_t handle, struct gmm_claims *claims)
 {
 	const struct gmm_vm *vm = &gmm.vms[handle];
 
-	/* G7 */
+	/* G7; references have no owner, so their sum is checked below */
 	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++) {
-		Q_ASSERT(vm->allocated[i] == recount.allocated[handle][i]);
+		uint64_t references = i == GMM_BASE ? vm->shared_references : 0;
+		Q_ASSERT(vm->allocated[i] == recount.allocated[handle][i] + references);
 		Q_ASSERT(vm->allocated[i] <= vm->promised[i]);
 	}
+	uint64_t base = vm->promised[GMM_BASE] - vm->allocated[GMM_BASE];
+	Q_ASSERT(vm->ballooned <= base && vm->set_aside <= base - vm->ballooned);
 	Q_ASSERT(vm->guaranteed_base <= vm->promised[GMM_BASE]);
 	Q_ASSERT(vm->is_live || vm->promised[GMM_SHADOW] + vm->promised[GMM_FIXED] == 0);
 	struct gmm_claims own = gmm_vm_claims(vm);
@@ -193,9 +216,15 @@ static void vm_check(gmm_vm_t handle, struct gmm_claims *claims)
 static void accounts_check(void) Q_REQUIRES(gmm.lock)
 {
 	struct gmm_claims claims = { .base = 0 };
+	uint64_t references = 0;
 
-	for (gmm_vm_t vm = 1; vm <= GMM_VM_LAST; vm++)
+	for (gmm_vm_t vm = 1; vm <= GMM_VM_LAST; vm++) {
 		vm_check(vm, &claims);
+		references += gmm.vms[vm].shared_references;
+	}
+	/* G16 */
+	Q_ASSERT(references == recount.references && references == gmm.shared_references);
+	Q_ASSERT(recount.holds == gmm.shared_holds && recount.saved == gmm.pages_saved);
 	Q_ASSERT(claims.base == gmm.claims.base && claims.kernel == gmm.claims.kernel);
 	/* G8, G9 */
 	Q_ASSERT(claims.kernel <= recount.free_pages[GMM_CHUNK_KERNEL]);

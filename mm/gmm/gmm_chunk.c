@@ -105,6 +105,17 @@ static void kind_set(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
 	chunk->kind = kind;
 }
 
+struct gmm_chunk *gmm_chunk_supplied(void)
+{
+	if (list_is_empty(&gmm.supply))
+		gmm_kernel_trim(0);
+	if (list_is_empty(&gmm.supply) && gmm.private_sets[GMM_VM_QUIRE].whole_count > 0)
+		gmm_chunk_return(gmm_set_emptiest(&gmm.private_sets[GMM_VM_QUIRE]));
+	if (list_is_empty(&gmm.supply))
+		return NULL;
+	return list_entry(gmm.supply.next, struct gmm_chunk, link);
+}
+
 void gmm_chunk_take(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
 {
 	Q_ASSERT(chunk->kind == GMM_CHUNK_FREE && kind != GMM_CHUNK_FREE);

@@ -76,8 +76,11 @@ struct gmm_vm {
 	bool is_live;
 	enum gmm_overcommit overcommit;
 	uint64_t promised[GMM_ACCOUNT_COUNT];
-	uint64_t allocated[GMM_ACCOUNT_COUNT];
+	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private pages and shared references */
 	uint64_t guaranteed_base;
+	uint64_t shared_references; /* of allocated[GMM_BASE] */
+	uint64_t ballooned;
+	uint64_t set_aside; /* private pages to come that were promised up front */
 };
 
 /* What was promised unconditionally and not taken yet, summed over all VMs. */
@@ -114,9 +117,13 @@ struct gmm {
 
 	struct gmm_set private_sets[GMM_VM_COUNT]; /* by tag; that of QUIRE: the wholly free */
 	struct gmm_set kernel_set;
+	struct gmm_set shared_set;
 	struct list_node stale;      /* PRIVATE chunks that gmm_zero_ahead() could work on */
 	uint64_t private_free_pages; /* over all private_sets */
 	uint64_t mixed_chunks;
+	uint64_t shared_references; /* of all VMs */
+	uint64_t shared_holds;      /* of Quire */
+	uint64_t pages_saved;       /* sum of (references - 1) over pages with any */
 
 	struct gmm_vm vms[GMM_VM_COUNT];
 	struct gmm_claims claims;
@@ -145,6 +152,12 @@ static inline hpa_t gmm_page_address(const struct gmm_chunk *chunk, uint32_t ind
 struct gmm_chunk *gmm_chunk_find(page_id_t id) Q_REQUIRES(gmm.lock);
 /* The chunk at a machine address, or NULL. Needs no lock. */
 struct gmm_chunk *gmm_chunk_at(hpa_t addr);
+/*
+ * A chunk of the supply, NULL: there is none. If need be the supply gets one
+ * that KERNEL memory can spare, or a PRIVATE one that GMM kept. Claims are the
+ * caller's business.
+ */
+struct gmm_chunk *gmm_chunk_supplied(void) Q_REQUIRES(gmm.lock);
 /* From the supply to a kind: the chunk gets an id, and all its pages are free and stale. */
 void gmm_chunk_take(struct gmm_chunk *chunk, enum gmm_chunk_kind kind) Q_REQUIRES(gmm.lock);
 /* Back to the supply; all its pages are free, and a KERNEL chunk is unmapped already. */
@@ -184,6 +197,18 @@ void gmm_chain_push(struct gmm_chunk *chunk, uint32_t index, bool is_zeroed) Q_R
 
 /* --- gmm_alloc.c --------------------------------------------------------------------- */
 
+/* May the VM have so many more private pages? Q_LIMIT, Q_NO_MEMORY. */
+q_status_t gmm_private_admit(gmm_vm_t vm, uint64_t count) Q_REQUIRES(gmm.lock) Q_MUST_USE;
+/* Takes up to `want` pages from one chunk for the VM, and returns how many. Charges nothing. */
+unsigned gmm_private_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page *out_pages,
+			  unsigned want) Q_REQUIRES(gmm.lock);
+/* The chunk of a page that is private and the VM's, or why not: Q_NOT_FOUND, Q_STATE, Q_NOT_OWNER. */
+q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_chunk)
+	Q_REQUIRES(gmm.lock) Q_MUST_USE;
+/* Frees a page that gmm_private_find() found. Discharges nothing. */
+void gmm_private_free(struct gmm_chunk *chunk, gmm_vm_t vm, uint32_t index) Q_REQUIRES(gmm.lock);
+/* A wholly free PRIVATE chunk, kept or taken from the machine; NULL: there is none. */
+struct gmm_chunk *gmm_private_whole(void) Q_REQUIRES(gmm.lock);
 /* Frees every page that the VM has in a PRIVATE chunk. */
 void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.lock);
 /* Gives wholly free PRIVATE chunks back to the machine until `kept` are left. */
@@ -192,11 +217,18 @@ void gmm_private_trim(uint64_t kept) Q_REQUIRES(gmm.lock);
 /* --- gmm_account.c -------------------------------------------------------------------- */
 
 struct gmm_vm *gmm_vm_find(gmm_vm_t vm) Q_REQUIRES(gmm.lock);
-/* Moves pages into or out of an account; what is claimed moves the other way. */
+/* Makes `vm` what `wanted` says, and the claims follow. */
+void gmm_vm_replace(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.lock);
+/* Moves pages into or out of an account (BASE: private ones); claims move the other way. */
 void gmm_vm_charge(gmm_vm_t vm, enum gmm_account account, uint64_t pages) Q_REQUIRES(gmm.lock);
 void gmm_vm_discharge(gmm_vm_t vm, enum gmm_account account, uint64_t pages) Q_REQUIRES(gmm.lock);
 /* What this VM's promises add to gmm.claims. */
 struct gmm_claims gmm_vm_claims(const struct gmm_vm *vm);
+/* The machine's claims if `vm` were `wanted`. */
+struct gmm_claims gmm_claims_with(const struct gmm_vm *vm, const struct gmm_vm *wanted)
+	Q_REQUIRES(gmm.lock);
+/* What may still be added to allocated[GMM_BASE], ballooned or set_aside. */
+uint64_t gmm_vm_room(const struct gmm_vm *vm);
 /* Pages that could become PRIVATE pages of some VM. */
 uint64_t gmm_available_pages(void) Q_REQUIRES(gmm.lock);
 /* Could the machine meet these claims? *out_chunks: how many chunks must become KERNEL for it. */

@@ -79,7 +79,15 @@ void gmm_set_init(struct gmm_set *set)
 
 struct gmm_set *gmm_set_of(const struct gmm_chunk *chunk)
 {
-	return chunk->kind == GMM_CHUNK_KERNEL ? &gmm.kernel_set : &gmm.private_sets[chunk->tag];
+	switch (chunk->kind) {
+	case GMM_CHUNK_PRIVATE: return &gmm.private_sets[chunk->tag];
+	case GMM_CHUNK_SHARED: return &gmm.shared_set;
+	case GMM_CHUNK_KERNEL: return &gmm.kernel_set;
+	case GMM_CHUNK_FREE:
+	case GMM_CHUNK_KIND_COUNT: break;
+	}
+	Q_ASSERT(false);
+	return NULL;
 }
 
 /*

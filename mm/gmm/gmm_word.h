@@ -11,8 +11,8 @@
  *   +---------+--+--------------------+--------+
  *   | VM 0-255| 1|         0          | account|   used, in a KERNEL chunk
  *   +--+------+--+--------------------+--------+
- *   | 1|              references               |   used, in a SHARED chunk
- *   +--+---------------------------------------+
+ *   | 1|holds|          references             |   used, in a SHARED chunk
+ *   +--+-----+---------------------------------+
  *
  * A chunk is of one kind, so a used word is read in the light of its chunk's
  * kind and needs no tag of its own. FREE must be told without it: bits 31:23
@@ -25,7 +25,8 @@
  *   guest frame  24 bits, 64 GiB of guest-physical space; all ones: not known;
  *                the value below it is reserved
  *   account      enum gmm_account: GMM_SHADOW or GMM_FIXED
- *   references   at least 1
+ *   references   of VMs
+ *   holds        references of Quire itself, in bits 30:28
  */
 #ifndef MM_GMM_GMM_WORD_H
 #define MM_GMM_GMM_WORD_H
@@ -40,13 +41,15 @@
 #define GMM_WORD_KERNEL     BIT32(23)
 #define GMM_WORD_ACCOUNT    MASK64(1, 0)
 #define GMM_WORD_SHARED     BIT32(31)
-#define GMM_WORD_REFERENCES MASK64(30, 0)
+#define GMM_WORD_HOLDS      MASK64(30, 28)
+#define GMM_WORD_REFERENCES MASK64(27, 0)
 #define GMM_WORD_ZEROED     BIT32(16)
 #define GMM_WORD_NEXT       MASK64(15, 0)
 
 #define GMM_INDEX_NIL          0xffffu /* ends a free chain */
 #define GMM_WORD_GFN_UNKNOWN   0xffffffu
-#define GMM_WORD_REFERENCE_MAX (BIT32(31) - 1)
+#define GMM_WORD_REFERENCE_MAX (BIT32(28) - 1)
+#define GMM_WORD_HOLD_MAX      7u
 
 _Static_assert(GMM_PAGES_PER_CHUNK <= GMM_INDEX_NIL, "an index and the end of a chain fit 16 bits");
 _Static_assert(GMM_VM_LAST == 0xff, "a VM handle fits the owner field, and every value is used");
@@ -110,10 +113,15 @@ static inline enum gmm_account gmm_word_account(uint32_t word)
 
 /* --- SHARED ------------------------------------------------------------------------- */
 
-/* `references` is 1 .. GMM_WORD_REFERENCE_MAX. */
-static inline uint32_t gmm_word_shared(uint32_t references)
+/* At most GMM_WORD_REFERENCE_MAX and GMM_WORD_HOLD_MAX; not both are 0. */
+static inline uint32_t gmm_word_shared(uint32_t references, uint32_t holds)
 {
-	return GMM_WORD_SHARED | references;
+	return (uint32_t)field_set(GMM_WORD_SHARED | references, GMM_WORD_HOLDS, holds);
+}
+
+static inline uint32_t gmm_word_holds(uint32_t word)
+{
+	return (uint32_t)field_get(word, GMM_WORD_HOLDS);
 }
 
 static inline uint32_t gmm_word_references(uint32_t word)

@@ -11,107 +11,9 @@
 #include "mm/gmm/gmm.h"
 #include "mm/gmm/gmm_internal.h"
 
+#include "gmm_machine.h"
 #include "seam/seam.h"
 #include "test.h"
-
-#define P         GMM_PAGES_PER_CHUNK
-#define PAGES_MAX (80u * P)
-
-static void *metadata;
-static struct gmm_page pages[PAGES_MAX]; /* what a test allocated last */
-static page_id_t ids[PAGES_MAX];
-
-static void set_up_regions(const struct gmm_region *regions, unsigned count)
-{
-	uint64_t size = gmm_metadata_size(regions, count);
-
-	free(metadata);
-	metadata = aligned_alloc(PAGE_SIZE, size);
-	memset(metadata, 0, size);
-	EXPECT(gmm_init(regions, count, metadata) == Q_OK);
-	gmm_check();
-}
-
-/* A machine of so many chunks. */
-static void set_up(unsigned chunk_count)
-{
-	uint64_t size = (uint64_t)chunk_count << GMM_CHUNK_SHIFT;
-	struct gmm_region all = { hpa(FAKE_RAM_BASE), hpa(FAKE_RAM_BASE + size) };
-
-	fake_kernel_map_fail_at(0);
-	fake_cpu_set(0);
-	fake_ram_create(align_up(size, LARGE_PAGE_SIZE));
-	set_up_regions(&all, 1);
-}
-
-static struct gmm_vm_config config_of(uint64_t base, uint64_t guaranteed, uint64_t kernel)
-{
-	struct gmm_vm_config config = {
-		.pages = { base, kernel / 2, kernel - kernel / 2 },
-		.guaranteed_base_pages = guaranteed,
-		.overcommit = GMM_OVERCOMMIT_FULL,
-	};
-	return config;
-}
-
-static q_status_t try_create(uint64_t base, uint64_t guaranteed, uint64_t kernel, gmm_vm_t *out_vm)
-{
-	struct gmm_vm_config config = config_of(base, guaranteed, kernel);
-	q_status_t status = gmm_vm_create(&config, out_vm);
-	gmm_check();
-	return status;
-}
-
-static gmm_vm_t create(uint64_t base, uint64_t guaranteed, uint64_t kernel)
-{
-	gmm_vm_t vm = 0;
-	EXPECT(try_create(base, guaranteed, kernel, &vm) == Q_OK);
-	return vm;
-}
-
-static q_status_t alloc(gmm_vm_t vm, unsigned count)
-{
-	q_status_t status = gmm_pages_alloc(vm, pages, count);
-	gmm_check();
-	for (unsigned i = 0; status == Q_OK && i < count; i++)
-		ids[i] = pages[i].id;
-	return status;
-}
-
-static struct gmm_page alloc_one(gmm_vm_t vm)
-{
-	struct gmm_page page = { .is_zeroed = false };
-	EXPECT(gmm_pages_alloc(vm, &page, 1) == Q_OK);
-	gmm_check();
-	return page;
-}
-
-static q_status_t free_some(gmm_vm_t vm, const page_id_t *some, unsigned count)
-{
-	unsigned done = 0;
-	q_status_t status = gmm_pages_free(vm, some, count, &done);
-	gmm_check();
-	EXPECT((status == Q_OK) == (done == count));
-	return status;
-}
-
-static struct gmm_stats stats_now(void)
-{
-	struct gmm_stats stats;
-	gmm_stats(&stats);
-	return stats;
-}
-
-static bool stats_are(const struct gmm_stats *expected)
-{
-	struct gmm_stats stats = stats_now();
-	return memcmp(&stats, expected, sizeof(stats)) == 0;
-}
-
-static uint32_t chunk_id(page_id_t id)
-{
-	return id.raw >> GMM_CHUNK_ID_SHIFT;
-}
 
 /* --- words and ids -------------------------------------------------------------------- */
 
@@ -127,8 +29,10 @@ TEST(gmm_word, golden_words)
 	EXPECT(gmm_word_private(7, GFN_UNKNOWN) == 0x07ffffff);
 	EXPECT(gmm_word_kernel(GMM_VM_QUIRE, GMM_FIXED) == 0x00800002);
 	EXPECT(gmm_word_kernel(255, GMM_SHADOW) == 0xff800001);
-	EXPECT(gmm_word_shared(1) == 0x80000001);
-	EXPECT(gmm_word_shared(GMM_WORD_REFERENCE_MAX) == 0xffffffff);
+	EXPECT(gmm_word_shared(1, 0) == 0x80000001);
+	EXPECT(gmm_word_shared(0, 1) == 0x90000000);
+	EXPECT(gmm_word_shared(GMM_WORD_REFERENCE_MAX, 0) == 0x8fffffff);
+	EXPECT(gmm_word_shared(GMM_WORD_REFERENCE_MAX, GMM_WORD_HOLD_MAX) == 0xffffffff);
 }
 
 TEST(gmm_word, fields_come_back)
@@ -145,7 +49,8 @@ TEST(gmm_word, fields_come_back)
 	}
 	EXPECT(gmm_word_owner(gmm_word_kernel(200, GMM_SHADOW)) == 200);
 	EXPECT(gmm_word_account(gmm_word_kernel(200, GMM_SHADOW)) == GMM_SHADOW);
-	EXPECT(gmm_word_references(gmm_word_shared(GMM_WORD_REFERENCE_MAX)) == 0x7fffffff);
+	EXPECT(gmm_word_references(gmm_word_shared(GMM_WORD_REFERENCE_MAX, 5)) == 0xfffffff);
+	EXPECT(gmm_word_holds(gmm_word_shared(GMM_WORD_REFERENCE_MAX, 5)) == 5);
 	EXPECT(gmm_word_next(gmm_word_free(GMM_INDEX_NIL, true)) == GMM_INDEX_NIL);
 	EXPECT(gmm_word_is_zeroed(gmm_word_free(3, true)));
 	EXPECT(!gmm_word_is_zeroed(gmm_word_free(3, false)));
@@ -161,7 +66,7 @@ TEST(gmm_word, free_words_differ_from_all_used_ones)
 		EXPECT(!gmm_word_is_free(gmm_word_kernel(vm, GMM_SHADOW)));
 		EXPECT(!gmm_word_is_free(gmm_word_kernel(vm, GMM_FIXED)));
 	}
-	EXPECT(!gmm_word_is_free(gmm_word_shared(1)));
+	EXPECT(!gmm_word_is_free(gmm_word_shared(1, 0)));
 }
 
 TEST(gmm_id, extremes_of_page_ids)

@@ -17,6 +17,11 @@ FUZZ_TESTS := mm insn
 fuzz_mm   := lib mm/gmm mm/pgm
 fuzz_insn := lib vm/insn
 
+HOST_TESTS += gmm_share gmm_balloon gmm_place
+host_gmm_share   := lib mm/gmm
+host_gmm_balloon := lib mm/gmm
+host_gmm_place   := lib mm/gmm
+
 HOST_TESTS += vmx vmx_state
 host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_msr.c \
                   vmx/vmx_vpid.c vmx/vmx_cr.c

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The balloon and pages set aside: what lowers, or pins down, the promise of
+ * BASE. Books only; pages are allocated and freed elsewhere.
+ *
+ *   allocated[GMM_BASE] + ballooned + set_aside <= promised[GMM_BASE]      (G7)
+ *
+ * A guest that inflates its balloon gives up pages of its promise, and with
+ * them what it could claim of its guarantee, so others can have them. It gets
+ * them back by deflating. If the guarantee then claims pages that others have
+ * by now, it has to wait: a guarantee that cannot be kept is not given.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "gmm_internal.h"
+
+/* The VM becomes what `wanted` says, if the machine can keep it: all or nothing. */
+static q_status_t vm_claim(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.lock)
+{
+	uint64_t kernel_chunks;
+
+	if (!gmm_claims_fit(gmm_claims_with(vm, wanted), &kernel_chunks))
+		return Q_NO_MEMORY;
+	/* G8: kernel claims are what they were, and covered. */
+	Q_ASSERT(kernel_chunks == 0);
+	gmm_vm_replace(vm, wanted);
+	return Q_OK;
+}
+
+/* --- balloon ------------------------------------------------------------------------ */
+
+q_status_t gmm_balloon_inflate(gmm_vm_t handle, uint64_t count)
+{
+	spin_lock(&gmm.lock);
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+	bool has_room = count <= gmm_vm_room(vm);
+	if (has_room) {
+		wanted.ballooned += count;
+		gmm_vm_replace(vm, &wanted);
+	}
+	spin_unlock(&gmm.lock);
+	return has_room ? Q_OK : Q_LIMIT;
+}
+
+static q_status_t deflate_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+
+	if (count > vm->ballooned)
+		return Q_STATE;
+	wanted.ballooned -= count;
+	return vm_claim(vm, &wanted);
+}
+
+q_status_t gmm_balloon_deflate(gmm_vm_t vm, uint64_t count)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = deflate_locked(vm, count);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+q_status_t gmm_balloon_reset(gmm_vm_t vm)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = deflate_locked(vm, gmm_vm_find(vm)->ballooned);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+/* --- set aside ------------------------------------------------------------------------- */
+
+static q_status_t set_aside_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+
+	if (count > gmm_vm_room(vm) + vm->set_aside)
+		return Q_LIMIT;
+	/* Before it is added to other claims, whose sum cannot overflow. */
+	if (count > (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT)
+		return Q_NO_MEMORY;
+	wanted.set_aside = count;
+	return vm_claim(vm, &wanted);
+}
+
+q_status_t gmm_set_aside(gmm_vm_t vm, uint64_t count)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = set_aside_locked(vm, count);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+void gmm_set_aside_end(gmm_vm_t vm)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = set_aside_locked(vm, 0);
+	spin_unlock(&gmm.lock);
+	/* Claims only shrink. */
+	Q_ASSERT(status == Q_OK);
+}

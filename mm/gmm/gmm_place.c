@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private pages for which it matters where they are: a whole chunk, which one
+ * large nested mapping can map, and a better place for a page that stands in
+ * the way of a chunk's return to the machine.
+ *
+ * A place is better if its chunk is fuller, or if it ends a mixture: in a chunk
+ * of the VM's own, for a page that had to be taken from another VM's. Fuller is
+ * meant strictly, and among chunks with as many free pages the lower one counts
+ * as fuller. So a page never moves back and forth, and repeated moves end.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "gmm_internal.h"
+
+/* --- whole chunks ----------------------------------------------------------------- */
+
+/* The chunk is wholly free; its words get consecutive guest frames. */
+static void chunk_fill(struct gmm_chunk *chunk, gmm_vm_t vm, gfn_t first_gfn) Q_REQUIRES(gmm.lock)
+{
+	gmm_set_remove(chunk);
+	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++)
+		chunk->words[i] = gmm_word_private(vm, gfn(first_gfn.raw + i));
+	chunk->stale_head = GMM_INDEX_NIL;
+	chunk->zeroed_head = GMM_INDEX_NIL;
+	chunk->free_count = 0;
+	chunk->zeroed_count = 0;
+	chunk->tag = vm;
+	chunk->own_count = GMM_PAGES_PER_CHUNK;
+	gmm_set_add(chunk);
+}
+
+static q_status_t chunk_alloc_locked(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_first)
+	Q_REQUIRES(gmm.lock)
+{
+	q_status_t status = gmm_private_admit(vm, GMM_PAGES_PER_CHUNK);
+	if (status != Q_OK)
+		return status;
+	struct gmm_chunk *chunk = gmm_private_whole();
+	if (!chunk)
+		return Q_NO_MEMORY;
+	out_first->id = gmm_page_id(chunk, 0);
+	out_first->frame = hpa_to_hfn(chunk->base);
+	out_first->is_zeroed = chunk->zeroed_count == GMM_PAGES_PER_CHUNK;
+	chunk_fill(chunk, vm, first_gfn);
+	gmm_vm_charge(vm, GMM_BASE, GMM_PAGES_PER_CHUNK);
+	return Q_OK;
+}
+
+q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_first)
+{
+	if (!is_aligned(first_gfn.raw, GMM_PAGES_PER_CHUNK) ||
+	    first_gfn.raw > GMM_GFN_LAST - (GMM_PAGES_PER_CHUNK - 1))
+		return Q_RANGE;
+	spin_lock(&gmm.lock);
+	q_status_t status = chunk_alloc_locked(vm, first_gfn, out_first);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+/* --- better places ------------------------------------------------------------------ */
+
+/* How many chunks of one list are looked at: who is not among them waits for the next round. */
+#define LOOK_MAX 16u
+
+static bool is_better(const struct gmm_chunk *chunk, const struct gmm_chunk *than, gmm_vm_t vm)
+{
+	if (chunk == than)
+		return false;
+	if (than->tag != vm)
+		return true;
+	if (chunk->free_count != than->free_count)
+		return chunk->free_count < than->free_count;
+	return chunk < than;
+}
+
+/* Of the VM's own chunks with free pages, one that is better than `than`; NULL: none is. */
+static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
+	Q_REQUIRES(gmm.lock)
+{
+	const struct gmm_set *set = &gmm.private_sets[vm];
+
+	for (unsigned class = 0; class < GMM_CLASS_WHOLE; class ++) {
+		unsigned looked = 0;
+		list_for_each(node, &set->lists[class])
+		{
+			struct gmm_chunk *chunk = list_entry(node, struct gmm_chunk, link);
+			if (is_better(chunk, than, vm))
+				return chunk;
+			if (++looked == LOOK_MAX)
+				break;
+		}
+	}
+	return NULL;
+}
+
+static q_status_t move_alloc_locked(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page)
+	Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk;
+	q_status_t status = gmm_private_find(vm, from, &chunk);
+	if (status != Q_OK)
+		return status;
+	struct gmm_chunk *better = better_chunk(chunk, vm);
+	if (!better)
+		return Q_NOT_FOUND;
+	status = gmm_private_admit(vm, 1);
+	if (status != Q_OK)
+		return status;
+	unsigned count = gmm_private_draw(better, vm, out_page, 1);
+	Q_ASSERT(count == 1);
+	gmm_vm_charge(vm, GMM_BASE, 1);
+	return Q_OK;
+}
+
+q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = move_alloc_locked(vm, from, out_page);
+	spin_unlock(&gmm.lock);
+	return status;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared pages. A page in a SHARED chunk is read-only and has a count of
+ * references: how many guest pages are backed by it. Which VMs use it is
+ * deliberately not recorded, so a page that half the machine shares costs one
+ * word like any other. Each VM's books say how many references it has.
+ *
+ * Quire itself can hold a page while it makes it known to the VMs that will
+ * share it. Holds are counted apart from references: they save nothing, so
+ * pages_saved stays true also in the middle of a merge.
+ *
+ *                      gmm_shared_alloc          1 hold, no reference
+ *   gmm_shared_replace, gmm_shared_get           one more
+ *                      gmm_shared_put            one less; FREE at 0 holds, 0 references
+ *
+ * SHARED chunks come from the machine and go back as soon as they are wholly
+ * free: their free pages are of no use to a VM, and hardly ever is a chunk
+ * filled with one merge. The fullest chunk is used first.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "gmm_internal.h"
+
+/* The page is a shared one, or why not. */
+static q_status_t shared_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk = gmm_chunk_find(id);
+	if (!chunk)
+		return Q_NOT_FOUND;
+	if (chunk->kind != GMM_CHUNK_SHARED || gmm_word_is_free(chunk->words[gmm_page_index(id)]))
+		return Q_STATE;
+	*out_chunk = chunk;
+	return Q_OK;
+}
+
+/* --- alloc --------------------------------------------------------------------------- */
+
+/* A SHARED chunk with a free page; NULL: claims and used chunks leave none. */
+static struct gmm_chunk *chunk_choose(void) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.shared_set);
+	if (chunk)
+		return chunk;
+	/* G9: what is claimed is available. */
+	if (gmm_available_pages() - gmm.claims.base < GMM_PAGES_PER_CHUNK)
+		return NULL;
+	chunk = gmm_chunk_supplied();
+	if (chunk)
+		gmm_chunk_take(chunk, GMM_CHUNK_SHARED);
+	return chunk;
+}
+
+static q_status_t alloc_locked(struct gmm_page *out_page) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk = chunk_choose();
+	if (!chunk)
+		return Q_NO_MEMORY;
+	gmm_set_remove(chunk);
+	uint32_t index = gmm_chain_pop(chunk, &out_page->is_zeroed);
+	chunk->words[index] = gmm_word_shared(0, 1);
+	gmm_set_add(chunk);
+	gmm.shared_holds++;
+	out_page->id = gmm_page_id(chunk, index);
+	out_page->frame = hpa_to_hfn(gmm_page_address(chunk, index));
+	return Q_OK;
+}
+
+q_status_t gmm_shared_alloc(struct gmm_page *out_page)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = alloc_locked(out_page);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+/* --- get ------------------------------------------------------------------------------ */
+
+/* The chunk of a page that can be referred to once more, or why not. */
+static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQUIRES(gmm.lock)
+{
+	q_status_t status = shared_find(id, out_chunk);
+	if (status != Q_OK)
+		return status;
+	uint32_t word = (*out_chunk)->words[gmm_page_index(id)];
+	return gmm_word_references(word) < GMM_WORD_REFERENCE_MAX ? Q_OK : Q_LIMIT;
+}
+
+/* Cannot fail: referable_find() found the page, and the VM's promise has room. */
+static void reference_add(struct gmm_vm *vm, struct gmm_chunk *chunk, page_id_t id)
+	Q_REQUIRES(gmm.lock)
+{
+	uint32_t *word = &chunk->words[gmm_page_index(id)];
+	uint32_t references = gmm_word_references(*word);
+	struct gmm_vm wanted = *vm;
+
+	wanted.allocated[GMM_BASE]++;
+	wanted.shared_references++;
+	gmm_vm_replace(vm, &wanted);
+	*word = gmm_word_shared(references + 1, gmm_word_holds(*word));
+	gmm.shared_references++;
+	gmm.pages_saved += references > 0;
+}
+
+static q_status_t hold_add(page_id_t id) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk;
+	q_status_t status = shared_find(id, &chunk);
+	if (status != Q_OK)
+		return status;
+	uint32_t *word = &chunk->words[gmm_page_index(id)];
+	if (gmm_word_holds(*word) == GMM_WORD_HOLD_MAX)
+		return Q_LIMIT;
+	*word = gmm_word_shared(gmm_word_references(*word), gmm_word_holds(*word) + 1);
+	gmm.shared_holds++;
+	return Q_OK;
+}
+
+static q_status_t get_locked(gmm_vm_t handle, page_id_t id) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk;
+
+	if (handle == GMM_VM_QUIRE)
+		return hold_add(id);
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	q_status_t status = referable_find(id, &chunk);
+	if (status != Q_OK)
+		return status;
+	if (gmm_vm_room(vm) == 0)
+		return Q_LIMIT;
+	reference_add(vm, chunk, id);
+	return Q_OK;
+}
+
+q_status_t gmm_shared_get(gmm_vm_t vm, page_id_t shared)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = get_locked(vm, shared);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+/* --- replace ----------------------------------------------------------------------------- */
+
+static q_status_t replace_locked(gmm_vm_t vm, page_id_t private_page, page_id_t shared)
+	Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *private_chunk, *shared_chunk;
+	q_status_t status = gmm_private_find(vm, private_page, &private_chunk);
+	if (status == Q_OK)
+		status = referable_find(shared, &shared_chunk);
+	if (status != Q_OK)
+		return status;
+	gmm_private_free(private_chunk, vm, gmm_page_index(private_page));
+	gmm_vm_discharge(vm, GMM_BASE, 1);
+	/* The private page left room for it. */
+	reference_add(gmm_vm_find(vm), shared_chunk, shared);
+	return Q_OK;
+}
+
+q_status_t gmm_shared_replace(gmm_vm_t vm, page_id_t private_page, page_id_t shared)
+{
+	spin_lock(&gmm.lock);
+	q_status_t status = replace_locked(vm, private_page, shared);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+/* --- put ---------------------------------------------------------------------------------- */
+
+/* The page has no reference and no hold any more. */
+static void page_free(struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.lock)
+{
+	gmm_set_remove(chunk);
+	gmm_chain_push(chunk, index, false);
+	gmm_set_add(chunk);
+	if (chunk->free_count == GMM_PAGES_PER_CHUNK)
+		gmm_chunk_return(chunk);
+}
+
+static void reference_drop(gmm_vm_t handle, uint32_t *word) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+	uint32_t references = gmm_word_references(*word);
+
+	wanted.allocated[GMM_BASE]--;
+	wanted.shared_references--;
+	gmm_vm_replace(vm, &wanted);
+	*word = gmm_word_shared(references - 1, gmm_word_holds(*word));
+	gmm.shared_references--;
+	gmm.pages_saved -= references > 1;
+}
+
+static void hold_drop(uint32_t *word) Q_REQUIRES(gmm.lock)
+{
+	*word = gmm_word_shared(gmm_word_references(*word), gmm_word_holds(*word) - 1);
+	gmm.shared_holds--;
+}
+
+static bool may_put(gmm_vm_t vm, uint32_t word) Q_REQUIRES(gmm.lock)
+{
+	if (vm == GMM_VM_QUIRE)
+		return gmm_word_holds(word) > 0;
+	return gmm_word_references(word) > 0 && gmm_vm_find(vm)->shared_references > 0;
+}
+
+static q_status_t put_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.lock)
+{
+	struct gmm_chunk *chunk;
+	q_status_t status = shared_find(id, &chunk);
+	if (status != Q_OK)
+		return status;
+	uint32_t *word = &chunk->words[gmm_page_index(id)];
+	if (!may_put(vm, *word))
+		return Q_NOT_OWNER;
+	if (vm == GMM_VM_QUIRE)
+		hold_drop(word);
+	else
+		reference_drop(vm, word);
+	if (gmm_word_references(*word) == 0 && gmm_word_holds(*word) == 0)
+		page_free(chunk, gmm_page_index(id));
+	return Q_OK;
+}
+
+q_status_t gmm_shared_put(gmm_vm_t vm, const page_id_t *ids, unsigned count, unsigned *out_done)
+{
+	q_status_t status = Q_OK;
+	unsigned done = 0;
+
+	spin_lock(&gmm.lock);
+	while (done < count) {
+		status = put_locked(vm, ids[done]);
+		if (status != Q_OK)
+			break;
+		done++;
+	}
+	spin_unlock(&gmm.lock);
+	/* Also on failure: the caller has to know which references are gone. */
+	*out_done = done;
+	return status;
+}
