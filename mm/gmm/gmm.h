@@ -121,8 +121,8 @@ void gmm_stats(struct gmm_stats *out_stats);
 /* --- guest pages (private) -------------------------------------------------- */
 
 struct gmm_page {
-	page_id_t id;
 	hfn_t frame;
+	page_id_t id;
 	bool is_zeroed; /* content is known to be all zero */
 };
 
@@ -178,7 +178,8 @@ q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out
 
 /*
  * "So many pages up front, or refuse": the VM's next `count` private pages
- * cannot fail. Each page allocated counts it down; gmm_set_aside_end() gives up
+ * cannot fail. Each page allocated counts it down, and what the VM frees is set
+ * aside besides, so that it can exchange what it has; gmm_set_aside_end() gives up
  * what is left, and so does a second call. Q_LIMIT, Q_NO_MEMORY: nothing changed.
  */
 q_status_t gmm_set_aside(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
@@ -217,12 +218,9 @@ q_status_t gmm_shared_put(gmm_vm_t vm, const page_id_t *ids, unsigned count,
 /* `count` pages fewer for the VM. Its pages are freed by other calls, before. Q_LIMIT: not so many. */
 q_status_t gmm_balloon_inflate(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
 
-/*
- * `count` pages more, or all again. Q_STATE: not so many are ballooned;
- * Q_NO_MEMORY: others have what the VM's guarantee would claim again.
- */
+/* `count` pages more, or all again. Q_STATE: not so many are ballooned. */
 q_status_t gmm_balloon_deflate(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
-q_status_t gmm_balloon_reset(gmm_vm_t vm) Q_MUST_USE;
+void gmm_balloon_reset(gmm_vm_t vm);
 
 /* --- kernel pages: nested tables, records, heap; permanently mapped ---------- */
 
@@ -237,6 +235,9 @@ void gmm_kernel_page_free(gmm_vm_t vm, enum gmm_account account, hpa_t page);
  * maps PHYSMEM_WINDOW_COUNT / 2 other pages. Never store it.
  */
 void *gmm_page_map(page_id_t id);
+
+/* As gmm_page_map(), for who owns nothing of it and only looks; NULL: there is no such page. */
+const void *gmm_page_peek(page_id_t id);
 
 void gmm_page_clear(page_id_t id);
 void gmm_page_copy(page_id_t to, page_id_t from);

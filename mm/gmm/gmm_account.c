@@ -14,8 +14,8 @@
  *
  * Base claims count private pages only: a VM that shares what it has can still
  * claim a page of its own for each, so inside its guarantee it can always break
- * the sharing. What the guest put into its balloon it does not claim. Pages set
- * aside are claimed like a guarantee. Free pages of SHARED chunks are nobody's
+ * the sharing. A balloon lowers no claim: what lies within the guarantee stays
+ * the VM's, so deflating cannot fail. Pages set aside are claimed like a guarantee. Free pages of SHARED chunks are nobody's
  * to claim, so a chunk becomes SHARED only if the claims fit without it.
  *
  * Every free PRIVATE page can be had by every VM, so sums are all that is
@@ -40,8 +40,8 @@ static uint64_t uint64_min(uint64_t a, uint64_t b)
 static uint64_t base_claim(const struct gmm_vm *vm)
 {
 	uint64_t private_pages = vm->allocated[GMM_BASE] - vm->shared_references;
-	uint64_t wants = uint64_min(vm->guaranteed_base, vm->promised[GMM_BASE] - vm->ballooned);
-	uint64_t claim = wants > private_pages ? wants - private_pages : 0;
+	uint64_t claim =
+		vm->guaranteed_base > private_pages ? vm->guaranteed_base - private_pages : 0;
 
 	return claim > vm->set_aside ? claim : vm->set_aside;
 }
@@ -144,6 +144,8 @@ void gmm_vm_discharge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
 
 	Q_ASSERT(pages <= vm->allocated[account]);
 	wanted.allocated[account] -= pages;
+	if (account == GMM_BASE && vm->keeps_freed)
+		wanted.set_aside += pages;
 	gmm_vm_replace(vm, &wanted);
 }
 

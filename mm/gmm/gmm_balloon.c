@@ -5,10 +5,10 @@
  *
  *   allocated[GMM_BASE] + ballooned + set_aside <= promised[GMM_BASE]      (G7)
  *
- * A guest that inflates its balloon gives up pages of its promise, and with
- * them what it could claim of its guarantee, so others can have them. It gets
- * them back by deflating. If the guarantee then claims pages that others have
- * by now, it has to wait: a guarantee that cannot be kept is not given.
+ * A guest that inflates its balloon gives up pages of its promise for as long
+ * as they are in it. Others can have them as far as they lie beyond the VM's
+ * guarantee, which stands: so a guest can always deflate, and a reset, which
+ * empties the balloon, can always be carried out.
  */
 #include "mm/gmm/gmm.h"
 
@@ -53,7 +53,8 @@ static q_status_t deflate_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm
 	if (count > vm->ballooned)
 		return Q_STATE;
 	wanted.ballooned -= count;
-	return vm_claim(vm, &wanted);
+	gmm_vm_replace(vm, &wanted);
+	return Q_OK;
 }
 
 q_status_t gmm_balloon_deflate(gmm_vm_t vm, uint64_t count)
@@ -64,17 +65,18 @@ q_status_t gmm_balloon_deflate(gmm_vm_t vm, uint64_t count)
 	return status;
 }
 
-q_status_t gmm_balloon_reset(gmm_vm_t vm)
+void gmm_balloon_reset(gmm_vm_t vm)
 {
 	spin_lock(&gmm.lock);
 	q_status_t status = deflate_locked(vm, gmm_vm_find(vm)->ballooned);
 	spin_unlock(&gmm.lock);
-	return status;
+	Q_ASSERT(status == Q_OK);
 }
 
 /* --- set aside ------------------------------------------------------------------------- */
 
-static q_status_t set_aside_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm.lock)
+static q_status_t set_aside_locked(gmm_vm_t handle, uint64_t count, bool keeps_freed)
+	Q_REQUIRES(gmm.lock)
 {
 	struct gmm_vm *vm = gmm_vm_find(handle);
 	struct gmm_vm wanted = *vm;
@@ -85,13 +87,14 @@ static q_status_t set_aside_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(g
 	if (count > (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT)
 		return Q_NO_MEMORY;
 	wanted.set_aside = count;
+	wanted.keeps_freed = keeps_freed;
 	return vm_claim(vm, &wanted);
 }
 
 q_status_t gmm_set_aside(gmm_vm_t vm, uint64_t count)
 {
 	spin_lock(&gmm.lock);
-	q_status_t status = set_aside_locked(vm, count);
+	q_status_t status = set_aside_locked(vm, count, true);
 	spin_unlock(&gmm.lock);
 	return status;
 }
@@ -99,7 +102,7 @@ q_status_t gmm_set_aside(gmm_vm_t vm, uint64_t count)
 void gmm_set_aside_end(gmm_vm_t vm)
 {
 	spin_lock(&gmm.lock);
-	q_status_t status = set_aside_locked(vm, 0);
+	q_status_t status = set_aside_locked(vm, 0, false);
 	spin_unlock(&gmm.lock);
 	/* Claims only shrink. */
 	Q_ASSERT(status == Q_OK);

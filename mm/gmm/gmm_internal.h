@@ -81,6 +81,7 @@ struct gmm_vm {
 	uint64_t shared_references; /* of allocated[GMM_BASE] */
 	uint64_t ballooned;
 	uint64_t set_aside; /* private pages to come that were promised up front */
+	bool keeps_freed;   /* what it frees is set aside */
 };
 
 /* What was promised unconditionally and not taken yet, summed over all VMs. */

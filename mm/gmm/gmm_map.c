@@ -160,7 +160,7 @@ void *gmm_map_chunk_page(const struct gmm_chunk *chunk, uint32_t index)
 	return page_address(cache, entry, index);
 }
 
-void *gmm_page_map(page_id_t id)
+static void *page_find(page_id_t id)
 {
 	struct map_cache *cache = this_cache();
 	struct map_entry *entry = entry_find(cache, id.raw >> GMM_CHUNK_ID_SHIFT);
@@ -169,10 +169,24 @@ void *gmm_page_map(page_id_t id)
 		spin_lock(&gmm.lock);
 		const struct gmm_chunk *chunk = gmm_chunk_find(id);
 		spin_unlock(&gmm.lock);
-		Q_ASSERT(chunk);
+		if (!chunk)
+			return NULL;
 		entry = entry_fill(cache, chunk);
 	}
 	return page_address(cache, entry, gmm_page_index(id));
+}
+
+void *gmm_page_map(page_id_t id)
+{
+	void *page = page_find(id);
+
+	Q_ASSERT(page);
+	return page;
+}
+
+const void *gmm_page_peek(page_id_t id)
+{
+	return page_find(id);
 }
 
 /* --- content ------------------------------------------------------------------------------ */

@@ -57,45 +57,34 @@ TEST(gmm_balloon, ballooned_pages_cannot_be_allocated)
 	EXPECT(vm_stats(a).ballooned_pages == 0);
 }
 
-/* What is in the balloon is not claimed; getting it back may have to wait. */
-TEST(gmm_balloon, claims_follow_the_balloon)
+/* What lies within the guarantee stays the VM's, so that it can always come back. */
+TEST(gmm_balloon, lowers_no_claim)
 {
 	set_up(2);
 	gmm_vm_t a = create(2 * P, P, 0), b = create(2 * P, 0, 0);
-	EXPECT(stats_now().unclaimed_pages == P);
-	/* The part beyond the guarantee first: no claim changes. */
-	EXPECT(inflate(a, P) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P);
-	EXPECT(inflate(a, P / 2) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P / 2);
-	EXPECT(stats_now().reserved_pages == P);
-	EXPECT(alloc(b, P + P / 2 + 1) == Q_NO_MEMORY);
-	EXPECT(alloc(b, P + P / 2) == Q_OK);
-
-	struct gmm_stats before = stats_now();
-	EXPECT(deflate(a, 1) == Q_NO_MEMORY);
-	EXPECT(gmm_balloon_reset(a) == Q_NO_MEMORY);
-	EXPECT(stats_are(&before) && vm_stats(a).ballooned_pages == P + P / 2);
-	EXPECT(free_some(b, ids, P / 2 - 1) == Q_OK);
-	EXPECT(deflate(a, P / 2) == Q_NO_MEMORY);
-	EXPECT(deflate(a, P / 2 - 1) == Q_OK);
-	EXPECT(free_some(b, &ids[P / 2], 1) == Q_OK);
-	EXPECT(gmm_balloon_reset(a) == Q_OK);
+	EXPECT(inflate(a, P + P / 2) == Q_OK);
+	EXPECT(stats_now().unclaimed_pages == P && stats_now().reserved_pages == P);
+	EXPECT(alloc(b, P + 1) == Q_NO_MEMORY);
+	EXPECT(alloc(b, P) == Q_OK);
+	EXPECT(deflate(a, P) == Q_OK);
+	gmm_balloon_reset(a);
 	gmm_check();
 	EXPECT(vm_stats(a).ballooned_pages == 0 && stats_now().unclaimed_pages == P);
+	EXPECT(alloc(a, P) == Q_OK);
 }
 
-/* Private pages that a VM keeps beyond what it may now claim raise nothing. */
-TEST(gmm_balloon, deflate_below_what_is_allocated_claims_nothing)
+/* What a VM gives up beyond its guarantee is free for others. */
+TEST(gmm_balloon, frees_what_is_beyond_the_guarantee)
 {
 	set_up(2);
-	gmm_vm_t a = create(P, P, 0), b = create(2 * P, 0, 0);
-	EXPECT(alloc(a, P / 2) == Q_OK);
-	EXPECT(inflate(a, P / 2) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == 0);
+	gmm_vm_t a = create(2 * P, P / 2, 0), b = create(2 * P, 0, 0);
+	EXPECT(alloc(a, P) == Q_OK);
+	EXPECT(alloc(b, P + 1) == Q_NO_MEMORY);
+	EXPECT(free_some(a, ids, P / 2) == Q_OK && inflate(a, P / 2) == Q_OK);
 	EXPECT(alloc(b, P + P / 2) == Q_OK);
-	EXPECT(deflate(a, 1) == Q_NO_MEMORY);
-	EXPECT(gmm_balloon_reset(b) == Q_OK);
+	EXPECT(deflate(a, P / 2) == Q_OK);
+	EXPECT(alloc(a, 1) == Q_NO_MEMORY);
+	gmm_check();
 }
 
 TEST(gmm_balloon, balloon_ends_with_the_vm)
@@ -202,4 +191,18 @@ TEST(gmm_set_aside, allocation_beyond_it)
 	EXPECT(alloc(a, P + P / 2) == Q_OK);
 	EXPECT(vm_stats(a).set_aside_pages == 0);
 	EXPECT(alloc(b, P / 2) == Q_OK);
+}
+
+/* A VM that exchanges what it has keeps room for as much. */
+TEST(gmm_set_aside, freed_pages_are_set_aside)
+{
+	set_up(2);
+	gmm_vm_t a = create(2 * P, 0, 0), b = create(2 * P, 0, 0);
+	EXPECT(alloc(a, P) == Q_OK && set_aside(a, 5) == Q_OK);
+	EXPECT(free_some(a, ids, P) == Q_OK);
+	EXPECT(vm_stats(a).set_aside_pages == P + 5);
+	EXPECT(alloc(b, P - 4) == Q_NO_MEMORY);
+	EXPECT(alloc(b, P - 5) == Q_OK && alloc(a, P + 5) == Q_OK);
+	gmm_set_aside_end(a);
+	gmm_check();
 }
