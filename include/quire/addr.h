@@ -53,6 +53,11 @@ static inline hfn_t hfn(uint64_t raw)
 	return (hfn_t){ raw };
 }
 
+static inline gfn_t gfn_next(gfn_t f)
+{
+	return gfn(f.raw + 1);
+}
+
 static inline gfn_t gpa_to_gfn(gpa_t a)
 {
 	return gfn(a.raw >> PAGE_SHIFT);

@@ -19,6 +19,7 @@
 #define Q_LIKELY(x)       __builtin_expect(!!(x), 1)
 #define Q_UNLIKELY(x)     __builtin_expect(!!(x), 0)
 #define Q_NOINLINE        __attribute__((noinline))
+#define Q_FALLTHROUGH     __attribute__((fallthrough))
 
 #if defined(__clang__)
 #define Q_CAPABILITY(name) __attribute__((capability(name)))

@@ -4,12 +4,17 @@
  *
  * Each page of RAM starts as the VM's one zero page, mapped read-only. The
  * first write replaces it by a page of the VM's own; reading never does. So a
- * guest costs what it has written.
+ * guest costs what it has written. What is equal to another page may become
+ * one shared page, what is not needed goes into the balloon; the next write
+ * makes either the VM's own again.
  *
- *      write (fault path or pgm_write)
- *   ZERO ------------------------------> NORMAL
- *        <------------------------------
- *                pgm_reset
+ *              ZERO, SHARED, BALLOONED, MONITORED
+ *        a write |                        ^  pgm_page_zero, pgm_page_share,
+ *                v                        |  pgm_balloon_inflate, pgm_page_monitor
+ *              NORMAL --------------------+
+ *
+ * pgm_back.c has the way down, pgm_page.c and pgm_balloon.c the ways up;
+ * pgm_reset() and pgm_restore_begin() make every page ZERO.
  *
  * What there is of a VM, and what pays for it:
  *
@@ -17,21 +22,24 @@
  *   handy stock         one page         FIXED    pgm_handy.c
  *   records             16 bytes a page  FIXED    pgm_record.h, pgm_region.c
  *   nested tables       derived          SHADOW   slat.c
- *   RAM pages, ROM, the zero page and
- *   the pages in the handy stock         BASE     pgm_fault.c, pgm_rom.c
+ *   RAM pages, references to shared
+ *   ones, ROM, the zero page and the
+ *   pages in the handy stock             BASE     pgm_back.c, pgm_page.c, pgm_rom.c
  *
  * All of it belongs to the VM's account in GMM, struct pgm included. So giving
- * back a VM, whole or half built, is one call of gmm_vm_destroy().
+ * back a VM, whole or half built, is one call of gmm_vm_destroy(), once its
+ * references to shared pages are dropped.
  *
  * Invariants, asserted by pgm_check():
  *   P1  Regions are sorted, disjoint and below PGM_GFN_END. A page has a record
  *       of type RAM or ROM if and only if it is in such a region; all other
  *       records are zero.
- *   P2  A RAM or ROM page is ZERO or NORMAL; a recount gives ram_pages,
- *       private_pages, rom_pages and rom_private_pages.
- *   P3  ZERO means the zero page's frame and no id.
- *   P4  The id of a NORMAL page is a private page of this VM with that frame.
- *       GMM has its guest frame, or a report is waiting; never both.
+ *   P2  A ROM page is ZERO or NORMAL. A recount by state gives ram_pages,
+ *       private_pages, monitored_pages, shared_pages, ballooned_pages, and
+ *       rom_pages and rom_private_pages.
+ *   P3  ZERO and BALLOONED mean the zero page's frame and no id.
+ *   P4  The id of a NORMAL or MONITORED page is a private page of this VM with
+ *       that frame. GMM has its guest frame, or a report is waiting; never both.
  *   P5  Pages in the handy stock are private, have no guest frame, and the next
  *       one to be taken is all zero.
  *   P6  The zero page is all zero.
@@ -40,10 +48,14 @@
  *       record's frame, can be read, and written only if the record is not
  *       read-only.
  *   P9  GMM's accounts of the VM hold exactly the pages listed above.
+ *   P10 The id of a SHARED page is a shared page with that frame. GMM counts a
+ *       reference of this VM for each such record, and for each report that
+ *       drops one.
  *
  * A present translation that changes raises the generation of the nested
  * tables. A vCPU flushes before it enters if the number is not the one of its
- * last entry. Pages go back to GMM only while no vCPU is in the guest.
+ * last entry. Pages go back to GMM only while no vCPU is in the guest: their
+ * threads make all changes, and share one CPU.
  *
  * Locks: one per VM (LOCK_RANK_PGM), around GMM's.
  */
@@ -151,8 +163,7 @@ static q_status_t zero_page_make(struct pgm *pgm)
 
 static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram)
 {
-	struct pgm_record zero =
-		pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
+	struct pgm_record zero = pgm_record_zero(pgm);
 
 	q_status_t status = pgm_record_pages_make(pgm, ram.start, ram.end);
 	if (status != Q_OK)
@@ -161,6 +172,7 @@ static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram)
 		*pgm_record_find(pgm, gfn) = zero;
 	pgm_region_insert(pgm, ram);
 	pgm->ram_pages += ram.end.raw - ram.start.raw;
+	pgm->ram_end = ram.end;
 	return Q_OK;
 }
 
@@ -231,53 +243,22 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 
 void pgm_destroy(struct pgm *pgm)
 {
+	/* GMM finds a VM's own pages, but not which shared ones it uses. */
+	if (pgm->shared_pages > 0 || pgm->report_count > 0)
+		pgm_reset(pgm);
 	/* struct pgm goes, too. */
 	gmm_vm_destroy(pgm->vm);
 }
 
 /* --- reset ---------------------------------------------------------------------------------- */
 
-#define FREE_BATCH 64u
-
-static void batch_free(struct pgm *pgm, const page_id_t *ids, unsigned count)
-{
-	unsigned done;
-
-	q_status_t status = gmm_pages_free(pgm->vm, ids, count, &done);
-	Q_ASSERT(status == Q_OK && done == count);
-	pgm->private_pages -= count;
-}
-
-/* Makes all pages of a RAM region the zero page. */
-static void ram_free(struct pgm *pgm, const struct pgm_region *ram)
-{
-	struct pgm_record zero =
-		pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
-	page_id_t ids[FREE_BATCH];
-	unsigned count = 0;
-
-	for (gfn_t gfn = ram->start; gfn.raw < ram->end.raw; gfn.raw++) {
-		struct pgm_record *record = pgm_record_find(pgm, gfn);
-		if (pgm_record_state(*record) == PGM_STATE_ZERO)
-			continue;
-		ids[count++] = pgm_record_id(*record);
-		*record = zero;
-		if (count == FREE_BATCH) {
-			batch_free(pgm, ids, count);
-			count = 0;
-		}
-	}
-	batch_free(pgm, ids, count);
-}
-
-static void pgm_reset_locked(struct pgm *pgm)
+void pgm_reset_locked(struct pgm *pgm)
 {
 	/* Translations first: nothing may reach a page that GMM gives to somebody else. */
 	slat_clear(&pgm->slat);
-	for (unsigned i = 0; i < pgm->region_count; i++)
-		if (pgm->regions[i].kind == PGM_REGION_RAM)
-			ram_free(pgm, &pgm->regions[i]);
+	pgm_ram_release(pgm);
 	pgm_handy_drop(pgm);
+	gmm_balloon_reset(pgm->vm);
 }
 
 void pgm_reset(struct pgm *pgm)
@@ -300,6 +281,11 @@ uint64_t pgm_slat_generation(const struct pgm *pgm)
 	return atomic_load_acquire(&pgm->slat.generation);
 }
 
+gfn_t pgm_ram_end(const struct pgm *pgm)
+{
+	return pgm->ram_end;
+}
+
 gmm_vm_t pgm_vm(const struct pgm *pgm)
 {
 	return pgm->vm;
@@ -312,10 +298,15 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 	gmm_vm_stats(pgm->vm, &gmm);
 	/* Without the PGM lock: each figure is true, together they may be from different moments. */
 	uint64_t private_pages = atomic_load_relaxed(&pgm->private_pages);
+	uint64_t shared = atomic_load_relaxed(&pgm->shared_pages);
+	uint64_t ballooned = atomic_load_relaxed(&pgm->ballooned_pages);
 	*out_stats = (struct pgm_stats){
 		.pages = pgm->ram_pages,
-		.zero = pgm->ram_pages - private_pages,
+		.zero = pgm->ram_pages - private_pages - shared - ballooned,
 		.private_pages = private_pages,
+		.shared = shared,
+		.monitored = atomic_load_relaxed(&pgm->monitored_pages),
+		.ballooned = ballooned,
 		.rom = atomic_load_relaxed(&pgm->rom_private_pages),
 		.handy = atomic_load_relaxed(&pgm->handy_count),
 		.reserved = gmm.guaranteed_base,
@@ -324,5 +315,7 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 		.faults_read = atomic_load_relaxed(&pgm->faults_read),
 		.faults_write = atomic_load_relaxed(&pgm->faults_write),
 		.refills = atomic_load_relaxed(&pgm->refills),
+		.copies = atomic_load_relaxed(&pgm->copies),
+		.monitor_hits = atomic_load_relaxed(&pgm->monitor_hits),
 	};
 }

@@ -72,6 +72,80 @@ bool pgm_handy_is_low(const struct pgm *pgm);
 /* Refills, clears and reports in one batch. Q_NO_MEMORY or Q_LIMIT only if not one page could be had. */
 q_status_t pgm_handy_refill(struct pgm *pgm) Q_MUST_USE;
 
+/* --- what others ask of a page, see pgm_page.c ------------------------------- */
+
+/*
+ * Each is carried out by the VM's own vCPU threads. Q_STATE, and no effect: the
+ * page is not, or no longer, RAM with the page id `expected` in the state that
+ * the request is about.
+ */
+q_status_t pgm_page_monitor(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_MUST_USE;
+q_status_t pgm_page_unmonitor(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_MUST_USE;
+/*
+ * A MONITORED page that holds the same bytes as `shared` becomes a reference to
+ * it. The caller has a reference of its own meanwhile. Q_STATE also: they
+ * differ. Fails besides as gmm_shared_replace() does.
+ */
+q_status_t pgm_page_share(struct pgm *pgm, gfn_t gfn, page_id_t expected,
+			  page_id_t shared) Q_MUST_USE;
+/* A page that is all zero becomes the zero page. Q_STATE also: it is not. */
+q_status_t pgm_page_zero(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_MUST_USE;
+/* To a fuller chunk. Q_NOT_FOUND: there is no better place; Q_NO_MEMORY, Q_LIMIT: no room to copy. */
+q_status_t pgm_page_move(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_MUST_USE;
+
+enum pgm_page_kind {
+	PGM_PAGE_ZERO,
+	PGM_PAGE_NORMAL,
+	PGM_PAGE_MONITORED,
+	PGM_PAGE_SHARED,
+	PGM_PAGE_BALLOONED,
+};
+
+struct pgm_page_view {
+	page_id_t id; /* NIL: ZERO, BALLOONED */
+	enum pgm_page_kind kind;
+	bool was_written_lately; /* when pgm_dirty_note() last looked */
+	bool is_watched;         /* has a physical handler */
+};
+
+/*
+ * Any thread, no lock: what the record of a page of RAM says, which may be
+ * stale at once. False: no RAM. The VM must not be destroyed meanwhile.
+ */
+bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_view);
+/* RAM is below this frame, with holes. */
+gfn_t pgm_ram_end(const struct pgm *pgm);
+
+/*
+ * Moves the dirty bits of the nested tables into the records of `count` pages
+ * from `first`: those not written since the last call are not written lately.
+ * By the VM's own vCPU threads. Where the CPU keeps no dirty bits, nothing is.
+ */
+void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count);
+
+/* --- the balloon, see pgm_balloon.c --------------------------------------------- */
+
+/*
+ * The guest gives back pages of RAM: their content is lost, they read as zeros,
+ * and a write takes them again. The list is the guest's: what is no RAM or is
+ * in the balloon already has no effect. *out_done: how many were given back.
+ */
+void pgm_balloon_inflate(struct pgm *pgm, const gfn_t *gfns, unsigned count, unsigned *out_done);
+/* The guest may use them again: they are the zero page. As above about its list. */
+void pgm_balloon_deflate(struct pgm *pgm, const gfn_t *gfns, unsigned count, unsigned *out_done);
+
+/* --- restoring saved memory, see pgm_restore.c ------------------------------------ */
+
+/*
+ * All RAM becomes the zero page, and `page_count` pages are set aside for what
+ * the saved state holds. Q_NO_MEMORY, Q_LIMIT: refused, and nothing was touched.
+ * The VM does not run until pgm_restore_end().
+ */
+q_status_t pgm_restore_begin(struct pgm *pgm, uint64_t page_count) Q_MUST_USE;
+/* Fills one page; not cleared before. Q_STATE: done already; Q_RANGE: no RAM; Q_LIMIT: too many. */
+q_status_t pgm_restore_page(struct pgm *pgm, gfn_t gfn, const void *content) Q_MUST_USE;
+void pgm_restore_end(struct pgm *pgm);
+
 /* --- guest memory by guest-physical address ------------------------------------ */
 
 /*
@@ -108,7 +182,8 @@ uint64_t pgm_slat_generation(const struct pgm *pgm);
 struct pgm_stats {
 	uint64_t pages, zero, private_pages, shared, monitored, ballooned;
 	uint64_t rom, handy, reserved, table_pages, record_bytes;
-	uint64_t faults_read, faults_write, refills;
+	uint64_t faults_read, faults_write, refills; /* refills: entries into GMM for pages */
+	uint64_t copies, monitor_hits;               /* writes to shared and to monitored pages */
 };
 void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats);
 gmm_vm_t pgm_vm(const struct pgm *pgm);

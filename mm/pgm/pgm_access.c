@@ -2,9 +2,9 @@
 /*
  * The hypervisor reads and writes guest memory.
  *
- * The same rules as for the guest's own accesses: reading the zero page gives
- * zeros and allocates nothing, writing it takes a handy page. Unlike a fault
- * this may refill the stock, because its callers may wait.
+ * The same rules as for the guest's own accesses: reading allocates nothing,
+ * writing makes the page the VM's own first. Unlike a fault this may refill the
+ * stock, because its callers may wait.
  *
  * The PGM lock is held for one page at a time, so that large copies do not
  * keep vCPUs waiting; a range is not written atomically.
@@ -37,7 +37,7 @@ static q_status_t piece_read_locked(const struct pgm *pgm, struct piece piece, v
 	const struct pgm_record *record = pgm_record_find_memory(pgm, piece.gfn);
 	if (!record)
 		return Q_RANGE;
-	if (pgm_record_state(*record) == PGM_STATE_ZERO) {
+	if (page_id_is_nil(pgm_record_id(*record))) {
 		memset(to, 0, piece.size_bytes);
 		return Q_OK;
 	}
@@ -52,7 +52,7 @@ q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size
 	const struct pgm_record *record = pgm_record_find_memory(pgm, gpa_to_gfn(addr));
 	if (!record)
 		return Q_RANGE;
-	if (pgm_record_state(*record) == PGM_STATE_ZERO) {
+	if (page_id_is_nil(pgm_record_id(*record))) {
 		*out_word = 0;
 		return Q_OK;
 	}
@@ -88,28 +88,28 @@ q_status_t pgm_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes, 
 	return status;
 }
 
-/* Replaces the zero page by a page of the VM's own. */
-static q_status_t zero_page_replace(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+/* Makes a page that others may see, or that is monitored, the VM's own and writable. */
+static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 {
-	if (pgm->handy_count == 0) {
+	if (pgm_page_needs_stock(*record) && pgm->handy_count <= PGM_HANDY_SYNC) {
 		q_status_t status = pgm_handy_refill_locked(pgm);
-		if (status != Q_OK)
+		if (status != Q_OK && pgm->handy_count == 0)
 			return status;
 	}
-	bool is_backed = pgm_page_back(pgm, gfn, record);
-	Q_ASSERT(is_backed);
+	if (!pgm_page_back(pgm, gfn, record))
+		return Q_NO_MEMORY;
 	/* Not mapped anew: that could need a table, and the guest may never look. */
-	slat_unmap(&pgm->slat, gfn, (gfn_t){ gfn.raw + 1 });
+	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
 	return Q_OK;
 }
 
 static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)
 {
-	struct pgm_record *record = pgm_record_find(pgm, piece.gfn);
-	if (!record || pgm_record_type(*record) != PGM_TYPE_RAM)
+	struct pgm_record *record = pgm_record_find_ram(pgm, piece.gfn);
+	if (!record)
 		return Q_RANGE;
-	if (pgm_record_state(*record) == PGM_STATE_ZERO) {
-		q_status_t status = zero_page_replace(pgm, piece.gfn, record);
+	if (pgm_record_is_read_only(*record)) {
+		q_status_t status = page_own(pgm, piece.gfn, record);
 		if (status != Q_OK)
 			return status;
 	}

@@ -12,7 +12,8 @@
 
 /* What a recount found. */
 struct recount {
-	uint64_t zero, private_pages, rom, rom_private, unreported;
+	uint64_t zero, private_pages, monitored, shared, ballooned;
+	uint64_t rom, rom_private, unreported;
 };
 
 /* --- the map ----------------------------------------------------------------------------- */
@@ -92,20 +93,37 @@ static void zero_page_check(const struct pgm *pgm, struct pgm_record record)
 	Q_ASSERT(page_id_is_nil(pgm_record_id(record)));
 }
 
+/* P10 */
+static void shared_page_check(struct pgm_record record)
+{
+	struct gmm_page_info info;
+	page_id_t id = pgm_record_id(record);
+
+	q_status_t status = gmm_page_info(id, &info);
+	Q_ASSERT(status == Q_OK);
+	Q_ASSERT(info.kind == GMM_PAGE_SHARED && info.references > 0);
+	Q_ASSERT(gmm_page_frame(id).raw == pgm_record_frame(record).raw);
+}
+
 static void ram_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
 			     struct recount *recount)
 {
-	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_RAM); /* P1 */
-	if (pgm_record_state(record) == PGM_STATE_ZERO) {
-		zero_page_check(pgm, record);
-		Q_ASSERT(pgm_record_is_read_only(record)); /* P7 */
-		recount->zero++;
-		return;
+	enum pgm_state state = pgm_record_state(record);
+
+	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_RAM);                        /* P1 */
+	Q_ASSERT(pgm_record_is_read_only(record) == (state != PGM_STATE_NORMAL)); /* P7 */
+	switch (state) {
+	case PGM_STATE_ZERO:
+	case PGM_STATE_BALLOONED: zero_page_check(pgm, record); break;
+	case PGM_STATE_NORMAL:
+	case PGM_STATE_MONITORED: private_page_check(pgm, gfn, record, recount); break;
+	case PGM_STATE_SHARED: shared_page_check(record); break;
 	}
-	Q_ASSERT(pgm_record_state(record) == PGM_STATE_NORMAL); /* P2 */
-	Q_ASSERT(!pgm_record_is_read_only(record));
-	private_page_check(pgm, gfn, record, recount);
-	recount->private_pages++;
+	recount->zero += state == PGM_STATE_ZERO;
+	recount->ballooned += state == PGM_STATE_BALLOONED;
+	recount->private_pages += state == PGM_STATE_NORMAL || state == PGM_STATE_MONITORED;
+	recount->monitored += state == PGM_STATE_MONITORED;
+	recount->shared += state == PGM_STATE_SHARED;
 }
 
 static void rom_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
@@ -197,14 +215,27 @@ static void tables_check(const struct pgm *pgm)
 	}
 }
 
-/* P9 */
+/* Reports that drop a reference to a shared page. */
+static uint64_t drops_count(const struct pgm *pgm)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < pgm->report_count; i++)
+		count += !page_id_is_nil(pgm->handy->reports[i].shared);
+	return count;
+}
+
+/* P9, P10 */
 static void accounts_check(const struct pgm *pgm, const struct recount *recount)
 {
 	struct gmm_vm_stats stats;
 
 	gmm_vm_stats(pgm->vm, &stats);
+	uint64_t references = recount->shared + drops_count(pgm);
 	Q_ASSERT(stats.allocated[GMM_BASE] ==
-		 recount->private_pages + recount->rom_private + pgm->handy_count + 1);
+		 recount->private_pages + references + recount->rom_private + pgm->handy_count + 1);
+	Q_ASSERT(stats.shared_pages == references);
+	Q_ASSERT(stats.ballooned_pages == recount->ballooned);
 	Q_ASSERT(stats.allocated[GMM_SHADOW] == pgm->slat.table_pages);
 	Q_ASSERT(stats.allocated[GMM_FIXED] == pgm->record_pages + 2);
 	Q_ASSERT(pgm->rom_pages <= PGM_ROM_PAGES);
@@ -218,8 +249,12 @@ static void pgm_check_locked(const struct pgm *pgm)
 	for (unsigned i = 0; i < pgm->region_count; i++)
 		region_records_check(pgm, &pgm->regions[i], &recount);
 	/* P2 */
-	Q_ASSERT(recount.zero + recount.private_pages == pgm->ram_pages);
+	Q_ASSERT(recount.zero + recount.private_pages + recount.shared + recount.ballooned ==
+		 pgm->ram_pages);
 	Q_ASSERT(recount.private_pages == pgm->private_pages);
+	Q_ASSERT(recount.monitored == pgm->monitored_pages);
+	Q_ASSERT(recount.shared == pgm->shared_pages);
+	Q_ASSERT(recount.ballooned == pgm->ballooned_pages);
 	Q_ASSERT(recount.rom == pgm->rom_pages);
 	Q_ASSERT(recount.rom_private == pgm->rom_private_pages);
 	/* P1: no record but those in regions */

@@ -3,10 +3,10 @@
  * The fault path: classify, back, map.
  *
  *   classify  the record says whether there is memory, and for this access
- *   back      a write needs a page of the VM's own: one from the handy stock
+ *   back      a write needs a page of the VM's own, see pgm_back.c
  *   map       the nested tables get what the record says now
  *
- * Reading never allocates: the zero page is mapped read-only instead. A fault
+ * Reading never allocates: the zero page or the shared one is mapped read-only. A fault
  * that another vCPU has resolved meanwhile passes through all three steps and
  * changes nothing.
  *
@@ -33,29 +33,6 @@ static enum pgm_outcome fault_classify(const struct pgm_record *record, enum mem
 	}
 	Q_ASSERT(!"a record's type is one of these");
 	return PGM_MMIO;
-}
-
-static bool zero_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
-{
-	const struct gmm_page *page = pgm_handy_take(pgm, gfn);
-	if (!page)
-		return false;
-	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, page->frame, page->id);
-	pgm->private_pages++;
-	return true;
-}
-
-bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
-{
-	switch (pgm_record_state(*record)) {
-	case PGM_STATE_NORMAL: return true;
-	case PGM_STATE_ZERO: return zero_page_back(pgm, gfn, record);
-	case PGM_STATE_MONITORED:
-	case PGM_STATE_SHARED:
-	case PGM_STATE_BALLOONED: break;
-	}
-	Q_ASSERT(!"P2: no page is in such a state");
-	return false;
 }
 
 static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record record)

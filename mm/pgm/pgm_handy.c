@@ -6,7 +6,9 @@
  * PGM_HANDY_LOW pages are left.
  *
  * GMM does not know which guest page a handy page will become. The fault path
- * notes it here, and the next refill reports all of them.
+ * notes it here, and with it the shared page whose place it took; the next
+ * refill reports all of them. Whatever frees pages reports first, so that GMM
+ * never hears of a page that is gone.
  *
  * H1  handy_count + report_count never exceeds PGM_HANDY_MAX: a report takes
  *     the place of the page that it is about, and a refill starts by sending
@@ -25,7 +27,7 @@ bool pgm_handy_is_low(const struct pgm *pgm)
 	return atomic_load_relaxed(&pgm->handy_count) <= PGM_HANDY_LOW;
 }
 
-const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn)
+const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shared)
 {
 	if (pgm->handy_count == 0)
 		return NULL;
@@ -34,18 +36,27 @@ const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn)
 	atomic_store_relaxed(&pgm->handy_count, left);
 	/* H1: there is room. */
 	pgm->handy->reports[pgm->report_count++] =
-		(struct pgm_report){ .id = page->id, .gfn = (uint32_t)gfn.raw };
+		(struct pgm_report){ .id = page->id, .gfn = (uint32_t)gfn.raw, .shared = shared };
 	return page;
 }
 
-static void reports_send(struct pgm *pgm)
+void pgm_handy_report(struct pgm *pgm)
 {
+	page_id_t dropped[PGM_HANDY_MAX];
+	unsigned count = 0, done;
+
 	for (unsigned i = 0; i < pgm->report_count; i++) {
 		const struct pgm_report *report = &pgm->handy->reports[i];
 		q_status_t status = gmm_page_set_gfn(pgm->vm, report->id, gfn(report->gfn));
 		Q_ASSERT(status == Q_OK);
+		if (!page_id_is_nil(report->shared))
+			dropped[count++] = report->shared;
 	}
 	pgm->report_count = 0;
+	if (count == 0)
+		return;
+	q_status_t status = gmm_shared_put(pgm->vm, dropped, count, &done);
+	Q_ASSERT(status == Q_OK && done == count);
 }
 
 /* As many of `want` pages as can be had. */
@@ -68,7 +79,7 @@ q_status_t pgm_handy_refill_locked(struct pgm *pgm)
 	struct gmm_page *fresh = &pgm->handy->fresh[pgm->handy_count];
 	unsigned count = PGM_HANDY_MAX - pgm->handy_count;
 
-	reports_send(pgm);
+	pgm_handy_report(pgm);
 	if (count == 0)
 		return Q_OK;
 	q_status_t status = pages_get(pgm, fresh, &count);
@@ -95,10 +106,10 @@ void pgm_handy_drop(struct pgm *pgm)
 	page_id_t ids[PGM_HANDY_MAX];
 	unsigned done;
 
+	Q_ASSERT(pgm->report_count == 0);
 	for (unsigned i = 0; i < pgm->handy_count; i++)
 		ids[i] = pgm->handy->fresh[i].id;
 	q_status_t status = gmm_pages_free(pgm->vm, ids, pgm->handy_count, &done);
 	Q_ASSERT(status == Q_OK && done == pgm->handy_count);
 	atomic_store_relaxed(&pgm->handy_count, 0);
-	pgm->report_count = 0;
 }

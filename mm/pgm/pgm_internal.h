@@ -47,13 +47,15 @@ struct pgm_region {
 
 /* --- the handy stock --------------------------------------------------------------- */
 
-#define PGM_HANDY_MAX 128u
-#define PGM_HANDY_LOW 32u
+#define PGM_HANDY_MAX  128u
+#define PGM_HANDY_LOW  32u /* refill at the next safe point */
+#define PGM_HANDY_SYNC 8u  /* who may wait refills at once */
 
 /* A page that left the stock; GMM is told at the next refill. */
 struct pgm_report {
 	page_id_t id;
 	uint32_t gfn;
+	page_id_t shared; /* whose place it took, if not NIL: that reference is to be dropped */
 };
 
 struct pgm_handy {
@@ -71,6 +73,7 @@ struct pgm {
 	/* Fixed by pgm_create(). */
 	gmm_vm_t vm;
 	uint64_t ram_pages;
+	gfn_t ram_end;
 	page_id_t zero_id;
 	hfn_t zero_frame;
 	struct pgm_handy *handy;
@@ -81,11 +84,14 @@ struct pgm {
 	struct pgm_region regions[PGM_REGION_MAX]; /* sorted, disjoint */
 	struct pgm_directory *directories[PGM_DIRECTORY_COUNT];
 	unsigned handy_count, report_count;
-	uint64_t record_pages;      /* with directories */
-	uint64_t private_pages;     /* of RAM */
+	uint64_t record_pages;    /* with directories */
+	uint64_t private_pages;   /* of RAM: NORMAL and MONITORED */
+	uint64_t monitored_pages; /* of them */
+	uint64_t shared_pages, ballooned_pages;
 	uint64_t rom_pages;         /* of the guest's ROM */
 	uint64_t rom_private_pages; /* of them not the zero page */
 	uint64_t faults_read, faults_write, refills;
+	uint64_t copies, monitor_hits; /* writes to SHARED and to MONITORED pages */
 };
 
 _Static_assert(sizeof(struct pgm) <= PAGE_SIZE, "struct pgm is one page");
@@ -103,12 +109,29 @@ static inline struct pgm_record *pgm_record_find(const struct pgm *pgm, gfn_t gf
 	return page ? &page[gfn.raw & (PGM_RECORDS - 1)] : NULL;
 }
 
+/* The record if the page is RAM, else NULL. */
+static inline struct pgm_record *pgm_record_find_ram(const struct pgm *pgm, gfn_t gfn)
+{
+	struct pgm_record *record = pgm_record_find(pgm, gfn);
+	return record && pgm_record_type(*record) == PGM_TYPE_RAM ? record : NULL;
+}
+
+/* The record of untouched RAM. */
+static inline struct pgm_record pgm_record_zero(const struct pgm *pgm)
+{
+	return pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
+}
+
 /* The record if the page is RAM or ROM, else NULL. */
 static inline struct pgm_record *pgm_record_find_memory(const struct pgm *pgm, gfn_t gfn)
 {
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
 	return record && pgm_record_is_memory(*record) ? record : NULL;
 }
+
+/* --- pgm.c, under the lock ------------------------------------------------------------------ */
+
+void pgm_reset_locked(struct pgm *pgm);
 
 /* --- pgm_region.c ---------------------------------------------------------------------------- */
 
@@ -133,14 +156,44 @@ q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size
 /* --- pgm_handy.c, under the lock -------------------------------------------------------------- */
 
 q_status_t pgm_handy_refill_locked(struct pgm *pgm) Q_MUST_USE;
-/* A zeroed page for `gfn`, or NULL if the stock is empty; valid until the next refill. */
-const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn);
-/* Gives the stock back to GMM and forgets the reports: their pages must be freed, too. */
+/*
+ * A zeroed page for `gfn`, or NULL if the stock is empty; valid until the next
+ * refill. `shared`: the page whose place it takes, or NIL.
+ */
+const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shared);
+/* Tells GMM what it does not know yet; before pages are freed, counted or shared. */
+void pgm_handy_report(struct pgm *pgm);
+/* Gives the stock back to GMM; after pgm_handy_report(). */
 void pgm_handy_drop(struct pgm *pgm);
 
-/* --- pgm_fault.c, under the lock ---------------------------------------------------------------- */
+/* --- pgm_back.c, under the lock ---------------------------------------------------------------- */
 
-/* Makes a RAM page private. False: the stock is empty, nothing changed. */
+/*
+ * Makes a RAM page the VM's own and writable. False: there is no page, nothing
+ * changed. Where it was mapped, the caller maps it anew or removes that.
+ */
 bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record);
+/* pgm_page_back() takes a page from the stock for it. */
+bool pgm_page_needs_stock(struct pgm_record record);
+
+/* --- pgm_free.c, under the lock ------------------------------------------------------------------ */
+
+#define PGM_FREE_BATCH 64u
+
+/* Pages on their way back to GMM. No translation leads to them any more. */
+struct pgm_free_batch {
+	page_id_t private_ids[PGM_FREE_BATCH], shared_ids[PGM_FREE_BATCH];
+	unsigned private_count, shared_count;
+};
+
+/*
+ * Takes a RAM page's own or shared page away, which goes back with the batch,
+ * and makes it ZERO. The caller has removed its translation.
+ */
+void pgm_page_release(struct pgm *pgm, struct pgm_record *record, struct pgm_free_batch *batch);
+/* Frees what is in the batch. */
+void pgm_free_flush(struct pgm *pgm, struct pgm_free_batch *batch);
+/* Releases every page of RAM. The nested tables are empty. */
+void pgm_ram_release(struct pgm *pgm);
 
 #endif

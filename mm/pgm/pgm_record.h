@@ -11,6 +11,7 @@
  *       10:8   state
  *       11     written to while it was monitored
  *       13:12  migration
+ *       14     written lately: the nested tables said so when they were last asked
  *   d3         reserved for tracking
  *
  * The read-only bit follows from type and state. It is kept so that mapping a
@@ -45,11 +46,12 @@ _Static_assert(sizeof(struct pgm_record) == 16, "256 records fill a page");
 #define PGM_RECORD_STATE      MASK64(10, 8)
 #define PGM_RECORD_WRITTEN_TO BIT32(11)
 #define PGM_RECORD_MIGRATION  MASK64(13, 12)
+#define PGM_RECORD_LATELY     BIT32(14)
 
 _Static_assert((PGM_RECORD_ID_HIGH ^ PGM_RECORD_FRAME ^ PGM_RECORD_ID_LOW) == ~0ull,
 	       "the fields of q0 fill it and do not overlap");
 _Static_assert((PGM_RECORD_READ_ONLY ^ PGM_RECORD_TYPE ^ PGM_RECORD_HANDLER ^ PGM_RECORD_STATE ^
-		PGM_RECORD_WRITTEN_TO ^ PGM_RECORD_MIGRATION) == 0x3f3f,
+		PGM_RECORD_WRITTEN_TO ^ PGM_RECORD_MIGRATION ^ PGM_RECORD_LATELY) == 0x7f3f,
 	       "the fields of d2 do not overlap");
 _Static_assert(GMM_PAGE_ID_LAST >> 28 == 0, "a page id has 28 bits: 16 above, 12 below");
 
@@ -67,22 +69,29 @@ enum pgm_state {
 	PGM_STATE_ZERO,      /* the VM's zero page; id NIL */
 	PGM_STATE_NORMAL,    /* a private page */
 	PGM_STATE_MONITORED, /* a private page whose next write must be noticed */
-	PGM_STATE_SHARED,
-	PGM_STATE_BALLOONED,
+	PGM_STATE_SHARED, /* a page of GMM's that others may use, too; the next write copies it */
+	PGM_STATE_BALLOONED, /* given back by the guest; reads as the zero page; id NIL */
 };
+
+/* The same record, but for which page it is. */
+static inline struct pgm_record pgm_record_replaced(struct pgm_record record, hfn_t frame,
+						    page_id_t id)
+{
+	record.q0 = field_set(0, PGM_RECORD_FRAME, frame.raw);
+	record.q0 = field_set(record.q0, PGM_RECORD_ID_HIGH, id.raw >> PGM_RECORD_ID_SHIFT);
+	record.q0 = field_set(record.q0, PGM_RECORD_ID_LOW, id.raw);
+	return record;
+}
 
 static inline struct pgm_record pgm_record_make(enum pgm_type type, enum pgm_state state,
 						hfn_t frame, page_id_t id)
 {
 	bool is_writable = type == PGM_TYPE_RAM && state == PGM_STATE_NORMAL;
-	uint64_t q0 = field_set(0, PGM_RECORD_FRAME, frame.raw);
 	uint64_t d2 = is_writable ? 0 : PGM_RECORD_READ_ONLY;
 
-	q0 = field_set(q0, PGM_RECORD_ID_HIGH, id.raw >> PGM_RECORD_ID_SHIFT);
-	q0 = field_set(q0, PGM_RECORD_ID_LOW, id.raw);
 	d2 = field_set(d2, PGM_RECORD_TYPE, type);
 	d2 = field_set(d2, PGM_RECORD_STATE, state);
-	return (struct pgm_record){ .q0 = q0, .d2 = (uint32_t)d2 };
+	return pgm_record_replaced((struct pgm_record){ .d2 = (uint32_t)d2 }, frame, id);
 }
 
 static inline hfn_t pgm_record_frame(struct pgm_record record)

@@ -365,6 +365,29 @@ q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permissio
 	return Q_OK;
 }
 
+bool slat_dirty_take(struct slat *slat, gfn_t gfn)
+{
+	const uint64_t dirty = slat->format->dirty;
+	struct cursor at = walk(slat, gfn, 1);
+	uint64_t old = at.raw;
+
+	if (!is_present(slat->format, old) || !(old & dirty))
+		return false;
+	if (at.level > 1)
+		return true;
+	while (!pte_cas(at.entry, old, old & ~dirty))
+		old = pte_load(at.entry);
+	slat->has_cleared_dirty = true;
+	return true;
+}
+
+void slat_dirty_done(struct slat *slat)
+{
+	if (slat->has_cleared_dirty)
+		generation_raise(slat);
+	slat->has_cleared_dirty = false;
+}
+
 void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)
 {
 	bool has_changed = false;

@@ -41,6 +41,7 @@ struct slat_format {
 	uint64_t large;   /* with this bit, an entry above level 1 is a leaf */
 	uint64_t address; /* of the page or the next table */
 	uint64_t noted;   /* accessed, dirty: hardware sets them in leaves at any time */
+	uint64_t dirty;   /* of them; always clear where the CPU does not keep it */
 };
 
 extern const struct slat_format slat_npt; /* APM vol. 2, "Nested Paging" */
@@ -53,6 +54,7 @@ struct slat {
 	uint64_t table_pages;
 	/* Raised when a present entry changed: cached translations are stale. */
 	uint64_t generation;
+	bool has_cleared_dirty; /* since slat_dirty_done() */
 };
 
 q_status_t slat_init(struct slat *slat, const struct slat_format *format, gmm_vm_t vm) Q_MUST_USE;
@@ -74,6 +76,14 @@ void slat_clear(struct slat *slat);
 /* The leaf that translates `gfn`; false if there is none. */
 bool slat_lookup(const struct slat *slat, gfn_t gfn, struct slat_entry *out_entry,
 		 unsigned *out_level);
+
+/*
+ * Was the 4 KiB page written through its translation since this was last asked?
+ * A 2 MiB page's bit stays: it is about 512 pages.
+ */
+bool slat_dirty_take(struct slat *slat, gfn_t gfn);
+/* After a number of them: raises the generation if a bit was cleared. */
+void slat_dirty_done(struct slat *slat);
 
 struct slat_leaf {
 	gfn_t gfn, end; /* what it translates; half open */

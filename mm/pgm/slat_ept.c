@@ -71,4 +71,5 @@ const struct slat_format slat_ept = {
 	.large = EPT_PS,
 	.address = EPT_ADDR,
 	.noted = EPT_A | EPT_D,
+	.dirty = EPT_D,
 };

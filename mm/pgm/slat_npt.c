@@ -69,4 +69,5 @@ const struct slat_format slat_npt = {
 	.large = NPT_PS,
 	.address = NPT_ADDR,
 	.noted = NPT_A | NPT_D,
+	.dirty = NPT_D,
 };

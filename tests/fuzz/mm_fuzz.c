@@ -5,14 +5,16 @@
  * A few small VMs on a small machine do what VMs do: they read, write and
  * execute memory as guests, through vCPUs that cache every translation as long
  * as the contract allows; the hypervisor reads and writes for them; they get
- * ROM, are reset, destroyed and made again; and a hog takes and returns what
- * memory is left, dirtied.
+ * ROM, are reset, restored, destroyed and made again; their pages are watched,
+ * merged with equal ones, replaced by the zero page, moved, and put into the
+ * balloon; and a hog takes and returns what memory is left, dirtied. A merge is
+ * many steps, and anything may happen between two of them.
  *
- * The model knows for each guest page whether it was written and the one word
- * in it that is not zero. After each operation every book is audited:
+ * The model knows for each guest page its state and the one word in it that may
+ * be other than zero. Every so many operations every book is audited:
  * gmm_check(), pgm_check() of each VM, and each page against the model.
  *
- *     mm_fuzz [operations] [seed]
+ *     mm_fuzz [operations] [seed] [operations between audits]
  */
 #include <signal.h>
 #include <stdio.h>
@@ -57,17 +59,35 @@ struct vm {
 	uint64_t rom_start, rom_end;
 	unsigned handy; /* pages in the stock */
 	unsigned private_pages;
-	uint64_t tags[FRAME_COUNT];  /* of RAM or ROM; 0: the page is all zero */
-	bool is_backed[FRAME_COUNT]; /* RAM only: it was written */
+	unsigned shared_pages, ballooned_pages;
+	uint64_t tags[FRAME_COUNT];         /* of RAM or ROM; 0: the page is all zero */
+	enum pgm_state states[FRAME_COUNT]; /* of RAM */
 	struct vcpu vcpus[VCPU_COUNT];
 };
 
+/* A merge of two pages under way. */
+struct merge {
+	struct {
+		struct vm *vm;
+		uint64_t frame;
+		page_id_t id;
+	} sides[2];
+	unsigned step;    /* 0: there is none */
+	page_id_t shared; /* from MERGE_SHARE on */
+	uint64_t tag;     /* of the shared page */
+};
+
+#define MERGE_COUNT 4u
+
 static struct vm vms[VM_COUNT];
+static struct merge merges[MERGE_COUNT];
 static gmm_vm_t hog;
 static page_id_t hog_pages[HOG_PAGES_MAX];
 static unsigned hog_count;
 
-static uint64_t seed, operation, audits;
+static void merge_end(struct merge *merge);
+
+static uint64_t seed, operation, audits, merged;
 static uint64_t random_state;
 
 /* --- helpers ------------------------------------------------------------------------ */
@@ -104,14 +124,18 @@ static uint64_t below(uint64_t limit)
 	return random_next() % limit;
 }
 
-static uint64_t tag_offset(uint64_t frame)
-{
-	return (frame * 296 + 40) % PAGE_SIZE & ~7ull;
-}
+/* The same in every page, so that pages with the same tag are equal. */
+#define TAG_OFFSET 0x928u
 
 static uint64_t tag_address(uint64_t frame)
 {
-	return (frame << PAGE_SHIFT) + tag_offset(frame);
+	return (frame << PAGE_SHIFT) + TAG_OFFSET;
+}
+
+/* Few, so that pages get equal by chance; zero often. */
+static uint64_t tag_random(void)
+{
+	return below(4) ? 1 + below(6) : 0;
 }
 
 /* --- the model ------------------------------------------------------------------------ */
@@ -131,6 +155,16 @@ static bool is_memory(const struct vm *vm, uint64_t frame)
 	return is_ram(vm, frame) || is_rom(vm, frame);
 }
 
+static bool is_private(const struct vm *vm, uint64_t frame)
+{
+	return vm->states[frame] == PGM_STATE_NORMAL || vm->states[frame] == PGM_STATE_MONITORED;
+}
+
+static bool needs_stock(const struct vm *vm, uint64_t frame)
+{
+	return !is_private(vm, frame);
+}
+
 static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 					 enum mem_access access)
 {
@@ -140,24 +174,41 @@ static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 		return PGM_RESOLVED;
 	if (is_rom(vm, frame))
 		return PGM_DENIED;
-	return vm->is_backed[frame] || vm->handy > 0 ? PGM_RESOLVED : PGM_NO_MEMORY;
+	return !needs_stock(vm, frame) || vm->handy > 0 ? PGM_RESOLVED : PGM_NO_MEMORY;
 }
 
-/* A write took the page from the stock. */
+/* A write made the page the VM's own. */
 static void model_back(struct vm *vm, uint64_t frame)
 {
-	if (vm->is_backed[frame])
-		return;
-	CHECK(vm->handy > 0);
-	vm->handy--;
-	vm->private_pages++;
-	vm->is_backed[frame] = true;
+	if (needs_stock(vm, frame)) {
+		CHECK(vm->handy > 0);
+		vm->handy--;
+		vm->private_pages++;
+		vm->shared_pages -= vm->states[frame] == PGM_STATE_SHARED;
+		vm->ballooned_pages -= vm->states[frame] == PGM_STATE_BALLOONED;
+	}
+	vm->states[frame] = PGM_STATE_NORMAL;
 }
 
-/* What a refill must get, asked before it. */
+/* The page went back to GMM. */
+static void model_release(struct vm *vm, uint64_t frame, enum pgm_state state)
+{
+	vm->private_pages -= is_private(vm, frame);
+	vm->shared_pages -= vm->states[frame] == PGM_STATE_SHARED;
+	vm->ballooned_pages -= vm->states[frame] == PGM_STATE_BALLOONED;
+	vm->ballooned_pages += state == PGM_STATE_BALLOONED;
+	vm->states[frame] = state;
+	vm->tags[frame] = 0;
+}
+
+/* What a refill must get, asked before it, but after what the stock owes GMM was reported. */
 static unsigned model_refill(const struct vm *vm)
 {
 	unsigned want = PGM_HANDY_MAX - vm->handy;
+
+	spin_lock(&vm->pgm->lock);
+	pgm_handy_report(vm->pgm);
+	spin_unlock(&vm->pgm->lock);
 	return (unsigned)gmm_pages_available(pgm_vm(vm->pgm), want);
 }
 
@@ -170,24 +221,46 @@ static void audit_vm(const struct vm *vm)
 	pgm_check(vm->pgm);
 	pgm_stats(vm->pgm, &stats);
 	CHECK(stats.private_pages == vm->private_pages && stats.handy == vm->handy);
-	CHECK(stats.zero + stats.private_pages == stats.pages);
+	CHECK(stats.shared == vm->shared_pages && stats.ballooned == vm->ballooned_pages);
+	CHECK(stats.zero + stats.private_pages + stats.shared + stats.ballooned == stats.pages);
 	CHECK(stats.rom == vm->rom_end - vm->rom_start);
 	for (uint64_t frame = 0; frame < vm->frame_end; frame++) {
 		if (!is_memory(vm, frame))
 			continue;
 		struct pgm_record record = *pgm_record_find(vm->pgm, gfn(frame));
-		bool is_zero = pgm_record_state(record) == PGM_STATE_ZERO;
-		CHECK(is_zero == (is_ram(vm, frame) && !vm->is_backed[frame]));
-		if (is_zero)
-			continue; /* and pgm_check() saw that the zero page is zero */
+		if (is_ram(vm, frame))
+			CHECK(pgm_record_state(record) == vm->states[frame]);
+		if (page_id_is_nil(pgm_record_id(record))) {
+			CHECK(vm->tags[frame] ==
+			      0); /* and pgm_check() saw that the zero page is zero */
+			continue;
+		}
 		hpa_t page = hfn_to_hpa(pgm_record_frame(record));
-		uint64_t *tag = fake_ram_peek(hpa_add(page, tag_offset(frame)));
+		uint64_t *tag = fake_ram_peek(hpa_add(page, TAG_OFFSET));
 		CHECK(*tag == vm->tags[frame]);
 	}
 }
 
+/* Every shared page has a user in some VM's records, or a merge that holds it. */
+static void audit_shared(void)
+{
+	struct gmm_stats stats;
+	uint64_t references = 0;
+
+	gmm_stats(&stats);
+	for (unsigned i = 0; i < VM_COUNT; i++) {
+		struct gmm_vm_stats vm;
+		if (!vms[i].pgm)
+			continue;
+		gmm_vm_stats(pgm_vm(vms[i].pgm), &vm);
+		references += vm.shared_pages;
+	}
+	CHECK(stats.shared_references == references);
+}
+
 static void audit(void)
 {
+	audit_shared();
 	for (unsigned i = 0; i < VM_COUNT; i++)
 		if (vms[i].pgm)
 			audit_vm(&vms[i]);
@@ -201,7 +274,7 @@ static void audit_page(const struct vm *vm, uint64_t frame)
 	static uint8_t page[PAGE_SIZE], expected[PAGE_SIZE];
 
 	memset(expected, 0, sizeof(expected));
-	memcpy(expected + tag_offset(frame), &vm->tags[frame], sizeof(uint64_t));
+	memcpy(expected + TAG_OFFSET, &vm->tags[frame], sizeof(uint64_t));
 	CHECK(pgm_read(vm->pgm, gpa(frame << PAGE_SHIFT), page, sizeof(page), NULL) == Q_OK);
 	CHECK(memcmp(page, expected, sizeof(page)) == 0);
 }
@@ -278,7 +351,7 @@ static void guest_read(struct vm *vm, uint64_t frame, enum mem_access access)
 
 	if (!guest_access(vm, frame, access, &machine))
 		return;
-	uint64_t *tag = fake_ram_peek(hpa(machine + tag_offset(frame)));
+	uint64_t *tag = fake_ram_peek(hpa(machine + TAG_OFFSET));
 	CHECK(*tag == vm->tags[frame]);
 }
 
@@ -290,8 +363,8 @@ static void guest_write(struct vm *vm, uint64_t frame)
 		return;
 	CHECK(is_ram(vm, frame));
 	audit_page(vm, frame); /* above all: a new page is zero */
-	vm->tags[frame] = random_next();
-	memcpy(fake_ram_peek(hpa(machine + tag_offset(frame))), &vm->tags[frame], sizeof(uint64_t));
+	vm->tags[frame] = tag_random();
+	memcpy(fake_ram_peek(hpa(machine + TAG_OFFSET)), &vm->tags[frame], sizeof(uint64_t));
 }
 
 /* --- the hypervisor's accesses --------------------------------------------------------------- */
@@ -314,8 +387,8 @@ static bool model_host_write(struct vm *vm, uint64_t frame, unsigned *available)
 {
 	if (!is_ram(vm, frame))
 		return false;
-	if (!vm->is_backed[frame] && vm->handy == 0) {
-		vm->handy = *available;
+	if (needs_stock(vm, frame) && vm->handy <= PGM_HANDY_SYNC) {
+		vm->handy += *available;
 		*available = 0;
 		if (vm->handy == 0)
 			return false;
@@ -330,13 +403,13 @@ static void host_write(struct vm *vm, uint64_t frame)
 	static uint8_t bytes[3 * PAGE_SIZE];
 	uint64_t count = 1 + below(3), end_frame = frame + count;
 	uint64_t start = tag_address(frame), end = tag_address(end_frame - 1) + sizeof(uint64_t);
-	unsigned available = vm->handy < 3 ? model_refill(vm) : 0;
+	unsigned available = vm->handy < PGM_HANDY_SYNC + 3 ? model_refill(vm) : 0;
 	uint64_t tags[3], expected_done = 0, done = 0;
 	q_status_t expected = Q_OK;
 
 	memset(bytes, 0, sizeof(bytes));
 	for (uint64_t i = 0; i < count; i++) {
-		tags[i] = random_next();
+		tags[i] = tag_random();
 		memcpy(bytes + (tag_address(frame + i) - start), &tags[i], sizeof(uint64_t));
 	}
 	for (uint64_t i = 0; i < count && expected == Q_OK; i++) {
@@ -352,16 +425,271 @@ static void host_write(struct vm *vm, uint64_t frame)
 	CHECK(status == expected && done == expected_done);
 }
 
+/* --- what others ask of pages ------------------------------------------------------------------ */
+
+/* The page's id as the record has it now; NIL where there is none. */
+static page_id_t id_of(const struct vm *vm, uint64_t frame)
+{
+	struct pgm_page_view view;
+
+	if (!pgm_page_look(vm->pgm, gfn(frame), &view))
+		return PAGE_ID_NIL;
+	CHECK(is_ram(vm, frame) && (enum pgm_state)view.kind == vm->states[frame]);
+	return view.id;
+}
+
+/* Mostly what the record says, sometimes something else. */
+static page_id_t id_guess(const struct vm *vm, uint64_t frame)
+{
+	return below(8) ? id_of(vm, frame) : (page_id_t){ (uint32_t)below(GMM_PAGE_ID_LAST) };
+}
+
+static bool is_in_state(const struct vm *vm, uint64_t frame, page_id_t id, enum pgm_state state)
+{
+	return is_ram(vm, frame) && vm->states[frame] == state && id_of(vm, frame).raw == id.raw;
+}
+
+static void page_monitor(struct vm *vm, uint64_t frame, page_id_t id)
+{
+	bool is_right = is_in_state(vm, frame, id, PGM_STATE_NORMAL);
+	q_status_t status = pgm_page_monitor(vm->pgm, gfn(frame), id);
+
+	CHECK(status == (is_right ? Q_OK : Q_STATE));
+	if (is_right)
+		vm->states[frame] = PGM_STATE_MONITORED;
+}
+
+static void page_unmonitor(struct vm *vm, uint64_t frame, page_id_t id)
+{
+	bool is_right = is_in_state(vm, frame, id, PGM_STATE_MONITORED);
+	q_status_t status = pgm_page_unmonitor(vm->pgm, gfn(frame), id);
+
+	CHECK(status == (is_right ? Q_OK : Q_STATE));
+	if (is_right)
+		vm->states[frame] = PGM_STATE_NORMAL;
+}
+
+static void page_zero(struct vm *vm, uint64_t frame, page_id_t id)
+{
+	bool is_right = (is_in_state(vm, frame, id, PGM_STATE_NORMAL) ||
+			 is_in_state(vm, frame, id, PGM_STATE_MONITORED)) &&
+			vm->tags[frame] == 0;
+	q_status_t status = pgm_page_zero(vm->pgm, gfn(frame), id);
+
+	CHECK(status == (is_right ? Q_OK : Q_STATE));
+	if (is_right)
+		model_release(vm, frame, PGM_STATE_ZERO);
+}
+
+static void page_move(struct vm *vm, uint64_t frame, page_id_t id)
+{
+	bool is_right = is_in_state(vm, frame, id, PGM_STATE_NORMAL) ||
+			is_in_state(vm, frame, id, PGM_STATE_MONITORED);
+	q_status_t status = pgm_page_move(vm->pgm, gfn(frame), id);
+
+	if (!is_right) {
+		CHECK(status == Q_STATE);
+		return;
+	}
+	CHECK(status == Q_OK || status == Q_NOT_FOUND || status == Q_NO_MEMORY ||
+	      status == Q_LIMIT);
+	CHECK((status == Q_OK) == (id_of(vm, frame).raw != id.raw));
+}
+
+/* --- merging: one step a call, in the order of the scanner ------------------------------------ */
+
+enum merge_step {
+	MERGE_NONE,
+	MERGE_MONITOR_FIRST,
+	MERGE_MONITOR_SECOND,
+	MERGE_COPY,
+	MERGE_SHARE_FIRST,
+	MERGE_SHARE_SECOND,
+	MERGE_END,
+};
+
+static void merge_end(struct merge *merge)
+{
+	unsigned done;
+
+	if (!page_id_is_nil(merge->shared))
+		CHECK(gmm_shared_put(GMM_VM_QUIRE, &merge->shared, 1, &done) == Q_OK && done == 1);
+	*merge = (struct merge){ .step = MERGE_NONE };
+}
+
+/* A few pages that look alike; the first one now and then a shared one already. */
+static void merge_begin(struct merge *merge)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct vm *vm = &vms[below(VM_COUNT)];
+		if (!vm->pgm)
+			return;
+		uint64_t frame = below(4) ? below(8) : below(vm->frame_end);
+		if (!is_ram(vm, frame) || !is_private(vm, frame))
+			return;
+		merge->sides[i].vm = vm;
+		merge->sides[i].frame = frame;
+		merge->sides[i].id = id_of(vm, frame);
+	}
+	if (merge->sides[0].vm == merge->sides[1].vm &&
+	    merge->sides[0].frame == merge->sides[1].frame)
+		return;
+	merge->step = MERGE_MONITOR_FIRST;
+}
+
+/* The shared page is made from the first side, if it still is what it was. */
+static void merge_copy(struct merge *merge)
+{
+	struct vm *vm = merge->sides[0].vm;
+	uint64_t frame = merge->sides[0].frame;
+	struct gmm_page page;
+
+	if (!is_in_state(vm, frame, merge->sides[0].id, PGM_STATE_MONITORED) ||
+	    gmm_shared_alloc(&page) != Q_OK) {
+		merge_end(merge);
+		return;
+	}
+	merge->shared = page.id;
+	merge->tag = vm->tags[frame];
+	gmm_page_copy(page.id, merge->sides[0].id);
+}
+
+static void merge_share(struct merge *merge, unsigned side)
+{
+	struct vm *vm = merge->sides[side].vm;
+	uint64_t frame = merge->sides[side].frame;
+	page_id_t id = merge->sides[side].id;
+	bool is_right =
+		is_in_state(vm, frame, id, PGM_STATE_MONITORED) && vm->tags[frame] == merge->tag;
+	q_status_t status = pgm_page_share(vm->pgm, gfn(frame), id, merge->shared);
+
+	CHECK(status == (is_right ? Q_OK : Q_STATE));
+	if (!is_right)
+		return;
+	vm->states[frame] = PGM_STATE_SHARED;
+	vm->private_pages--;
+	vm->shared_pages++;
+	merged++;
+}
+
+static void merge_advance(struct merge *merge)
+{
+	switch ((enum merge_step)merge->step) {
+	case MERGE_NONE: merge_begin(merge); return;
+	case MERGE_MONITOR_FIRST:
+	case MERGE_MONITOR_SECOND: {
+		unsigned side = merge->step - MERGE_MONITOR_FIRST;
+		page_monitor(merge->sides[side].vm, merge->sides[side].frame,
+			     merge->sides[side].id);
+		break;
+	}
+	case MERGE_COPY:
+		merge_copy(merge);
+		if (merge->step == MERGE_NONE)
+			return;
+		break;
+	case MERGE_SHARE_FIRST: merge_share(merge, 0); break;
+	case MERGE_SHARE_SECOND: merge_share(merge, 1); break;
+	case MERGE_END: merge_end(merge); return;
+	}
+	merge->step++;
+}
+
+/* --- the balloon and restoring ------------------------------------------------------------------ */
+
+#define LIST_MAX 24u
+
+static uint64_t frame_choose(const struct vm *vm);
+
+/* A guest's list: pages twice, pages that are nothing. */
+static unsigned list_choose(const struct vm *vm, gfn_t *gfns)
+{
+	unsigned count = (unsigned)below(LIST_MAX);
+
+	for (unsigned i = 0; i < count; i++)
+		gfns[i] = gfn(frame_choose(vm));
+	return count;
+}
+
+static void balloon_inflate(struct vm *vm)
+{
+	gfn_t gfns[LIST_MAX];
+	unsigned count = list_choose(vm, gfns), expected = 0, done;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t frame = gfns[i].raw;
+		if (!is_ram(vm, frame) || vm->states[frame] == PGM_STATE_BALLOONED)
+			continue;
+		model_release(vm, frame, PGM_STATE_BALLOONED);
+		expected++;
+	}
+	pgm_balloon_inflate(vm->pgm, gfns, count, &done);
+	CHECK(done == expected);
+}
+
+static void balloon_deflate(struct vm *vm)
+{
+	gfn_t gfns[LIST_MAX];
+	unsigned count = list_choose(vm, gfns), expected = 0, done;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t frame = gfns[i].raw;
+		if (!is_ram(vm, frame) || vm->states[frame] != PGM_STATE_BALLOONED)
+			continue;
+		model_release(vm, frame, PGM_STATE_ZERO);
+		expected++;
+	}
+	pgm_balloon_deflate(vm->pgm, gfns, count, &done);
+	CHECK(done == expected);
+}
+
+static void vm_forget(struct vm *vm);
+
+/* A state with a few pages that are not zero, or with more than there is room for. */
+static void vm_restore(struct vm *vm)
+{
+	static uint8_t content[PAGE_SIZE];
+	uint64_t want = below(4) ? below(64) : below(4096);
+	q_status_t status = pgm_restore_begin(vm->pgm, want);
+
+	CHECK(status == Q_OK || status == Q_NO_MEMORY || status == Q_LIMIT);
+	if (status != Q_OK)
+		return;
+	vm_forget(vm);
+	for (uint64_t frame = 0; frame < vm->frame_end && want > 0; frame++) {
+		if (!is_ram(vm, frame) || below(3) == 0)
+			continue;
+		vm->tags[frame] = tag_random();
+		memcpy(content + TAG_OFFSET, &vm->tags[frame], sizeof(uint64_t));
+		CHECK(pgm_restore_page(vm->pgm, gfn(frame), content) == Q_OK);
+		CHECK(pgm_restore_page(vm->pgm, gfn(frame), content) == Q_STATE);
+		vm->states[frame] = PGM_STATE_NORMAL;
+		vm->private_pages++;
+		want--;
+	}
+	pgm_restore_end(vm->pgm);
+}
+
 /* --- the life of a VM ------------------------------------------------------------------------- */
 
 static void vm_forget(struct vm *vm)
 {
-	memset(vm->is_backed, 0, sizeof(vm->is_backed));
+	memset(vm->states, 0, sizeof(vm->states)); /* ZERO */
 	for (uint64_t frame = 0; frame < FRAME_COUNT; frame++)
 		if (!is_rom(vm, frame))
 			vm->tags[frame] = 0;
 	vm->private_pages = 0;
+	vm->shared_pages = 0;
+	vm->ballooned_pages = 0;
 	vm->handy = 0;
+}
+
+/* Merges ask VMs by their names, as it were: what a dead one is asked vanishes. */
+static void merges_forget(const struct vm *vm)
+{
+	for (unsigned i = 0; i < MERGE_COUNT; i++)
+		if (merges[i].step && (merges[i].sides[0].vm == vm || merges[i].sides[1].vm == vm))
+			merge_end(&merges[i]);
 }
 
 static void vm_create(struct vm *vm)
@@ -388,6 +716,7 @@ static void vm_create(struct vm *vm)
 
 static void vm_destroy(struct vm *vm)
 {
+	merges_forget(vm);
 	pgm_destroy(vm->pgm);
 	vm->pgm = NULL;
 }
@@ -408,7 +737,7 @@ static void vm_rom_add(struct vm *vm)
 	memset(image, 0, sizeof(image));
 	for (uint64_t i = 0; i < count; i++) {
 		tags[i] = random_next();
-		memcpy(image + i * PAGE_SIZE + tag_offset(start + i), &tags[i], sizeof(uint64_t));
+		memcpy(image + i * PAGE_SIZE + TAG_OFFSET, &tags[i], sizeof(uint64_t));
 	}
 	bool is_available = gmm_pages_available(pgm_vm(vm->pgm), count) == count;
 	q_status_t status =
@@ -431,11 +760,16 @@ static void vm_rom_add(struct vm *vm)
 
 static void vm_refill(struct vm *vm)
 {
-	unsigned got = model_refill(vm);
+	unsigned want = PGM_HANDY_MAX - vm->handy;
+	unsigned least = (unsigned)gmm_pages_available(pgm_vm(vm->pgm), want);
+	struct pgm_stats stats;
 	q_status_t status = pgm_handy_refill(vm->pgm);
 
-	CHECK((status == Q_OK) == (got > 0 || vm->handy == PGM_HANDY_MAX));
-	vm->handy += got;
+	/* More than was there before, if the refill dropped references to shared pages. */
+	pgm_stats(vm->pgm, &stats);
+	CHECK(stats.handy >= vm->handy + least && stats.handy <= PGM_HANDY_MAX);
+	CHECK((status == Q_OK) == (stats.handy > vm->handy || vm->handy == PGM_HANDY_MAX));
+	vm->handy = (unsigned)stats.handy;
 	CHECK(pgm_handy_is_low(vm->pgm) == (vm->handy <= PGM_HANDY_LOW));
 }
 
@@ -493,6 +827,24 @@ static uint64_t frame_for_host_write(const struct vm *vm)
 	return frame < FRAME_COUNT ? frame : FRAME_COUNT + frame % 4096;
 }
 
+static void page_operate(struct vm *vm, uint64_t frame)
+{
+	page_id_t id = id_guess(vm, frame);
+
+	switch (below(8)) {
+	case 0: page_monitor(vm, frame, id); return;
+	case 1: page_unmonitor(vm, frame, id); return;
+	case 2: page_zero(vm, frame, id); return;
+	case 3: page_move(vm, frame, id); return;
+	case 4: balloon_inflate(vm); return;
+	case 5: balloon_deflate(vm); return;
+	case 6: pgm_dirty_note(vm->pgm, gfn(frame), (unsigned)below(64)); return;
+	default:
+		if (below(16) == 0)
+			vm_restore(vm);
+	}
+}
+
 static void vm_operate(struct vm *vm)
 {
 	uint64_t choice = below(1000);
@@ -505,6 +857,8 @@ static void vm_operate(struct vm *vm)
 		vm_rom_add(vm);
 	else if (choice < 60)
 		vm_refill(vm);
+	else if (choice < 100)
+		page_operate(vm, frame_choose(vm));
 	else if (choice < 160)
 		host_write(vm, frame_for_host_write(vm));
 	else if (choice < 240)
@@ -523,6 +877,13 @@ static void operate(void)
 	case 0: hog_take(); return;
 	case 1: hog_give(); return;
 	case 2: gmm_zero_ahead((unsigned)below(64)); return;
+	case 3:
+	case 4:
+	case 5:
+	case 6:
+	case 7:
+	case 8:
+	case 9: merge_advance(&merges[below(MERGE_COUNT)]); return;
 	default: break;
 	}
 	if (vm->pgm)
@@ -556,15 +917,20 @@ static void tear_down(void)
 	for (unsigned i = 0; i < VM_COUNT; i++)
 		if (vms[i].pgm)
 			vm_destroy(&vms[i]);
+	for (unsigned i = 0; i < MERGE_COUNT; i++)
+		merge_end(&merges[i]);
 	gmm_vm_destroy(hog);
 	gmm_check();
 	gmm_stats(&stats);
 	CHECK(stats.private_pages == 0 && stats.kernel_pages == 0 && stats.vm_count == 0);
+	CHECK(stats.shared_pages == 0 && stats.shared_references == 0);
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t operations = argc > 1 ? strtoull(argv[1], NULL, 0) : 20000;
+
+	uint64_t between = argc > 3 ? strtoull(argv[3], NULL, 0) : 1;
 
 	seed = argc > 2 ? strtoull(argv[2], NULL, 0)
 			: (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
@@ -575,11 +941,12 @@ int main(int argc, char **argv)
 	set_up();
 	for (operation = 0; operation < operations; operation++) {
 		operate();
-		audit();
+		if (operation % between == 0)
+			audit();
 	}
 	tear_down();
-	printf("mm_fuzz: %llu operations, %llu audits, seed %llu: ok\n",
+	printf("mm_fuzz: %llu operations, %llu audits, %llu pages merged, seed %llu: ok\n",
 	       (unsigned long long)operations, (unsigned long long)audits,
-	       (unsigned long long)seed);
+	       (unsigned long long)merged, (unsigned long long)seed);
 	return 0;
 }

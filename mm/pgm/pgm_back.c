@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making a page of RAM the VM's own: what the first write to it does, by the
+ * guest or for it.
+ *
+ *   ZERO       a page of the handy stock, which is all zero, takes its place
+ *   BALLOONED  the same, and the balloon has one page less: a guest that writes
+ *              to what it gave back takes it again
+ *   SHARED     the same, and the shared page's content is copied; the reference
+ *              is dropped with the next report, so the content stays until then
+ *   MONITORED  no page is needed; that it was written is noted
+ *
+ * The record comes first, then the content, then (by the caller) the mapping:
+ * so no translation ever leads to a page that is not filled yet.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+
+#include "pgm_internal.h"
+
+bool pgm_page_needs_stock(struct pgm_record record)
+{
+	return pgm_record_state(record) != PGM_STATE_NORMAL &&
+	       pgm_record_state(record) != PGM_STATE_MONITORED;
+}
+
+static bool page_take(struct pgm *pgm, gfn_t gfn, struct pgm_record *record, page_id_t shared)
+{
+	const struct gmm_page *page = pgm_handy_take(pgm, gfn, shared);
+	if (!page)
+		return false;
+	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, page->frame, page->id);
+	pgm->private_pages++;
+	return true;
+}
+
+static bool shared_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+{
+	page_id_t shared = pgm_record_id(*record);
+
+	if (!page_take(pgm, gfn, record, shared))
+		return false;
+	pgm->shared_pages--;
+	pgm->copies++;
+	gmm_page_copy(pgm_record_id(*record), shared);
+	return true;
+}
+
+static bool ballooned_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+{
+	if (!page_take(pgm, gfn, record, PAGE_ID_NIL))
+		return false;
+	q_status_t status = gmm_balloon_deflate(pgm->vm, 1);
+	Q_ASSERT(status == Q_OK);
+	pgm->ballooned_pages--;
+	return true;
+}
+
+static void monitored_page_back(struct pgm *pgm, struct pgm_record *record)
+{
+	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, pgm_record_frame(*record),
+				  pgm_record_id(*record));
+	record->d2 |= PGM_RECORD_WRITTEN_TO;
+	pgm->monitored_pages--;
+	pgm->monitor_hits++;
+}
+
+bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+{
+	switch (pgm_record_state(*record)) {
+	case PGM_STATE_NORMAL: return true;
+	case PGM_STATE_ZERO: return page_take(pgm, gfn, record, PAGE_ID_NIL);
+	case PGM_STATE_SHARED: return shared_page_back(pgm, gfn, record);
+	case PGM_STATE_BALLOONED: return ballooned_page_back(pgm, gfn, record);
+	case PGM_STATE_MONITORED: monitored_page_back(pgm, record); return true;
+	}
+	Q_ASSERT(!"a record's state is one of these");
+	return false;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The balloon: pages that the guest says it does not use.
+ *
+ * The guest cannot be trusted with its own list, so the state of each page is
+ * kept in its record: a page that is reported twice counts once, and one that
+ * is written after all leaves the balloon by that write (pgm_back.c). GMM counts
+ * ballooned pages against the VM's promise, so the VM cannot have them and
+ * others' memory as well.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+
+#include "pgm_internal.h"
+
+/* --- inflate --------------------------------------------------------------------------- */
+
+/* True: the page went into the balloon. */
+static bool page_inflate(struct pgm *pgm, gfn_t gfn, struct pgm_free_batch *batch)
+{
+	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
+
+	if (!record || pgm_record_state(*record) == PGM_STATE_BALLOONED)
+		return false;
+	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
+	pgm_page_release(pgm, record, batch);
+	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_BALLOONED, pgm->zero_frame, PAGE_ID_NIL);
+	pgm->ballooned_pages++;
+	return true;
+}
+
+static unsigned balloon_inflate_locked(struct pgm *pgm, const gfn_t *gfns, unsigned count)
+{
+	struct pgm_free_batch batch = { .private_count = 0 };
+	unsigned done = 0;
+
+	pgm_handy_report(pgm);
+	for (unsigned i = 0; i < count; i++)
+		done += page_inflate(pgm, gfns[i], &batch);
+	pgm_free_flush(pgm, &batch);
+	if (done == 0)
+		return 0;
+	/* All pages of RAM and all that is allocated besides were promised: it fits. */
+	q_status_t status = gmm_balloon_inflate(pgm->vm, done);
+	Q_ASSERT(status == Q_OK);
+	return done;
+}
+
+void pgm_balloon_inflate(struct pgm *pgm, const gfn_t *gfns, unsigned count, unsigned *out_done)
+{
+	spin_lock(&pgm->lock);
+	*out_done = balloon_inflate_locked(pgm, gfns, count);
+	spin_unlock(&pgm->lock);
+}
+
+/* --- deflate ----------------------------------------------------------------------------- */
+
+static bool page_deflate(struct pgm *pgm, gfn_t gfn)
+{
+	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
+
+	if (!record || pgm_record_state(*record) != PGM_STATE_BALLOONED)
+		return false;
+	/* The translation may stay: both states read as the zero page. */
+	*record = pgm_record_zero(pgm);
+	pgm->ballooned_pages--;
+	return true;
+}
+
+void pgm_balloon_deflate(struct pgm *pgm, const gfn_t *gfns, unsigned count, unsigned *out_done)
+{
+	unsigned done = 0;
+
+	spin_lock(&pgm->lock);
+	for (unsigned i = 0; i < count; i++)
+		done += page_deflate(pgm, gfns[i]);
+	q_status_t status = gmm_balloon_deflate(pgm->vm, done);
+	spin_unlock(&pgm->lock);
+	Q_ASSERT(status == Q_OK);
+	*out_done = done;
+}

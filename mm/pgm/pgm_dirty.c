@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the CPU noted about writing: its dirty bits in the nested tables, moved
+ * into the records, where others can read them without a lock.
+ *
+ * They are a hint. A translation that a CPU caches as dirty does not set the
+ * bit again, so the generation is raised once for all bits that were cleared;
+ * until a vCPU has flushed, its writes may go unnoticed here. Whoever needs to
+ * be sure monitors the page.
+ */
+#include "mm/pgm/pgm.h"
+
+#include "pgm_internal.h"
+
+static void page_note(struct pgm_record *record, bool was_written)
+{
+	if (was_written)
+		record->d2 |= PGM_RECORD_LATELY;
+	else
+		record->d2 &= ~PGM_RECORD_LATELY;
+}
+
+void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count)
+{
+	spin_lock(&pgm->lock);
+	for (gfn_t gfn = first; gfn.raw < first.raw + count; gfn.raw++) {
+		struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
+		if (record)
+			page_note(record, slat_dirty_take(&pgm->slat, gfn));
+	}
+	slat_dirty_done(&pgm->slat);
+	spin_unlock(&pgm->lock);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What others ask a VM to do with one of its pages: watch it, share it, make it
+ * the zero page, move it.
+ *
+ * Who asks has seen the page some time ago and without a lock. So each request
+ * names the page id that it saw, and is refused with Q_STATE, and without any
+ * effect, if the record has another one or is in another state now:
+ *
+ *                  pgm_page_monitor        pgm_page_share
+ *          NORMAL ------------------> MONITORED ----------> SHARED
+ *            |    <------------------     |
+ *            |     a write (written-to),  |
+ *            |     pgm_page_unmonitor     |
+ *            +------------+---------------+
+ *                         | pgm_page_zero, if it is all zero
+ *                         v
+ *                        ZERO
+ *
+ * Monitoring removes the page's translation. A later write faults, makes the
+ * page NORMAL and is noted: so a page that is still MONITORED after a while does
+ * not change often. Whether it equals the shared page is decided here, under the
+ * lock and with no translation left, whatever was seen before.
+ *
+ * Translations go before the content is judged or the page freed; every vCPU
+ * flushes before it enters again.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+#include <quire/atomic.h>
+
+#include "pgm_internal.h"
+
+/* --- the precondition ----------------------------------------------------------------- */
+
+static bool is_private(struct pgm_record record)
+{
+	enum pgm_state state = pgm_record_state(record);
+	return state == PGM_STATE_NORMAL || state == PGM_STATE_MONITORED;
+}
+
+/* The record of a private RAM page that still is the expected one, else NULL. */
+static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
+
+	if (!record || !is_private(*record) || pgm_record_id(*record).raw != expected.raw)
+		return NULL;
+	return record;
+}
+
+static void page_unmap(struct pgm *pgm, gfn_t gfn)
+{
+	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
+}
+
+/* --- monitor ------------------------------------------------------------------------------ */
+
+static struct pgm_record record_in_state(struct pgm_record record, enum pgm_state state)
+{
+	return pgm_record_make(PGM_TYPE_RAM, state, pgm_record_frame(record),
+			       pgm_record_id(record));
+}
+
+static q_status_t page_monitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	struct pgm_record *record = page_expect(pgm, gfn, expected);
+
+	if (!record || pgm_record_state(*record) != PGM_STATE_NORMAL)
+		return Q_STATE;
+	*record = record_in_state(*record, PGM_STATE_MONITORED);
+	pgm->monitored_pages++;
+	page_unmap(pgm, gfn);
+	return Q_OK;
+}
+
+q_status_t pgm_page_monitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = page_monitor_locked(pgm, gfn, expected);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+static q_status_t page_unmonitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	struct pgm_record *record = page_expect(pgm, gfn, expected);
+
+	if (!record || pgm_record_state(*record) != PGM_STATE_MONITORED)
+		return Q_STATE;
+	/* A translation that forbids writing may stay: the write that meets it maps anew. */
+	*record = record_in_state(*record, PGM_STATE_NORMAL);
+	pgm->monitored_pages--;
+	return Q_OK;
+}
+
+q_status_t pgm_page_unmonitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = page_unmonitor_locked(pgm, gfn, expected);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+/* --- share ----------------------------------------------------------------------------------- */
+
+static q_status_t page_share_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected,
+				    page_id_t shared)
+{
+	struct pgm_record *record = page_expect(pgm, gfn, expected);
+
+	if (!record || pgm_record_state(*record) != PGM_STATE_MONITORED)
+		return Q_STATE;
+	page_unmap(pgm, gfn);
+	/*
+	 * The page may have been written and monitored anew since the two were found
+	 * equal. Nobody can write to either now: this comparison is the one that counts.
+	 */
+	if (!gmm_page_is_equal(expected, shared))
+		return Q_STATE;
+	pgm_handy_report(pgm);
+	q_status_t status = gmm_shared_replace(pgm->vm, expected, shared);
+	if (status != Q_OK)
+		return status;
+	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_SHARED, gmm_page_frame(shared), shared);
+	pgm->monitored_pages--;
+	pgm->private_pages--;
+	pgm->shared_pages++;
+	return Q_OK;
+}
+
+q_status_t pgm_page_share(struct pgm *pgm, gfn_t gfn, page_id_t expected, page_id_t shared)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = page_share_locked(pgm, gfn, expected, shared);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+/* --- zero --------------------------------------------------------------------------------------- */
+
+static q_status_t page_zero_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	struct pgm_free_batch batch = { .private_count = 0 };
+	struct pgm_record *record = page_expect(pgm, gfn, expected);
+
+	if (!record)
+		return Q_STATE;
+	/* First, so that nobody writes to it between the look and the exchange. */
+	page_unmap(pgm, gfn);
+	if (!gmm_page_is_zero(expected))
+		return Q_STATE;
+	pgm_handy_report(pgm);
+	pgm_page_release(pgm, record, &batch);
+	pgm_free_flush(pgm, &batch);
+	return Q_OK;
+}
+
+q_status_t pgm_page_zero(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = page_zero_locked(pgm, gfn, expected);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+/* --- move --------------------------------------------------------------------------------------- */
+
+static q_status_t page_move_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	struct pgm_record *record = page_expect(pgm, gfn, expected);
+	struct gmm_page page;
+	unsigned done;
+
+	if (!record)
+		return Q_STATE;
+	pgm_handy_report(pgm);
+	q_status_t status = gmm_page_move_alloc(pgm->vm, expected, &page);
+	if (status != Q_OK)
+		return status;
+	page_unmap(pgm, gfn);
+	gmm_page_copy(page.id, expected);
+	status = gmm_page_set_gfn(pgm->vm, page.id, gfn);
+	Q_ASSERT(status == Q_OK);
+	*record = pgm_record_replaced(*record, page.frame, page.id);
+	status = gmm_pages_free(pgm->vm, &expected, 1, &done);
+	Q_ASSERT(status == Q_OK && done == 1);
+	return Q_OK;
+}
+
+q_status_t pgm_page_move(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = page_move_locked(pgm, gfn, expected);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+/* --- look ----------------------------------------------------------------------------------------- */
+
+bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_view)
+{
+	const struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
+	if (!record)
+		return false;
+	/*
+	 * Two loads without a lock: they may be of different moments. Then the id and
+	 * the state do not belong together, and what is asked because of it is refused.
+	 */
+	struct pgm_record seen = { .q0 = atomic_load_relaxed(&record->q0),
+				   .d2 = atomic_load_relaxed(&record->d2) };
+	*out_view = (struct pgm_page_view){
+		.id = pgm_record_id(seen),
+		.kind = (enum pgm_page_kind)pgm_record_state(seen),
+		.was_written_lately = seen.d2 & PGM_RECORD_LATELY,
+		.is_watched = field_get(seen.d2, PGM_RECORD_HANDLER) != 0,
+	};
+	return true;
+}

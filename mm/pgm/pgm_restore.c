@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Restoring memory from a saved state, which says how many of its pages are
+ * not zero. So the machine can refuse before anything is lost, and what was
+ * promised then cannot fail half way. Pages are not cleared: each is filled
+ * as a whole.
+ */
+#include "mm/pgm/pgm.h"
+
+#include <quire/assert.h>
+
+#include "lib/string.h"
+
+#include "pgm_internal.h"
+
+static q_status_t restore_begin_locked(struct pgm *pgm, uint64_t page_count)
+{
+	if (page_count > pgm->ram_pages)
+		return Q_LIMIT;
+	/* What RAM holds now is freed first and set aside with the rest. */
+	uint64_t held = pgm->private_pages;
+	uint64_t more = page_count > held ? page_count - held : 0;
+	q_status_t status = gmm_set_aside(pgm->vm, more);
+	if (status != Q_OK)
+		return status;
+	pgm_reset_locked(pgm);
+	return Q_OK;
+}
+
+q_status_t pgm_restore_begin(struct pgm *pgm, uint64_t page_count)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = restore_begin_locked(pgm, page_count);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+static q_status_t restore_page_locked(struct pgm *pgm, gfn_t gfn, const void *content)
+{
+	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
+	struct gmm_page page;
+
+	if (!record)
+		return Q_RANGE;
+	if (pgm_record_state(*record) != PGM_STATE_ZERO)
+		return Q_STATE;
+	q_status_t status = gmm_pages_alloc(pgm->vm, &page, 1);
+	if (status != Q_OK)
+		return status;
+	memcpy(gmm_page_map(page.id), content, PAGE_SIZE);
+	status = gmm_page_set_gfn(pgm->vm, page.id, gfn);
+	Q_ASSERT(status == Q_OK);
+	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, page.frame, page.id);
+	pgm->private_pages++;
+	return Q_OK;
+}
+
+q_status_t pgm_restore_page(struct pgm *pgm, gfn_t gfn, const void *content)
+{
+	spin_lock(&pgm->lock);
+	q_status_t status = restore_page_locked(pgm, gfn, content);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+void pgm_restore_end(struct pgm *pgm)
+{
+	gmm_set_aside_end(pgm->vm);
+}
