@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 flags="-std=gnu17 -ffreestanding -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pie
-       -Wall -Wextra -I. -Iinclude -Iarch/x86_64 -DCONFIG_DEBUG=1 -DGMM_CHUNK_SHIFT=21
+       -Wall -Wextra -I. -Iinclude -idirafter arch/x86_64 -DCONFIG_DEBUG=1 -DGMM_CHUNK_SHIFT=21
        -DQUIRE_VERSION=\"analysis\""
 failed=0
 

@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 common="-std=gnu17 -Wall -Wextra -Werror -fsyntax-only -I. -Iinclude"
-kernel="$common -ffreestanding -mcmodel=kernel -fno-pie -mgeneral-regs-only -Iarch/x86_64"
+kernel="$common -ffreestanding -mcmodel=kernel -fno-pie -mgeneral-regs-only -idirafter arch/x86_64"
 failed=0
 count=0
 

@@ -34,6 +34,7 @@ xorriso               writes the boot image for grub-mkrescue
 mtools                writes the EFI partition in the boot image
 busybox-static        the programs in the guests' initial file system
 cpio                  lists initial file systems while debugging
+libxxhash-dev         XXH3, compiled into the sharing scanner (header only)
 libcmocka-dev         the frame of the host tests
 python3-pytest        runs the system tests
 python3-pytest-xdist  two system tests at a time

@@ -1,8 +1,9 @@
 # One line per test program: the folders or files of the tree that it links.
-HOST_TESTS := lib gmm pgm insn devices config loader vm svm boot
+HOST_TESTS := lib gmm pgm share insn devices config loader vm svm boot
 host_lib     := lib
 host_gmm     := lib mm/gmm
 host_pgm     := lib mm/gmm mm/pgm
+host_share   := lib mm/gmm mm/share
 host_insn    := lib vm/insn
 host_devices := lib devices
 host_config  := lib vm/config.c vm/config_vm.c vm/cpio.c

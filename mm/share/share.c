@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which pages look alike.
+ *
+ * The working set is one piece of memory of a fixed size. Seven eighths of it
+ * are entries of 16 bytes, found by the key of a page's content: a candidate
+ * names a guest page that had this content, a shared entry a shared page that
+ * has it. An eighth remembers guest pages that were merged (share_history.c),
+ * so that those which are written again soon are left alone for longer and
+ * longer.
+ *
+ * A page is matched when it is settled: the CPU says that it was not written
+ * since the last pass, or, where CPUs do not say, it has the same key as in an
+ * earlier pass. The first settled page of a content becomes a candidate, the
+ * second is proposed as a pair with it, and when they were merged the entry
+ * becomes a shared one, which all further pages join.
+ *
+ * The key is a hash of a sample of the page (share_key.c). Once two pages with
+ * one key turn out to differ, the entry only says so (AMBIGUOUS), and pages
+ * with that key are looked up by a hash of all that they hold. So most pages
+ * cost a short hash, and pages that differ in a few bytes are still told apart.
+ *
+ * A shared entry is a hold of Quire's on its page. Without it the page could be
+ * freed and its id come to name a page of another sharing group.
+ *
+ *   S1  An entry is unused, a candidate (of a VM), shared (of a page id), or
+ *       AMBIGUOUS (of neither).
+ *   S2  Each bucket holds a key and group at most once with shared or
+ *       AMBIGUOUS, and at most SHARE_TWINS times in all.
+ *   S3  The counts of candidates and shared entries are what a recount finds.
+ *   S4  The page of a shared entry is a shared page.
+ */
+#include "mm/share/share.h"
+
+#include <quire/assert.h>
+
+#include "lib/string.h"
+
+#include "share_internal.h"
+
+struct share share;
+
+#define BUCKET_WAYS 4u /* entries in a cache line */
+#define SHARE_TWINS 2u
+/* A candidate that was not seen in so many passes is of a page that changed or is gone. */
+#define PASSES_KEPT 2u
+
+_Static_assert(BUCKET_WAYS * sizeof(struct share_entry) == 64, "a bucket is a cache line");
+
+/* --- entries ------------------------------------------------------------------------------ */
+
+static struct share_entry *bucket_of(uint64_t key)
+{
+	/* The lower half of the key chooses, the upper half is compared. */
+	return &share.entries[((uint32_t)key * share.bucket_count >> 32) * BUCKET_WAYS];
+}
+
+static bool is_of(const struct share_entry *entry, uint64_t key, share_group_t group)
+{
+	return entry->kind != SHARE_ENTRY_UNUSED && entry->key == key >> 32 &&
+	       entry->group == group;
+}
+
+static void entry_drop(struct share_entry *entry)
+{
+	unsigned done;
+
+	if (entry->kind == SHARE_ENTRY_SHARED) {
+		page_id_t id = { entry->where };
+		q_status_t status = gmm_shared_put(GMM_VM_QUIRE, &id, 1, &done);
+		Q_ASSERT(status == Q_OK);
+		share.stats.shared_pages--;
+	}
+	share.stats.candidates -= entry->kind == SHARE_ENTRY_CANDIDATE;
+	*entry = (struct share_entry){ .kind = SHARE_ENTRY_UNUSED };
+}
+
+/* Least worth keeping first: unused, then candidates by age, then the rest by age. */
+static unsigned worth(const struct share_entry *entry)
+{
+	uint16_t age = (uint16_t)(share.stats.pass - entry->pass);
+	unsigned freshness = age < 255 ? 255u - age : 0;
+
+	switch (entry->kind) {
+	case SHARE_ENTRY_UNUSED: return 0;
+	case SHARE_ENTRY_CANDIDATE: return 1 + freshness;
+	case SHARE_ENTRY_AMBIGUOUS:
+	case SHARE_ENTRY_SHARED: return 257 + freshness;
+	}
+	Q_ASSERT(!"an entry's kind is one of these");
+	return 0;
+}
+
+/* An entry of the key's bucket for something new, empty. */
+static struct share_entry *entry_make(uint64_t key)
+{
+	struct share_entry *bucket = bucket_of(key), *least = bucket;
+
+	for (unsigned i = 1; i < BUCKET_WAYS; i++)
+		if (worth(&bucket[i]) < worth(least))
+			least = &bucket[i];
+	share.stats.evicted += least->kind != SHARE_ENTRY_UNUSED &&
+			       (uint16_t)(share.stats.pass - least->pass) < PASSES_KEPT;
+	entry_drop(least);
+	return least;
+}
+
+/* What a bucket has under a key. */
+struct found {
+	struct share_entry *decided; /* shared or AMBIGUOUS */
+	struct share_entry *own;     /* a candidate: this very page */
+	struct share_entry *other;   /* a candidate: another page */
+	unsigned count;
+};
+
+static struct found bucket_search(const struct share_page *page, uint64_t key)
+{
+	struct share_entry *bucket = bucket_of(key);
+	struct found found = { .count = 0 };
+
+	for (unsigned i = 0; i < BUCKET_WAYS; i++) {
+		struct share_entry *entry = &bucket[i];
+		if (!is_of(entry, key, page->group))
+			continue;
+		found.count++;
+		if (entry->kind != SHARE_ENTRY_CANDIDATE)
+			found.decided = entry;
+		else if (entry->vm == page->vm && entry->where == page->gfn.raw)
+			found.own = entry;
+		else
+			found.other = entry;
+	}
+	return found;
+}
+
+static void candidate_add(const struct share_page *page, uint64_t key)
+{
+	*entry_make(key) = (struct share_entry){
+		.key = (uint32_t)(key >> 32),
+		.where = (uint32_t)page->gfn.raw,
+		.vm = page->vm,
+		.group = page->group,
+		.pass = (uint16_t)share.stats.pass,
+		.kind = SHARE_ENTRY_CANDIDATE,
+	};
+	share.stats.candidates++;
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
+
+static struct share_match match_shared(struct share_entry *entry, uint64_t key)
+{
+	entry->pass = (uint16_t)share.stats.pass;
+	share.stats.joins++;
+	return (struct share_match){
+		.advice = SHARE_JOIN, .group = entry->group, .key = key, .shared = { entry->where }
+	};
+}
+
+static struct share_match match_pair(const struct share_entry *entry, uint64_t key)
+{
+	share.stats.pairs++;
+	return (struct share_match){ .advice = SHARE_PAIR,
+				     .group = entry->group,
+				     .key = key,
+				     .other_vm = entry->vm,
+				     .other_gfn = gfn(entry->where) };
+}
+
+/* The page has a key; nothing is ambiguous about it. */
+static struct share_match match_by(const struct share_page *page, const struct found *found,
+				   uint64_t key)
+{
+	bool is_settled =
+		page->is_settled || (found->own && found->own->pass != (uint16_t)share.stats.pass);
+
+	if (found->own)
+		found->own->pass = (uint16_t)share.stats.pass;
+	share.stats.settled += is_settled;
+	share.stats.unsettled += !is_settled;
+	if (is_settled && found->decided)
+		return match_shared(found->decided, key);
+	if (is_settled && found->other)
+		return match_pair(found->other, key);
+	if (!found->own && found->count < SHARE_TWINS)
+		candidate_add(page, key);
+	return (struct share_match){ .advice = SHARE_NOTHING };
+}
+
+static struct share_match match_page(const struct share_page *page, const void *content)
+{
+	uint64_t key = share_key_sample(content) & share.key_mask;
+	struct found found = bucket_search(page, key);
+
+	if (!found.decided || found.decided->kind != SHARE_ENTRY_AMBIGUOUS)
+		return match_by(page, &found, key);
+	found.decided->pass = (uint16_t)share.stats.pass;
+	share.stats.hashed_whole++;
+	key = share_key_whole(content) & share.key_mask;
+	found = bucket_search(page, key);
+	if (found.decided && found.decided->kind == SHARE_ENTRY_AMBIGUOUS)
+		return (struct share_match){ .advice = SHARE_NOTHING };
+	return match_by(page, &found, key);
+}
+
+struct share_match share_look(const struct share_page *page)
+{
+	const struct share_match nothing = { .advice = SHARE_NOTHING };
+
+	share.stats.looked++;
+	if (share_history_says_wait(page)) {
+		share.stats.left_alone++;
+		return nothing;
+	}
+	const void *content = gmm_page_peek(page->id);
+	if (!content)
+		return nothing;
+	if (share_content_is_zero(content)) {
+		share.stats.zero++;
+		return (struct share_match){ .advice = SHARE_ZERO };
+	}
+	return match_page(page, content);
+}
+
+/* --- what became of it --------------------------------------------------------------------------- */
+
+/* Candidates and shared entries of a key make room for one that says something else. */
+static void key_drop(uint64_t key, share_group_t group)
+{
+	struct share_entry *bucket = bucket_of(key);
+
+	for (unsigned i = 0; i < BUCKET_WAYS; i++)
+		if (is_of(&bucket[i], key, group))
+			entry_drop(&bucket[i]);
+}
+
+void share_differ(const struct share_match *match)
+{
+	share.stats.differed++;
+	key_drop(match->key, match->group);
+	*entry_make(match->key) = (struct share_entry){
+		.key = (uint32_t)(match->key >> 32),
+		.group = match->group,
+		.pass = (uint16_t)share.stats.pass,
+		.kind = SHARE_ENTRY_AMBIGUOUS,
+	};
+}
+
+void share_add(const struct share_match *match, page_id_t shared)
+{
+	key_drop(match->key, match->group);
+	*entry_make(match->key) = (struct share_entry){
+		.key = (uint32_t)(match->key >> 32),
+		.where = shared.raw,
+		.group = match->group,
+		.pass = (uint16_t)share.stats.pass,
+		.kind = SHARE_ENTRY_SHARED,
+	};
+	share.stats.shared_pages++;
+}
+
+/* --- age ------------------------------------------------------------------------------------------ */
+
+void share_pass_begin(void)
+{
+	share.stats.pass++;
+	share_reap();
+}
+
+static bool is_unused_by_vms(const struct share_entry *entry)
+{
+	struct gmm_page_info info;
+	page_id_t id = { entry->where };
+
+	if (entry->kind != SHARE_ENTRY_SHARED)
+		return false;
+	q_status_t status = gmm_page_info(id, &info);
+	Q_ASSERT(status == Q_OK && info.kind == GMM_PAGE_SHARED); /* S4 */
+	return info.references == 1;
+}
+
+uint64_t share_reap(void)
+{
+	uint64_t count = 0;
+
+	for (uint64_t i = 0; i < share.entry_count; i++) {
+		if (!is_unused_by_vms(&share.entries[i]))
+			continue;
+		entry_drop(&share.entries[i]);
+		count++;
+	}
+	return count;
+}
+
+void share_clear(void)
+{
+	for (uint64_t i = 0; i < share.entry_count; i++)
+		entry_drop(&share.entries[i]);
+	share_history_clear();
+}
+
+/* --- start, figures, checks ------------------------------------------------------------------------- */
+
+void share_init(const struct share_config *config, void *memory)
+{
+	uint64_t history_bytes = config->size_bytes / 8;
+
+	Q_ASSERT(config->size_bytes > 0 && is_aligned(config->size_bytes, PAGE_SIZE));
+	memset(&share, 0, sizeof(share));
+	share.entry_count = (config->size_bytes - history_bytes) / sizeof(struct share_entry);
+	share.bucket_count = share.entry_count / BUCKET_WAYS;
+	share.entries = memory;
+	share.key_mask = config->key_mask;
+	share.stats.size_bytes = config->size_bytes;
+	share.stats.entry_count = share.entry_count;
+	share_history_init((uint8_t *)memory + config->size_bytes - history_bytes, history_bytes);
+}
+
+void share_stats(struct share_stats *out_stats)
+{
+	*out_stats = share.stats;
+}
+
+/* S2, from one entry on. */
+static void twins_check(const struct share_entry *bucket, unsigned first)
+{
+	unsigned twins = 1, decided = bucket[first].kind != SHARE_ENTRY_CANDIDATE;
+
+	for (unsigned i = first + 1; i < BUCKET_WAYS; i++) {
+		if (bucket[i].kind == SHARE_ENTRY_UNUSED || bucket[i].key != bucket[first].key ||
+		    bucket[i].group != bucket[first].group)
+			continue;
+		twins++;
+		decided += bucket[i].kind != SHARE_ENTRY_CANDIDATE;
+	}
+	Q_ASSERT(twins <= SHARE_TWINS && decided <= 1);
+}
+
+void share_check(void)
+{
+	uint64_t candidates = 0, shared = 0;
+
+	for (uint64_t i = 0; i < share.entry_count; i++) {
+		const struct share_entry *entry = &share.entries[i];
+		candidates += entry->kind == SHARE_ENTRY_CANDIDATE;
+		shared += entry->kind == SHARE_ENTRY_SHARED;
+		(void)is_unused_by_vms(entry); /* S4 */
+		if (entry->kind != SHARE_ENTRY_UNUSED)
+			twins_check(&share.entries[i - i % BUCKET_WAYS], i % BUCKET_WAYS);
+	}
+	/* S3 */
+	Q_ASSERT(candidates == share.stats.candidates && shared == share.stats.shared_pages);
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/* The sharing scanner's working set: what it proposes, what it forgets, how it degrades. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <quire/bits.h>
+
+#include "mm/gmm/gmm.h"
+#include "mm/share/share.h"
+#include "mm/share/share_internal.h"
+
+#include "seam/seam.h"
+#include "test.h"
+
+#define MACHINE_BYTES (64ull << 20)
+#define SIZE_BYTES    (16ull * PAGE_SIZE)
+#define GROUP         7u
+
+static void *metadata, *memory;
+static gmm_vm_t one, two;
+
+/* --- helpers ---------------------------------------------------------------------------- */
+
+static gmm_vm_t vm_create(void)
+{
+	struct gmm_vm_config config = { .pages = { 8192, 0, 0 },
+					.overcommit = GMM_OVERCOMMIT_FULL };
+	gmm_vm_t vm;
+
+	EXPECT(gmm_vm_create(&config, &vm) == Q_OK);
+	return vm;
+}
+
+static void set_up_with(uint64_t size_bytes, uint64_t key_mask)
+{
+	struct gmm_region all = { hpa(FAKE_RAM_BASE), hpa(FAKE_RAM_BASE + MACHINE_BYTES) };
+	struct share_config config = { .size_bytes = size_bytes, .key_mask = key_mask };
+	uint64_t metadata_bytes = gmm_metadata_size(&all, 1);
+
+	fake_ram_create(MACHINE_BYTES);
+	free(metadata);
+	free(memory);
+	metadata = aligned_alloc(PAGE_SIZE, metadata_bytes);
+	memset(metadata, 0, metadata_bytes);
+	EXPECT(gmm_init(&all, 1, metadata) == Q_OK);
+	memory = aligned_alloc(PAGE_SIZE, size_bytes);
+	memset(memory, 0, size_bytes);
+	share_init(&config, memory);
+	share_pass_begin();
+	one = vm_create();
+	two = vm_create();
+}
+
+static void set_up(void)
+{
+	set_up_with(SIZE_BYTES, ~0ull);
+}
+
+/* A page of a VM, all of one byte but for the word at `offset`. */
+static struct share_page page_of(gmm_vm_t vm, uint64_t frame, uint8_t byte, unsigned offset,
+				 uint64_t word)
+{
+	struct gmm_page page;
+
+	EXPECT(gmm_pages_alloc(vm, &page, 1) == Q_OK);
+	uint8_t *bytes = gmm_page_map(page.id);
+	memset(bytes, byte, PAGE_SIZE);
+	memcpy(bytes + offset, &word, sizeof(word));
+	return (struct share_page){
+		.vm = vm, .group = GROUP, .gfn = gfn(frame), .id = page.id, .is_settled = true
+	};
+}
+
+static struct share_page plain_page(gmm_vm_t vm, uint64_t frame, uint64_t word)
+{
+	return page_of(vm, frame, 0x11, 0, word);
+}
+
+static enum share_advice look(const struct share_page *page)
+{
+	struct share_match match = share_look(page);
+
+	share_check();
+	return match.advice;
+}
+
+static struct share_stats stats(void)
+{
+	struct share_stats figures;
+
+	share_stats(&figures);
+	return figures;
+}
+
+/* What the scanner does with a pair: a shared page, which both refer to. */
+static page_id_t merge(const struct share_match *match, const struct share_page *a,
+		       const struct share_page *b)
+{
+	struct gmm_page page;
+
+	EXPECT(gmm_shared_alloc(&page) == Q_OK);
+	gmm_page_copy(page.id, a->id);
+	EXPECT(gmm_shared_replace(a->vm, a->id, page.id) == Q_OK);
+	EXPECT(gmm_shared_replace(b->vm, b->id, page.id) == Q_OK);
+	share_merged(a);
+	share_merged(b);
+	share_add(match, page.id);
+	share_check();
+	return page.id;
+}
+
+/* --- proposals ---------------------------------------------------------------------------- */
+
+TEST(share, the_second_settled_page_is_paired_with_the_first)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	EXPECT(match.advice == SHARE_PAIR && match.other_vm == one && match.other_gfn.raw == 5);
+	EXPECT(stats().candidates == 1);
+}
+
+TEST(share, a_page_is_no_pair_with_itself)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	EXPECT(look(&a) == SHARE_NOTHING);
+	share_pass_begin();
+	EXPECT(look(&a) == SHARE_NOTHING);
+	EXPECT(stats().candidates == 1);
+}
+
+TEST(share, pages_of_one_vm_are_paired_too)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(one, 6, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	EXPECT(look(&b) == SHARE_PAIR);
+}
+
+TEST(share, groups_never_meet)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	b.group = GROUP + 1;
+	EXPECT(look(&a) == SHARE_NOTHING);
+	EXPECT(look(&b) == SHARE_NOTHING);
+	struct share_page c = plain_page(two, 10, 1);
+	struct share_match match = share_look(&c);
+	merge(&match, &a, &c);
+	/* Nor does the shared page of one group become known to the other. */
+	EXPECT(look(&b) == SHARE_NOTHING);
+}
+
+TEST(share, third_pages_join_the_shared_one)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	page_id_t shared = merge(&match, &a, &b);
+	struct share_page c = plain_page(two, 10, 1);
+	match = share_look(&c);
+	EXPECT(match.advice == SHARE_JOIN && match.shared.raw == shared.raw);
+	EXPECT(stats().shared_pages == 1 && stats().candidates == 0);
+}
+
+TEST(share, zero_pages_are_told_at_once)
+{
+	set_up();
+	struct share_page zero = page_of(one, 5, 0, 0, 0);
+	struct share_page nearly = page_of(one, 6, 0, PAGE_SIZE - 8, 1ull << 63);
+
+	zero.is_settled = false;
+	EXPECT(look(&zero) == SHARE_ZERO);
+	EXPECT(look(&nearly) == SHARE_NOTHING);
+}
+
+/* Where the CPU keeps no dirty bits, a page has to look the same in two passes. */
+TEST(share, unsettled_pages_settle_in_the_second_pass)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	a.is_settled = false;
+	b.is_settled = false;
+	EXPECT(look(&a) == SHARE_NOTHING);
+	EXPECT(look(&b) == SHARE_NOTHING);
+	EXPECT(look(&a) == SHARE_NOTHING); /* the same pass: proves nothing */
+	share_pass_begin();
+	EXPECT(look(&a) == SHARE_PAIR);
+}
+
+TEST(share, a_page_that_changes_between_passes_does_not_settle)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 2);
+
+	a.is_settled = false;
+	EXPECT(look(&a) == SHARE_NOTHING);
+	EXPECT(look(&b) == SHARE_NOTHING);
+	share_pass_begin();
+	*(uint64_t *)gmm_page_map(a.id) = 2;
+	EXPECT(look(&a) == SHARE_NOTHING);
+}
+
+TEST(share, a_page_that_is_gone_is_nothing)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1);
+
+	a.id = (page_id_t){ GMM_PAGE_ID_LAST };
+	EXPECT(look(&a) == SHARE_NOTHING);
+}
+
+/* --- keys ------------------------------------------------------------------------------------ */
+
+/* Pages that differ where the sample does not look: after one try they are told apart. */
+TEST(share, pages_with_one_key_are_hashed_as_a_whole)
+{
+	set_up();
+	struct share_page a = page_of(one, 5, 0x11, 128, 1), b = page_of(two, 9, 0x11, 128, 2);
+	struct share_page c = page_of(two, 10, 0x11, 128, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	EXPECT(match.advice == SHARE_PAIR && !gmm_page_is_equal(a.id, b.id));
+	share_differ(&match);
+	share_check();
+	EXPECT(look(&a) == SHARE_NOTHING);
+	EXPECT(look(&b) == SHARE_NOTHING);
+	EXPECT(look(&c) == SHARE_PAIR); /* with a, which it equals */
+	EXPECT(stats().hashed_whole == 3 && stats().differed == 1);
+}
+
+TEST(share, the_sample_has_the_ends_of_the_page)
+{
+	uint8_t page[PAGE_SIZE] = { 0 };
+	uint64_t key = share_key_sample(page);
+
+	page[0] = 1;
+	EXPECT(share_key_sample(page) != key);
+	page[0] = 0;
+	page[PAGE_SIZE - 1] = 1;
+	EXPECT(share_key_sample(page) != key);
+	page[PAGE_SIZE - 1] = 0;
+	page[PAGE_SIZE / 2 - 1] = 1;
+	EXPECT(share_key_sample(page) == key && share_key_whole(page) != share_key_whole(memory));
+}
+
+/* XXH3's published value for an empty seed; a changed library would change every key. */
+TEST(share, keys_are_xxh3)
+{
+	uint8_t page[PAGE_SIZE];
+
+	for (unsigned i = 0; i < PAGE_SIZE; i++)
+		page[i] = (uint8_t)i;
+	uint64_t key = share_key_whole(page);
+	EXPECT(key != 0);
+	page[1234] ^= 0x10;
+	EXPECT(share_key_whole(page) != key);
+}
+
+/* --- memory ------------------------------------------------------------------------------------- */
+
+TEST(share, shared_pages_without_users_are_let_go)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+	struct gmm_stats machine;
+	unsigned done;
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	page_id_t shared = merge(&match, &a, &b);
+	EXPECT(share_reap() == 0);
+	EXPECT(gmm_shared_put(one, &shared, 1, &done) == Q_OK);
+	EXPECT(share_reap() == 0);
+	EXPECT(gmm_shared_put(two, &shared, 1, &done) == Q_OK);
+	gmm_stats(&machine);
+	EXPECT(machine.shared_pages == 1);
+	EXPECT(share_reap() == 1);
+	gmm_stats(&machine);
+	EXPECT(machine.shared_pages == 0);
+	share_check();
+	gmm_check();
+}
+
+/* Far more contents than entries: nothing breaks, and shared entries outlive candidates. */
+TEST(share, the_smallest_working_set_degrades_gently)
+{
+	set_up_with(PAGE_SIZE, ~0ull);
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	merge(&match, &a, &b);
+	struct share_page page = plain_page(one, 0, 0);
+	for (uint64_t i = 2; i < 3000; i++) {
+		*(uint64_t *)gmm_page_map(page.id) = i;
+		page.gfn = gfn(i);
+		(void)share_look(&page);
+	}
+	share_check();
+	EXPECT(stats().evicted > 2000 && stats().candidates <= stats().entry_count);
+	struct share_page c = plain_page(two, 10, 1);
+	EXPECT(look(&c) == SHARE_JOIN);
+}
+
+/* With 256 keys for all contents, advice is often wrong: it is still only advice. */
+TEST(share, a_weak_key_only_costs_comparisons)
+{
+	set_up_with(SIZE_BYTES, 0xf0000000f0000000);
+	unsigned wrong = 0;
+
+	for (uint64_t i = 0; i < 500; i++) {
+		struct share_page page = plain_page(one, i, i);
+		struct share_match match = share_look(&page);
+		if (match.advice == SHARE_PAIR) {
+			share_differ(&match);
+			wrong++;
+		}
+		share_check();
+	}
+	EXPECT(wrong > 20);
+}
+
+/* --- history -------------------------------------------------------------------------------------- */
+
+/* Merged and broken again: alone for 2 passes, then for 4, 8, 16, 32, 32. */
+TEST(share, broken_pages_are_left_alone_for_longer_and_longer)
+{
+	set_up();
+	const unsigned waits[] = { 2, 4, 8, 16, 32, 32 };
+	struct share_page a = plain_page(one, 5, 1);
+
+	for (unsigned i = 0; i < ARRAY_COUNT(waits); i++) {
+		share_merged(&a);
+		for (unsigned pass = 0; pass < waits[i]; pass++) {
+			uint64_t before = stats().left_alone;
+			EXPECT(look(&a) == SHARE_NOTHING);
+			EXPECT(stats().left_alone == before + 1);
+			share_pass_begin();
+		}
+		uint64_t before = stats().left_alone;
+		EXPECT(look(&a) == SHARE_NOTHING);
+		EXPECT(stats().left_alone == before);
+	}
+	EXPECT(stats().broken == ARRAY_COUNT(waits));
+}
+
+TEST(share, clearing_lets_everything_go)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+	struct gmm_stats machine;
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	page_id_t shared = merge(&match, &a, &b);
+	unsigned done;
+	EXPECT(gmm_shared_put(one, &shared, 1, &done) == Q_OK);
+	EXPECT(gmm_shared_put(two, &shared, 1, &done) == Q_OK);
+	share_clear();
+	share_check();
+	gmm_stats(&machine);
+	EXPECT(machine.shared_pages == 0 && stats().candidates == 0);
+}
