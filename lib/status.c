@@ -20,6 +20,7 @@ const char *q_status_text(q_status_t status)
 	case Q_UNSUPPORTED: return "not supported";
 	case Q_DENIED: return "access denied";
 	case Q_TIMEOUT: return "timed out";
+	case Q_HANDLER: return "a handler wants it";
 	}
 	/* A value that was cast from elsewhere; messages must not stop the caller. */
 	return "unknown status";

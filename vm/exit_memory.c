@@ -12,12 +12,13 @@
 void exit_memory(struct vcpu *vcpu)
 {
 	const struct vmexit *exit = &vcpu->exit;
-	struct pgm_fault fault = { exit->memory.addr, exit->memory.access };
+	struct pgm_fault fault = { .addr = exit->memory.addr, .access = exit->memory.access };
 
 	switch (pgm_fault_handle(vcpu->vm->pgm, &fault)) {
 	case PGM_RESOLVED: vcpu_memory_used(vcpu); return;
 	case PGM_MMIO:
-	case PGM_DENIED: emulate_memory_access(vcpu); return;
+	case PGM_DENIED:
+	case PGM_HANDLER: emulate_memory_access(vcpu); return;
 	case PGM_NO_MEMORY: vcpu_out_of_memory(vcpu, 1); return;
 	}
 }

@@ -2,6 +2,7 @@
 #include "guest_memory.h"
 
 #include "lib/string.h"
+#include "mm/pgm/pgm_handler.h"
 
 #include "event.h"
 
@@ -76,7 +77,7 @@ static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm
 		event_page_fault(vcpu, virt, error_code);
 		return ACCESS_FAULT;
 	}
-	struct pgm_fault fault = { *out_addr, MEM_WRITE };
+	struct pgm_fault fault = { .addr = *out_addr, .access = MEM_WRITE };
 	if (access != MEM_WRITE || pgm_fault_handle(vcpu->vm->pgm, &fault) != PGM_NO_MEMORY)
 		return ACCESS_READY;
 	vcpu_out_of_memory(vcpu, 1);
@@ -101,47 +102,59 @@ enum guest_access_result guest_access_prepare(struct vcpu *vcpu, const struct fe
 	return part_prepare(vcpu, &regs, virt + left, access, &out_access->next);
 }
 
-/* A device access that crosses a page, and so may have any size, goes byte by byte. */
-static void device_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
+/*
+ * A device access that crosses a page, and so may have any size, goes byte by
+ * byte. False: nobody was there for some of it, which reads as ones.
+ */
+static bool device_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
 {
 	struct vm *vm = vcpu->vm;
 	unsigned step = is_power_of_two(size_bytes) ? size_bytes : 1;
+	bool is_answered = true;
 	vm_devices_enter(vm);
 	for (unsigned i = 0; i < size_bytes; i += step) {
-		uint64_t value;
-		if (!vpc_mmio_read(vm->vpc, vcpu->index, gpa_add(addr, i), step, &value,
-				   vm_now(vm)))
-			value = ~0ull;
+		uint64_t value = ~0ull;
+		is_answered &= vpc_mmio_read(vm->vpc, vcpu->index, gpa_add(addr, i), step, &value,
+					     vm_now(vm));
 		memcpy(to + i, &value, step);
 	}
 	vm_devices_leave(vm, vcpu);
+	return is_answered;
 }
 
-static void device_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
+/* False: nobody was there for some of it, or it is ROM; such writes vanish. */
+static bool device_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
 {
 	struct vm *vm = vcpu->vm;
 	unsigned step = is_power_of_two(size_bytes) ? size_bytes : 1;
+	bool is_answered = true;
 	vm_devices_enter(vm);
 	for (unsigned i = 0; i < size_bytes; i += step) {
 		uint64_t value = 0;
 		memcpy(&value, from + i, step);
-		/* False: nobody is there, or it is ROM; such writes vanish. */
-		(void)vpc_mmio_write(vm->vpc, vcpu->index, gpa_add(addr, i), step, value,
-				     vm_now(vm));
+		is_answered &= vpc_mmio_write(vm->vpc, vcpu->index, gpa_add(addr, i), step, value,
+					      vm_now(vm));
 	}
 	vm_devices_leave(vm, vcpu);
+	return is_answered;
 }
 
 static void part_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
 {
-	if (pgm_read(vcpu->vm->pgm, addr, to, size_bytes, NULL) != Q_OK)
-		device_read(vcpu, addr, to, size_bytes);
+	struct pgm *pgm = vcpu->vm->pgm;
+	q_status_t status = pgm_read(pgm, addr, to, size_bytes, NULL);
+	/* A handler: its device comes first, and where none answers, the memory behind it. */
+	if (status != Q_OK && !device_read(vcpu, addr, to, size_bytes) && status == Q_HANDLER)
+		(void)!pgm_handler_read(pgm, addr, to, size_bytes, NULL);
 }
 
 static void part_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
 {
-	if (pgm_write(vcpu->vm->pgm, addr, from, size_bytes, NULL) != Q_OK)
-		device_write(vcpu, addr, from, size_bytes);
+	struct pgm *pgm = vcpu->vm->pgm;
+	q_status_t status = pgm_write(pgm, addr, from, size_bytes, NULL);
+	/* What was prepared has its page, so behind a handler only ROM refuses. */
+	if (status != Q_OK && !device_write(vcpu, addr, from, size_bytes) && status == Q_HANDLER)
+		(void)!pgm_handler_write(pgm, addr, from, size_bytes, NULL);
 }
 
 uint64_t guest_access_read(struct vcpu *vcpu, const struct guest_access *access)

@@ -23,6 +23,7 @@ typedef enum q_status {
 	Q_UNSUPPORTED, /* the CPU, firmware or this build cannot do it */
 	Q_DENIED,      /* the access is not allowed */
 	Q_TIMEOUT,     /* it did not happen in time */
+	Q_HANDLER,     /* a handler of the page wants this access first */
 } q_status_t;
 
 /* Lower case words for people, such as "out of memory". Never NULL. */

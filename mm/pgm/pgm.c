@@ -43,7 +43,7 @@
  *   P5  Pages in the handy stock are private, have no guest frame, and the next
  *       one to be taken is all zero.
  *   P6  The zero page is all zero.
- *   P7  A record is read-only unless it is RAM and NORMAL.
+ *   P7  A record is read-only unless it is RAM and NORMAL and has no handler.
  *   P8  A leaf of the nested tables is a 4 KiB page of RAM or ROM, has its
  *       record's frame, can be read, and written only if the record is not
  *       read-only.
@@ -163,7 +163,8 @@ static q_status_t zero_page_make(struct pgm *pgm)
 
 static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram)
 {
-	struct pgm_record zero = pgm_record_zero(pgm);
+	struct pgm_record zero =
+		pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
 
 	q_status_t status = pgm_record_pages_make(pgm, ram.start, ram.end);
 	if (status != Q_OK)

@@ -55,6 +55,7 @@ enum pgm_outcome {
 	PGM_RESOLVED,  /* mapped: re-enter the guest at the same RIP */
 	PGM_MMIO,      /* no memory there: emulate the instruction */
 	PGM_DENIED,    /* memory, but this access is not allowed (ROM write) */
+	PGM_HANDLER,   /* memory, but a handler wants the access first: emulate it */
 	PGM_NO_MEMORY, /* GMM is out of pages: pause the VM, then retry */
 };
 
@@ -62,10 +63,16 @@ struct pgm_fault {
 	/* From the exit record; constant. */
 	gpa_t addr;
 	enum mem_access access;
+
+	/* PGM_HANDLER: whose range it is, see pgm_handler_add(). */
+	uint32_t handler_tag;
 };
 
-/* Takes the PGM lock. Allocates from the handy pages only. */
-enum pgm_outcome pgm_fault_handle(struct pgm *pgm, const struct pgm_fault *fault);
+/*
+ * Takes the PGM lock. Allocates from the handy pages only. RAM that will be
+ * written has a page of its own afterwards, also if a handler comes first.
+ */
+enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault);
 
 /* True when the handy stock is low: call pgm_handy_refill() at a safe point. */
 bool pgm_handy_is_low(const struct pgm *pgm);
@@ -151,8 +158,9 @@ void pgm_restore_end(struct pgm *pgm);
 /*
  * Bytes to and from guest memory, page by page through the mapping cache.
  * Reads never allocate; writes allocate as guest writes do. Q_RANGE: some of it
- * is no RAM (reads: nor ROM); Q_NO_MEMORY. *out_done, if not NULL, says how many
- * bytes were moved, also on failure.
+ * is no RAM (reads: nor ROM); Q_NO_MEMORY; Q_HANDLER: the next byte's page has a
+ * handler that wants the access, see pgm_handler.h. *out_done, if not NULL, says
+ * how many bytes were moved, also on failure.
  */
 q_status_t pgm_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes,
 		    uint64_t *out_done) Q_MUST_USE;

@@ -4,7 +4,8 @@
  *
  * The same rules as for the guest's own accesses: reading allocates nothing,
  * writing makes the page the VM's own first. Unlike a fault this may refill the
- * stock, because its callers may wait.
+ * stock, because its callers may wait. Pages with a handler that wants the
+ * access stop it, unless the caller is whom the handler called.
  *
  * The PGM lock is held for one page at a time, so that large copies do not
  * keep vCPUs waiting; a range is not written atomically.
@@ -17,15 +18,19 @@
 
 #include "pgm_internal.h"
 
+/* Whether handlers come first, or the caller is behind them. */
+enum side { SIDE_FRONT, SIDE_BEHIND };
+
 /* The part of a range that lies in one page. */
 struct piece {
 	gfn_t gfn;
 	uint64_t offset, size_bytes;
+	enum side side;
 };
 
-static struct piece piece_at(gpa_t addr, uint64_t bytes_left)
+static struct piece piece_at(gpa_t addr, uint64_t bytes_left, enum side side)
 {
-	struct piece piece = { .gfn = gpa_to_gfn(addr), .offset = gpa_offset(addr) };
+	struct piece piece = { .gfn = gpa_to_gfn(addr), .offset = gpa_offset(addr), .side = side };
 	uint64_t room = PAGE_SIZE - piece.offset;
 
 	piece.size_bytes = bytes_left < room ? bytes_left : room;
@@ -37,6 +42,8 @@ static q_status_t piece_read_locked(const struct pgm *pgm, struct piece piece, v
 	const struct pgm_record *record = pgm_record_find_memory(pgm, piece.gfn);
 	if (!record)
 		return Q_RANGE;
+	if (piece.side == SIDE_FRONT && pgm_handler_wants(*record, MEM_READ))
+		return Q_HANDLER;
 	if (page_id_is_nil(pgm_record_id(*record))) {
 		memset(to, 0, piece.size_bytes);
 		return Q_OK;
@@ -71,14 +78,15 @@ static q_status_t piece_read(struct pgm *pgm, struct piece piece, void *to)
 	return status;
 }
 
-q_status_t pgm_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes, uint64_t *out_done)
+static q_status_t range_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes,
+			     enum side side, uint64_t *out_done)
 {
 	q_status_t status = Q_OK;
 	uint64_t done = 0;
 
 	while (done < size_bytes && status == Q_OK) {
 		/* No overflow: all before this was below PGM_GPA_LIMIT. */
-		struct piece piece = piece_at(gpa_add(from, done), size_bytes - done);
+		struct piece piece = piece_at(gpa_add(from, done), size_bytes - done, side);
 		status = piece_read(pgm, piece, (uint8_t *)to + done);
 		if (status == Q_OK)
 			done += piece.size_bytes;
@@ -86,6 +94,17 @@ q_status_t pgm_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes, 
 	if (out_done)
 		*out_done = done;
 	return status;
+}
+
+q_status_t pgm_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes, uint64_t *out_done)
+{
+	return range_read(pgm, from, to, size_bytes, SIDE_FRONT, out_done);
+}
+
+q_status_t pgm_handler_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes,
+			    uint64_t *out_done)
+{
+	return range_read(pgm, from, to, size_bytes, SIDE_BEHIND, out_done);
 }
 
 /* Makes a page that others may see, or that is monitored, the VM's own and writable. */
@@ -105,10 +124,14 @@ static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 
 static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)
 {
-	struct pgm_record *record = pgm_record_find_ram(pgm, piece.gfn);
-	if (!record)
+	struct pgm_record *record = pgm_record_find(pgm, piece.gfn);
+	if (!record || !pgm_record_is_memory(*record))
 		return Q_RANGE;
-	if (pgm_record_is_read_only(*record)) {
+	if (piece.side == SIDE_FRONT && pgm_handler_wants(*record, MEM_WRITE))
+		return Q_HANDLER;
+	if (pgm_record_type(*record) != PGM_TYPE_RAM)
+		return Q_RANGE;
+	if (pgm_record_state(*record) != PGM_STATE_NORMAL) {
 		q_status_t status = page_own(pgm, piece.gfn, record);
 		if (status != Q_OK)
 			return status;
@@ -126,15 +149,15 @@ static q_status_t piece_write(struct pgm *pgm, struct piece piece, const void *f
 	return status;
 }
 
-q_status_t pgm_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
-		     uint64_t *out_done)
+static q_status_t range_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
+			      enum side side, uint64_t *out_done)
 {
 	q_status_t status = Q_OK;
 	uint64_t done = 0;
 
 	while (done < size_bytes && status == Q_OK) {
 		/* No overflow: all before this was below PGM_GPA_LIMIT. */
-		struct piece piece = piece_at(gpa_add(to, done), size_bytes - done);
+		struct piece piece = piece_at(gpa_add(to, done), size_bytes - done, side);
 		status = piece_write(pgm, piece, (const uint8_t *)from + done);
 		if (status == Q_OK)
 			done += piece.size_bytes;
@@ -142,4 +165,16 @@ q_status_t pgm_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_
 	if (out_done)
 		*out_done = done;
 	return status;
+}
+
+q_status_t pgm_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
+		     uint64_t *out_done)
+{
+	return range_write(pgm, to, from, size_bytes, SIDE_FRONT, out_done);
+}
+
+q_status_t pgm_handler_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
+			     uint64_t *out_done)
+{
+	return range_write(pgm, to, from, size_bytes, SIDE_BEHIND, out_done);
 }

@@ -30,7 +30,7 @@ static bool page_take(struct pgm *pgm, gfn_t gfn, struct pgm_record *record, pag
 	const struct gmm_page *page = pgm_handy_take(pgm, gfn, shared);
 	if (!page)
 		return false;
-	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, page->frame, page->id);
+	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, page->frame, page->id);
 	pgm->private_pages++;
 	return true;
 }
@@ -59,8 +59,8 @@ static bool ballooned_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *r
 
 static void monitored_page_back(struct pgm *pgm, struct pgm_record *record)
 {
-	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, pgm_record_frame(*record),
-				  pgm_record_id(*record));
+	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, pgm_record_frame(*record),
+				     pgm_record_id(*record));
 	record->d2 |= PGM_RECORD_WRITTEN_TO;
 	pgm->monitored_pages--;
 	pgm->monitor_hits++;

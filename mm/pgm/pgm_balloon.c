@@ -25,7 +25,7 @@ static bool page_inflate(struct pgm *pgm, gfn_t gfn, struct pgm_free_batch *batc
 		return false;
 	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
 	pgm_page_release(pgm, record, batch);
-	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_BALLOONED, pgm->zero_frame, PAGE_ID_NIL);
+	*record = pgm_record_emptied(pgm, *record, PGM_STATE_BALLOONED);
 	pgm->ballooned_pages++;
 	return true;
 }
@@ -63,7 +63,7 @@ static bool page_deflate(struct pgm *pgm, gfn_t gfn)
 	if (!record || pgm_record_state(*record) != PGM_STATE_BALLOONED)
 		return false;
 	/* The translation may stay: both states read as the zero page. */
-	*record = pgm_record_zero(pgm);
+	*record = pgm_record_emptied(pgm, *record, PGM_STATE_ZERO);
 	pgm->ballooned_pages--;
 	return true;
 }

@@ -110,8 +110,10 @@ static void ram_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record
 {
 	enum pgm_state state = pgm_record_state(record);
 
-	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_RAM);                        /* P1 */
-	Q_ASSERT(pgm_record_is_read_only(record) == (state != PGM_STATE_NORMAL)); /* P7 */
+	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_RAM); /* P1 */
+	Q_ASSERT(pgm_record_is_read_only(record) ==
+		 (state != PGM_STATE_NORMAL ||
+		  pgm_record_handler(record) != PGM_HANDLER_NONE)); /* P7 */
 	switch (state) {
 	case PGM_STATE_ZERO:
 	case PGM_STATE_BALLOONED: zero_page_check(pgm, record); break;
@@ -149,6 +151,8 @@ static void region_records_check(const struct pgm *pgm, const struct pgm_region 
 {
 	for (gfn_t gfn = region->start; gfn.raw < region->end.raw; gfn.raw++) {
 		const struct pgm_record *record = pgm_record_find(pgm, gfn);
+		if (record)
+			pgm_handler_record_check(pgm, gfn, *record);
 		switch (region->kind) {
 		case PGM_REGION_RAM: ram_record_check(pgm, gfn, *record, recount); break;
 		case PGM_REGION_ROM: rom_record_check(pgm, gfn, *record, recount); break;
@@ -208,6 +212,7 @@ static void tables_check(const struct pgm *pgm)
 	while (slat_leaf_next(&pgm->slat, leaf.end, end, &leaf)) {
 		const struct pgm_record *record = pgm_record_find_memory(pgm, leaf.gfn);
 		Q_ASSERT(record && leaf.end.raw == leaf.gfn.raw + 1);
+		Q_ASSERT(pgm_record_is_mappable(*record)); /* K3 */
 		Q_ASSERT(leaf.entry.frame.raw == pgm_record_frame(*record).raw);
 		Q_ASSERT(leaf.entry.permission & SLAT_READ);
 		Q_ASSERT(!(leaf.entry.permission & SLAT_WRITE) ||
@@ -246,6 +251,7 @@ static void pgm_check_locked(const struct pgm *pgm)
 	struct recount recount = { 0 };
 
 	regions_check(pgm);
+	pgm_handlers_check(pgm);
 	for (unsigned i = 0; i < pgm->region_count; i++)
 		region_records_check(pgm, &pgm->regions[i], &recount);
 	/* P2 */

@@ -4,7 +4,8 @@
  *
  *   classify  the record says whether there is memory, and for this access
  *   back      a write needs a page of the VM's own, see pgm_back.c
- *   map       the nested tables get what the record says now
+ *   map       the nested tables get what the record says now, which is nothing
+ *             where a handler wants every access
  *
  * Reading never allocates: the zero page or the shared one is mapped read-only. A fault
  * that another vCPU has resolved meanwhile passes through all three steps and
@@ -44,25 +45,47 @@ static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record 
 	return status == Q_OK ? PGM_RESOLVED : PGM_NO_MEMORY;
 }
 
-static enum pgm_outcome fault_handle_locked(struct pgm *pgm, const struct pgm_fault *fault)
+/* False: the stock is empty, nothing changed. */
+static bool fault_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record,
+		       enum mem_access access)
+{
+	if (access != MEM_WRITE) {
+		pgm->faults_read++;
+		return true;
+	}
+	pgm->faults_write++;
+	return pgm_page_back(pgm, gfn, record);
+}
+
+/* The access is emulated; what comes of it is the handler's to say. */
+static enum pgm_outcome fault_to_handler(struct pgm *pgm, struct pgm_fault *fault,
+					 struct pgm_record record)
+{
+	gfn_t gfn = gpa_to_gfn(fault->addr);
+
+	fault->handler_tag = pgm_handler_find(pgm, gfn)->tag;
+	/* For reading: the page may have replaced the zero page just now, which was mapped. */
+	if (pgm_record_is_mappable(record) && fault_map(pgm, gfn, record) != PGM_RESOLVED)
+		return PGM_NO_MEMORY;
+	return PGM_HANDLER;
+}
+
+static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *fault)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
 
 	enum pgm_outcome outcome = fault_classify(record, fault->access);
-	if (outcome != PGM_RESOLVED)
+	if (outcome == PGM_MMIO)
 		return outcome;
-	if (fault->access == MEM_WRITE) {
-		pgm->faults_write++;
-		if (!pgm_page_back(pgm, gfn, record))
-			return PGM_NO_MEMORY;
-	} else {
-		pgm->faults_read++;
-	}
-	return fault_map(pgm, gfn, *record);
+	if (outcome == PGM_RESOLVED && !fault_back(pgm, gfn, record, fault->access))
+		return PGM_NO_MEMORY;
+	if (pgm_handler_wants(*record, fault->access))
+		return fault_to_handler(pgm, fault, *record);
+	return outcome == PGM_RESOLVED ? fault_map(pgm, gfn, *record) : outcome;
 }
 
-enum pgm_outcome pgm_fault_handle(struct pgm *pgm, const struct pgm_fault *fault)
+enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault)
 {
 	spin_lock(&pgm->lock);
 	enum pgm_outcome outcome = fault_handle_locked(pgm, fault);

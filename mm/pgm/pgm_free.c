@@ -52,7 +52,7 @@ void pgm_page_release(struct pgm *pgm, struct pgm_record *record, struct pgm_fre
 	struct pgm_record old = *record;
 
 	Q_ASSERT(pgm->report_count == 0);
-	*record = pgm_record_zero(pgm);
+	*record = pgm_record_emptied(pgm, old, PGM_STATE_ZERO);
 	switch (pgm_record_state(old)) {
 	case PGM_STATE_ZERO: return;
 	case PGM_STATE_BALLOONED: pgm->ballooned_pages--; return;

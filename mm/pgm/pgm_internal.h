@@ -40,6 +40,18 @@ struct pgm_region {
 	enum pgm_region_kind kind;
 };
 
+/* --- physical handlers ----------------------------------------------------------- */
+
+#define PGM_HANDLER_MAX 32u
+
+struct pgm_handler {
+	gfn_t start, end; /* half open, never empty */
+	enum pgm_handler_kind kind;
+	uint32_t tag;
+};
+
+/* --- promises ---------------------------------------------------------------------- */
+
 /* Promised at creation, so that pgm_rom_add() raises nothing. */
 #define PGM_ROM_PAGES        64u
 #define PGM_ROM_RECORD_PAGES 4u /* records and directories that only ROM needs: two pieces' */
@@ -83,6 +95,8 @@ struct pgm {
 	unsigned region_count;
 	struct pgm_region regions[PGM_REGION_MAX]; /* sorted, disjoint */
 	struct pgm_directory *directories[PGM_DIRECTORY_COUNT];
+	unsigned handler_count;
+	struct pgm_handler handlers[PGM_HANDLER_MAX]; /* sorted, disjoint */
 	unsigned handy_count, report_count;
 	uint64_t record_pages;    /* with directories */
 	uint64_t private_pages;   /* of RAM: NORMAL and MONITORED */
@@ -116,10 +130,11 @@ static inline struct pgm_record *pgm_record_find_ram(const struct pgm *pgm, gfn_
 	return record && pgm_record_type(*record) == PGM_TYPE_RAM ? record : NULL;
 }
 
-/* The record of untouched RAM. */
-static inline struct pgm_record pgm_record_zero(const struct pgm *pgm)
+/* The same page with no memory of its own: ZERO or BALLOONED. */
+static inline struct pgm_record pgm_record_emptied(const struct pgm *pgm, struct pgm_record record,
+						   enum pgm_state state)
 {
-	return pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
+	return pgm_record_replace(record, state, pgm->zero_frame, PAGE_ID_NIL);
 }
 
 /* The record if the page is RAM or ROM, else NULL. */
@@ -146,6 +161,20 @@ bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end);
 uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end);
 /* After a failure what was made stays, empty: it means nothing and is used by the next try. */
 q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end) Q_MUST_USE;
+
+/* --- pgm_handler.c, under the lock --------------------------------------------------------- */
+
+/* The range that covers the page, or NULL. */
+const struct pgm_handler *pgm_handler_find(const struct pgm *pgm, gfn_t gfn);
+void pgm_handlers_check(const struct pgm *pgm);
+void pgm_handler_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record);
+
+/* True: a handler wants to see such an access before memory does. */
+static inline bool pgm_handler_wants(struct pgm_record record, enum mem_access access)
+{
+	enum pgm_handler_kind kind = pgm_record_handler(record);
+	return kind != PGM_HANDLER_NONE && (kind == PGM_HANDLER_ALL || access == MEM_WRITE);
+}
 
 /* --- pgm_access.c ------------------------------------------------------------------------------ */
 

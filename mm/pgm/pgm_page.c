@@ -59,8 +59,7 @@ static void page_unmap(struct pgm *pgm, gfn_t gfn)
 
 static struct pgm_record record_in_state(struct pgm_record record, enum pgm_state state)
 {
-	return pgm_record_make(PGM_TYPE_RAM, state, pgm_record_frame(record),
-			       pgm_record_id(record));
+	return pgm_record_replace(record, state, pgm_record_frame(record), pgm_record_id(record));
 }
 
 static q_status_t page_monitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
@@ -123,7 +122,7 @@ static q_status_t page_share_locked(struct pgm *pgm, gfn_t gfn, page_id_t expect
 	q_status_t status = gmm_shared_replace(pgm->vm, expected, shared);
 	if (status != Q_OK)
 		return status;
-	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_SHARED, gmm_page_frame(shared), shared);
+	*record = pgm_record_replace(*record, PGM_STATE_SHARED, gmm_page_frame(shared), shared);
 	pgm->monitored_pages--;
 	pgm->private_pages--;
 	pgm->shared_pages++;
@@ -183,7 +182,7 @@ static q_status_t page_move_locked(struct pgm *pgm, gfn_t gfn, page_id_t expecte
 	gmm_page_copy(page.id, expected);
 	status = gmm_page_set_gfn(pgm->vm, page.id, gfn);
 	Q_ASSERT(status == Q_OK);
-	*record = pgm_record_replaced(*record, page.frame, page.id);
+	*record = pgm_record_replace(*record, pgm_record_state(*record), page.frame, page.id);
 	status = gmm_pages_free(pgm->vm, &expected, 1, &done);
 	Q_ASSERT(status == Q_OK && done == 1);
 	return Q_OK;

@@ -14,8 +14,8 @@
  *       14     written lately: the nested tables said so when they were last asked
  *   d3         reserved for tracking
  *
- * The read-only bit follows from type and state. It is kept so that mapping a
- * page asks one bit and not a list of reasons that will grow.
+ * The read-only bit follows from type, state and handler. It is kept so that
+ * mapping a page asks one bit and not a list of reasons that will grow.
  *
  * Records are values: a transition writes a whole new record, under the PGM
  * lock. Whoever reads one without the lock may see it stale, and must check.
@@ -27,6 +27,7 @@
 #include <quire/bits.h>
 
 #include "mm/gmm/gmm.h"
+#include "mm/pgm/pgm_handler.h"
 
 struct pgm_record {
 	uint64_t q0;
@@ -73,25 +74,44 @@ enum pgm_state {
 	PGM_STATE_BALLOONED, /* given back by the guest; reads as the zero page; id NIL */
 };
 
-/* The same record, but for which page it is. */
-static inline struct pgm_record pgm_record_replaced(struct pgm_record record, hfn_t frame,
-						    page_id_t id)
+/* The record with its read-only bit as the rest of it demands. */
+static inline struct pgm_record pgm_record_seal(struct pgm_record record)
 {
-	record.q0 = field_set(0, PGM_RECORD_FRAME, frame.raw);
-	record.q0 = field_set(record.q0, PGM_RECORD_ID_HIGH, id.raw >> PGM_RECORD_ID_SHIFT);
-	record.q0 = field_set(record.q0, PGM_RECORD_ID_LOW, id.raw);
+	bool is_writable = field_get(record.d2, PGM_RECORD_TYPE) == PGM_TYPE_RAM &&
+			   field_get(record.d2, PGM_RECORD_STATE) == PGM_STATE_NORMAL &&
+			   field_get(record.d2, PGM_RECORD_HANDLER) == PGM_HANDLER_NONE;
+
+	record.d2 &= ~PGM_RECORD_READ_ONLY;
+	record.d2 |= is_writable ? 0 : PGM_RECORD_READ_ONLY;
 	return record;
 }
 
+/* The same guest page with other memory behind it: type and handler stay. */
+static inline struct pgm_record pgm_record_replace(struct pgm_record record, enum pgm_state state,
+						   hfn_t frame, page_id_t id)
+{
+	uint64_t kept = record.d2 & (PGM_RECORD_TYPE | PGM_RECORD_HANDLER);
+	uint64_t q0 = field_set(0, PGM_RECORD_FRAME, frame.raw);
+
+	q0 = field_set(q0, PGM_RECORD_ID_HIGH, id.raw >> PGM_RECORD_ID_SHIFT);
+	q0 = field_set(q0, PGM_RECORD_ID_LOW, id.raw);
+	return pgm_record_seal((struct pgm_record){
+		.q0 = q0, .d2 = (uint32_t)field_set(kept, PGM_RECORD_STATE, state) });
+}
+
+/* The record of a guest page that had none. */
 static inline struct pgm_record pgm_record_make(enum pgm_type type, enum pgm_state state,
 						hfn_t frame, page_id_t id)
 {
-	bool is_writable = type == PGM_TYPE_RAM && state == PGM_STATE_NORMAL;
-	uint64_t d2 = is_writable ? 0 : PGM_RECORD_READ_ONLY;
+	struct pgm_record record = { .d2 = (uint32_t)field_set(0, PGM_RECORD_TYPE, type) };
+	return pgm_record_replace(record, state, frame, id);
+}
 
-	d2 = field_set(d2, PGM_RECORD_TYPE, type);
-	d2 = field_set(d2, PGM_RECORD_STATE, state);
-	return pgm_record_replaced((struct pgm_record){ .d2 = (uint32_t)d2 }, frame, id);
+static inline struct pgm_record pgm_record_with_handler(struct pgm_record record,
+							enum pgm_handler_kind kind)
+{
+	record.d2 = (uint32_t)field_set(record.d2, PGM_RECORD_HANDLER, kind);
+	return pgm_record_seal(record);
 }
 
 static inline hfn_t pgm_record_frame(struct pgm_record record)
@@ -116,9 +136,20 @@ static inline enum pgm_state pgm_record_state(struct pgm_record record)
 	return (enum pgm_state)field_get(record.d2, PGM_RECORD_STATE);
 }
 
+static inline enum pgm_handler_kind pgm_record_handler(struct pgm_record record)
+{
+	return (enum pgm_handler_kind)field_get(record.d2, PGM_RECORD_HANDLER);
+}
+
 static inline bool pgm_record_is_read_only(struct pgm_record record)
 {
 	return record.d2 & PGM_RECORD_READ_ONLY;
+}
+
+/* False: every access must be seen, so no nested table may have the page. */
+static inline bool pgm_record_is_mappable(struct pgm_record record)
+{
+	return pgm_record_handler(record) != PGM_HANDLER_ALL;
 }
 
 /* RAM or ROM: there is something to read. */

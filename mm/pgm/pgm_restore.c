@@ -50,7 +50,7 @@ static q_status_t restore_page_locked(struct pgm *pgm, gfn_t gfn, const void *co
 	memcpy(gmm_page_map(page.id), content, PAGE_SIZE);
 	status = gmm_page_set_gfn(pgm->vm, page.id, gfn);
 	Q_ASSERT(status == Q_OK);
-	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, page.frame, page.id);
+	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, page.frame, page.id);
 	pgm->private_pages++;
 	return Q_OK;
 }

@@ -288,6 +288,15 @@ static void pieces_fill(const struct slat *slat, hpa_t table, uint64_t large)
 	}
 }
 
+/* One piece as wanted. Of another frame, what was noted says nothing. */
+static void piece_set(const struct slat_format *format, uint64_t *piece, uint64_t wanted)
+{
+	uint64_t old = pte_load(piece);
+	bool is_same_page = ((old ^ wanted) & format->address) == 0;
+
+	pte_store(piece, wanted | (is_same_page ? old & format->noted : 0));
+}
+
 /* Splits a large leaf, with one of its pages as wanted. */
 static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
 		       const struct wanted *wanted)
@@ -298,7 +307,7 @@ static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
 	do {
 		large = pte_load(at->entry);
 		pieces_fill(slat, table, large);
-		pte_store(table_entry(table, wanted->gfn, 1), wanted->raw);
+		piece_set(slat->format, table_entry(table, wanted->gfn, 1), wanted->raw);
 	} while (!pte_cas(at->entry, large, link));
 	generation_raise(slat);
 }
@@ -386,6 +395,31 @@ void slat_dirty_done(struct slat *slat)
 	if (slat->has_cleared_dirty)
 		generation_raise(slat);
 	slat->has_cleared_dirty = false;
+}
+
+/* The leaf at `at`, or the one page of it if it is large, loses the right to write. */
+static void leaf_protect(struct slat *slat, const struct cursor *at, gfn_t gfn)
+{
+	struct slat_entry entry = slat->format->decode(at->raw, at->level);
+	uint64_t offset = gfn.raw % (1ull << level_shift(at->level));
+	uint8_t permission = entry.permission & (uint8_t)~SLAT_WRITE;
+
+	if (!(entry.permission & SLAT_WRITE))
+		return;
+	if (slat_map(slat, gfn, hfn(entry.frame.raw + offset), permission, 1) == Q_OK)
+		return;
+	pte_store(at->entry, 0);
+	generation_raise(slat);
+}
+
+void slat_protect(struct slat *slat, gfn_t start, gfn_t end)
+{
+	struct cursor at;
+
+	Q_ASSERT(end.raw <= GFN_LIMIT);
+	/* Page by page: once split, a large page's other pages are leaves of their own. */
+	for (; leaf_find(slat, &start, end, &at); start.raw++)
+		leaf_protect(slat, &at, start);
 }
 
 void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)

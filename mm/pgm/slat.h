@@ -69,6 +69,12 @@ void slat_fini(struct slat *slat);
  */
 q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permission,
 		    unsigned level) Q_MUST_USE;
+/*
+ * Takes the right to write from every translation in [start, end), keeping what
+ * hardware noted in it; raises the generation if one had it. A large page is
+ * split; if there is no page for a table, it goes as a whole.
+ */
+void slat_protect(struct slat *slat, gfn_t start, gfn_t end);
 /* Removes every translation in [start, end); raises the generation if there was one. */
 void slat_unmap(struct slat *slat, gfn_t start, gfn_t end);
 /* Drops every translation and every table but the root. No CPU may be in the guest. */

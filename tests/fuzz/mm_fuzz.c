@@ -5,10 +5,10 @@
  * A few small VMs on a small machine do what VMs do: they read, write and
  * execute memory as guests, through vCPUs that cache every translation as long
  * as the contract allows; the hypervisor reads and writes for them; they get
- * ROM, are reset, restored, destroyed and made again; their pages are watched,
- * merged with equal ones, replaced by the zero page, moved, and put into the
- * balloon; and a hog takes and returns what memory is left, dirtied. A merge is
- * many steps, and anything may happen between two of them.
+ * ROM and handlers, are reset, restored, destroyed and made again; their pages
+ * are watched, merged with equal ones, replaced by the zero page, moved, and put
+ * into the balloon; and a hog takes and returns what memory is left, dirtied. A
+ * merge is many steps, and anything may happen between two of them.
  *
  * The model knows for each guest page its state and the one word in it that may
  * be other than zero. Every so many operations every book is audited:
@@ -27,6 +27,7 @@
 
 #include "mm/gmm/gmm.h"
 #include "mm/pgm/pgm.h"
+#include "mm/pgm/pgm_handler.h"
 #include "mm/pgm/pgm_internal.h"
 
 #include "nested_walk.h"
@@ -62,6 +63,7 @@ struct vm {
 	unsigned shared_pages, ballooned_pages;
 	uint64_t tags[FRAME_COUNT];         /* of RAM or ROM; 0: the page is all zero */
 	enum pgm_state states[FRAME_COUNT]; /* of RAM */
+	uint8_t handlers[FRAME_COUNT];      /* enum pgm_handler_kind */
 	struct vcpu vcpus[VCPU_COUNT];
 };
 
@@ -165,16 +167,24 @@ static bool needs_stock(const struct vm *vm, uint64_t frame)
 	return !is_private(vm, frame);
 }
 
+/* A handler wants to see this access first. */
+static bool is_handled(const struct vm *vm, uint64_t frame, enum mem_access access)
+{
+	if (frame >= FRAME_COUNT || vm->handlers[frame] == PGM_HANDLER_NONE)
+		return false;
+	return vm->handlers[frame] == PGM_HANDLER_ALL || access == MEM_WRITE;
+}
+
 static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 					 enum mem_access access)
 {
 	if (!is_memory(vm, frame))
 		return PGM_MMIO;
-	if (access != MEM_WRITE)
-		return PGM_RESOLVED;
-	if (is_rom(vm, frame))
-		return PGM_DENIED;
-	return !needs_stock(vm, frame) || vm->handy > 0 ? PGM_RESOLVED : PGM_NO_MEMORY;
+	if (access == MEM_WRITE && is_ram(vm, frame) && needs_stock(vm, frame) && vm->handy == 0)
+		return PGM_NO_MEMORY;
+	if (is_handled(vm, frame, access))
+		return PGM_HANDLER;
+	return access == MEM_WRITE && is_rom(vm, frame) ? PGM_DENIED : PGM_RESOLVED;
 }
 
 /* A write made the page the VM's own. */
@@ -275,7 +285,8 @@ static void audit_page(const struct vm *vm, uint64_t frame)
 
 	memset(expected, 0, sizeof(expected));
 	memcpy(expected + TAG_OFFSET, &vm->tags[frame], sizeof(uint64_t));
-	CHECK(pgm_read(vm->pgm, gpa(frame << PAGE_SHIFT), page, sizeof(page), NULL) == Q_OK);
+	CHECK(pgm_handler_read(vm->pgm, gpa(frame << PAGE_SHIFT), page, sizeof(page), NULL) ==
+	      Q_OK);
 	CHECK(memcmp(page, expected, sizeof(page)) == 0);
 }
 
@@ -321,7 +332,8 @@ static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 			 uint64_t *out_machine)
 {
 	struct vcpu *vcpu = &vm->vcpus[below(VCPU_COUNT)];
-	struct pgm_fault fault = { gpa(tag_address(frame)), access };
+	struct pgm_fault fault = { .addr = gpa(tag_address(frame)), .access = access };
+	bool is_ram_write = access == MEM_WRITE && is_ram(vm, frame);
 
 	for (;;) {
 		vcpu->generation = pgm_slat_generation(vm->pgm);
@@ -337,11 +349,13 @@ static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 		}
 		enum pgm_outcome expected = expected_outcome(vm, frame, access);
 		CHECK(pgm_fault_handle(vm->pgm, &fault) == expected);
+		if (is_ram_write && (expected == PGM_RESOLVED || expected == PGM_HANDLER))
+			model_back(vm, frame);
+		if (expected == PGM_HANDLER)
+			CHECK(fault.handler_tag == vm->handlers[frame]);
 		if (expected != PGM_RESOLVED)
 			return false;
 		CHECK(allows((struct nested_result[]){ translate(vm, frame) }, access));
-		if (access == MEM_WRITE)
-			model_back(vm, frame);
 	}
 }
 
@@ -378,23 +392,29 @@ static void host_read(struct vm *vm, uint64_t frame)
 		CHECK(status == Q_RANGE && done == 0);
 		return;
 	}
-	CHECK(status == Q_OK && done == sizeof(word) && word == vm->tags[frame]);
+	if (is_handled(vm, frame, MEM_READ))
+		CHECK(status == Q_HANDLER && done == 0);
+	else
+		CHECK(status == Q_OK && done == sizeof(word) && word == vm->tags[frame]);
 	audit_page(vm, frame);
 }
 
-/* True: PGM can and must back the page now, refilling the stock if it is empty. */
-static bool model_host_write(struct vm *vm, uint64_t frame, unsigned *available)
+/* What PGM must say of one page. It backs it, refilling the stock if that is empty. */
+static q_status_t model_host_write(struct vm *vm, uint64_t frame, unsigned *available,
+				   bool is_behind)
 {
+	if (!is_behind && is_memory(vm, frame) && is_handled(vm, frame, MEM_WRITE))
+		return Q_HANDLER;
 	if (!is_ram(vm, frame))
-		return false;
+		return Q_RANGE;
 	if (needs_stock(vm, frame) && vm->handy <= PGM_HANDY_SYNC) {
 		vm->handy += *available;
 		*available = 0;
 		if (vm->handy == 0)
-			return false;
+			return Q_NO_MEMORY;
 	}
 	model_back(vm, frame);
-	return true;
+	return Q_OK;
 }
 
 /* From the tag of one page to that of the next or the one after, zeros between them. */
@@ -406,6 +426,7 @@ static void host_write(struct vm *vm, uint64_t frame)
 	unsigned available = vm->handy < PGM_HANDY_SYNC + 3 ? model_refill(vm) : 0;
 	uint64_t tags[3], expected_done = 0, done = 0;
 	q_status_t expected = Q_OK;
+	bool is_behind = below(2);
 
 	memset(bytes, 0, sizeof(bytes));
 	for (uint64_t i = 0; i < count; i++) {
@@ -414,14 +435,15 @@ static void host_write(struct vm *vm, uint64_t frame)
 	}
 	for (uint64_t i = 0; i < count && expected == Q_OK; i++) {
 		uint64_t page_end = (frame + i + 1) << PAGE_SHIFT;
-		if (!model_host_write(vm, frame + i, &available)) {
-			expected = is_ram(vm, frame + i) ? Q_NO_MEMORY : Q_RANGE;
+		expected = model_host_write(vm, frame + i, &available, is_behind);
+		if (expected != Q_OK)
 			break;
-		}
 		vm->tags[frame + i] = tags[i];
 		expected_done = (page_end < end ? page_end : end) - start;
 	}
-	q_status_t status = pgm_write(vm->pgm, gpa(start), bytes, end - start, &done);
+	q_status_t status =
+		is_behind ? pgm_handler_write(vm->pgm, gpa(start), bytes, end - start, &done)
+			  : pgm_write(vm->pgm, gpa(start), bytes, end - start, &done);
 	CHECK(status == expected && done == expected_done);
 }
 
@@ -670,6 +692,50 @@ static void vm_restore(struct vm *vm)
 	pgm_restore_end(vm->pgm);
 }
 
+/* --- handlers ------------------------------------------------------------------------------------ */
+
+/* Of [first, first + count): how many are memory, and how many have a handler. */
+static void handlers_count(const struct vm *vm, uint64_t first, uint64_t count, uint64_t *memory,
+			   uint64_t *handled)
+{
+	*memory = *handled = 0;
+	for (uint64_t frame = first; frame < first + count; frame++) {
+		*memory += is_memory(vm, frame);
+		*handled += vm->handlers[frame] != PGM_HANDLER_NONE;
+	}
+}
+
+static void handler_add(struct vm *vm, uint64_t first, uint64_t count)
+{
+	enum pgm_handler_kind kind = below(2) ? PGM_HANDLER_WRITE : PGM_HANDLER_ALL;
+	uint64_t memory, handled;
+
+	handlers_count(vm, first, count, &memory, &handled);
+	/* The tag is the kind, so that ranges join. */
+	q_status_t status =
+		pgm_handler_add(vm->pgm, gpa(first << PAGE_SHIFT), count << PAGE_SHIFT, kind, kind);
+	if (memory < count)
+		CHECK(status == Q_RANGE);
+	else if (handled > 0)
+		CHECK(status == Q_CONFLICT);
+	else
+		CHECK(status == Q_OK || status == Q_LIMIT);
+	if (status == Q_OK)
+		memset(&vm->handlers[first], kind, count);
+}
+
+static void handler_remove(struct vm *vm, uint64_t first, uint64_t count)
+{
+	uint64_t memory, handled;
+
+	handlers_count(vm, first, count, &memory, &handled);
+	q_status_t status =
+		pgm_handler_remove(vm->pgm, gpa(first << PAGE_SHIFT), count << PAGE_SHIFT);
+	CHECK(status == Q_LIMIT || (status == Q_OK) == (handled > 0));
+	if (status == Q_OK)
+		memset(&vm->handlers[first], PGM_HANDLER_NONE, count);
+}
+
 /* --- the life of a VM ------------------------------------------------------------------------- */
 
 static void vm_forget(struct vm *vm)
@@ -845,6 +911,17 @@ static void page_operate(struct vm *vm, uint64_t frame)
 	}
 }
 
+static void handler_change(struct vm *vm)
+{
+	uint64_t first = frame_choose(vm) % FRAME_COUNT, room = FRAME_COUNT - first;
+	uint64_t count = 1 + below(room < 8 ? room : 8);
+
+	if (below(2))
+		handler_add(vm, first, count);
+	else
+		handler_remove(vm, below(8) ? first : 0, below(8) ? count : FRAME_COUNT - first);
+}
+
 static void vm_operate(struct vm *vm)
 {
 	uint64_t choice = below(1000);
@@ -857,7 +934,9 @@ static void vm_operate(struct vm *vm)
 		vm_rom_add(vm);
 	else if (choice < 60)
 		vm_refill(vm);
-	else if (choice < 100)
+	else if (choice < 80)
+		handler_change(vm);
+	else if (choice < 120)
 		page_operate(vm, frame_choose(vm));
 	else if (choice < 160)
 		host_write(vm, frame_for_host_write(vm));

@@ -639,7 +639,8 @@ TEST(pgm_fault, reads_never_allocate)
 	set_up(MIB(4));
 	uint64_t before = base_pages();
 	for (uint64_t addr = MIB(1); addr < MIB(4); addr += PAGE_SIZE) {
-		struct pgm_fault fault = { gpa(addr), addr % 3 ? MEM_READ : MEM_EXEC };
+		struct pgm_fault fault = { .addr = gpa(addr),
+					   .access = addr % 3 ? MEM_READ : MEM_EXEC };
 		EXPECT(pgm_fault_handle(pgm, &fault) == PGM_RESOLVED);
 		struct nested_result result = nested(addr);
 		EXPECT(result.is_present && !result.can_write && result.can_execute);
@@ -880,7 +881,7 @@ TEST(pgm_handy, pages_are_cleared)
 	for (uint64_t addr = MIB(1); addr < MIB(8); addr += PAGE_SIZE) {
 		if (pgm_handy_is_low(pgm))
 			EXPECT(pgm_handy_refill(pgm) == Q_OK);
-		struct pgm_fault fault = { gpa(addr), MEM_WRITE };
+		struct pgm_fault fault = { .addr = gpa(addr), .access = MEM_WRITE };
 		EXPECT(pgm_fault_handle(pgm, &fault) == PGM_RESOLVED);
 		EXPECT(page_is_all(nested(addr).machine, 0));
 	}
@@ -928,7 +929,7 @@ TEST(pgm_handy, all_of_ram_and_the_stock_fit_the_promise)
 	for (uint64_t addr = 0; addr < MIB(2); addr += PAGE_SIZE) {
 		if (pgm_handy_is_low(pgm))
 			refill();
-		struct pgm_fault fault = { gpa(addr), MEM_WRITE };
+		struct pgm_fault fault = { .addr = gpa(addr), .access = MEM_WRITE };
 		if (addr < 0xa0000 || addr >= MIB(1))
 			EXPECT(pgm_fault_handle(pgm, &fault) == PGM_RESOLVED);
 	}

@@ -28,3 +28,6 @@ host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_
                   vmx/vmx_vpid.c vmx/vmx_cr.c
 host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx_check.c \
                   vmx/vmx_check_guest.c
+
+HOST_TESTS += pgm_handler
+host_pgm_handler := lib mm/gmm mm/pgm

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Physical handlers: which pages somebody wants to see accesses to, and whom to
+ * tell. Ranges are few and change seldom; they are a sorted array. What the
+ * fault path needs of them is a summary of two bits in each page's record:
+ *
+ *   none   as if there were no handlers
+ *   write  the record is read-only, so nested tables never map it writable
+ *   all    the page is in no nested table
+ *
+ * PGM calls nobody. A fault or an access by the hypervisor that a handler wants
+ * is an outcome (PGM_HANDLER, Q_HANDLER) with the tag of the range, and nothing
+ * was read or written; the caller, who knows what tags mean and holds no lock,
+ * does what it must and then, if it wants to, accesses the memory behind the
+ * handler. So no callback ever runs under the PGM lock, and there is no order of
+ * locks to keep between PGM and its users.
+ *
+ * Invariants, asserted by pgm_check():
+ *   K1  Ranges are sorted, disjoint and not empty, and two that touch differ in
+ *       kind or tag.
+ *   K2  A record's two bits are the kind of the range that covers the page, or
+ *       none. Every page of a range is RAM, ROM or a device's.
+ *   K3  A page whose handler wants every access is not mapped; one whose handler
+ *       wants writes is not mapped writable.
+ *
+ * Lock: PGM, for everything here. Cost: a range is 24 bytes, a look-up is a
+ * binary search, and only for accesses that a handler wants.
+ */
+#include "mm/pgm/pgm_handler.h"
+
+#include <quire/assert.h>
+
+#include "pgm_internal.h"
+
+static bool is_same(const struct pgm_handler *a, const struct pgm_handler *b)
+{
+	return a->kind == b->kind && a->tag == b->tag;
+}
+
+/* The first range that ends after `at`; handler_count if there is none. */
+static unsigned index_after(const struct pgm *pgm, gfn_t at)
+{
+	unsigned low = 0, high = pgm->handler_count;
+
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+		if (pgm->handlers[middle].end.raw > at.raw)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+const struct pgm_handler *pgm_handler_find(const struct pgm *pgm, gfn_t gfn)
+{
+	unsigned i = index_after(pgm, gfn);
+
+	if (i == pgm->handler_count || pgm->handlers[i].start.raw > gfn.raw)
+		return NULL;
+	return &pgm->handlers[i];
+}
+
+/* Puts `count` ranges in the place of `removed` ones. There is room. */
+static void ranges_replace(struct pgm *pgm, unsigned at, unsigned removed,
+			   const struct pgm_handler *with, unsigned count)
+{
+	unsigned end = pgm->handler_count - removed + count;
+
+	Q_ASSERT(end <= PGM_HANDLER_MAX);
+	if (count > removed)
+		for (unsigned i = end; i-- > at + count;)
+			pgm->handlers[i] = pgm->handlers[i - count + removed];
+	else
+		for (unsigned i = at + count; i < end; i++)
+			pgm->handlers[i] = pgm->handlers[i - count + removed];
+	for (unsigned i = 0; i < count; i++)
+		pgm->handlers[at + i] = with[i];
+	pgm->handler_count = end;
+}
+
+/* Writes the summary into the records, and takes away what the tables must not say any more. */
+static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handler_kind kind)
+{
+	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++) {
+		struct pgm_record *record = pgm_record_find(pgm, gfn);
+		*record = pgm_record_with_handler(*record, kind);
+	}
+	switch (kind) {
+	case PGM_HANDLER_NONE: return; /* the tables say too little: the next fault mends it */
+	case PGM_HANDLER_WRITE: slat_protect(&pgm->slat, start, end); return;
+	case PGM_HANDLER_ALL: slat_unmap(&pgm->slat, start, end); return;
+	}
+}
+
+/* --- add --------------------------------------------------------------------------------- */
+
+static q_status_t range_check(gpa_t start, uint64_t size_bytes)
+{
+	if (size_bytes == 0 || gpa_offset(start) != 0 || !is_aligned(size_bytes, PAGE_SIZE))
+		return Q_INVALID;
+	if (range_exceeds(start.raw, size_bytes, PGM_GFN_END << PAGE_SHIFT))
+		return Q_RANGE;
+	return Q_OK;
+}
+
+static bool is_all_memory(const struct pgm *pgm, gfn_t start, gfn_t end)
+{
+	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++)
+		if (!pgm_record_find_memory(pgm, gfn))
+			return false;
+	return true;
+}
+
+static q_status_t add_locked(struct pgm *pgm, struct pgm_handler wanted)
+{
+	gfn_t start = wanted.start, end = wanted.end;
+	unsigned at = index_after(pgm, start), removed = 0;
+	const struct pgm_handler *next = &pgm->handlers[at];
+
+	if (!is_all_memory(pgm, start, end))
+		return Q_RANGE;
+	if (at < pgm->handler_count && next->start.raw < end.raw)
+		return Q_CONFLICT;
+	if (at < pgm->handler_count && next->start.raw == end.raw && is_same(next, &wanted)) {
+		wanted.end = next->end;
+		removed++;
+	}
+	if (at > 0 && next[-1].end.raw == start.raw && is_same(&next[-1], &wanted)) {
+		wanted.start = next[-1].start;
+		removed++;
+		at--;
+	}
+	if (removed == 0 && pgm->handler_count == PGM_HANDLER_MAX)
+		return Q_LIMIT;
+	ranges_replace(pgm, at, removed, &wanted, 1);
+	summary_set(pgm, start, end, wanted.kind);
+	return Q_OK;
+}
+
+q_status_t pgm_handler_add(struct pgm *pgm, gpa_t start, uint64_t size_bytes,
+			   enum pgm_handler_kind kind, uint32_t tag)
+{
+	if (kind != PGM_HANDLER_WRITE && kind != PGM_HANDLER_ALL)
+		return Q_INVALID;
+	q_status_t status = range_check(start, size_bytes);
+	if (status != Q_OK)
+		return status;
+	struct pgm_handler wanted = { gpa_to_gfn(start), gpa_to_gfn(gpa_add(start, size_bytes)),
+				      kind, tag };
+	spin_lock(&pgm->lock);
+	status = add_locked(pgm, wanted);
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+/* --- remove ------------------------------------------------------------------------------- */
+
+static gfn_t gfn_max(gfn_t a, gfn_t b)
+{
+	return a.raw > b.raw ? a : b;
+}
+
+static gfn_t gfn_min(gfn_t a, gfn_t b)
+{
+	return a.raw < b.raw ? a : b;
+}
+
+static q_status_t remove_locked(struct pgm *pgm, gfn_t start, gfn_t end)
+{
+	unsigned first = index_after(pgm, start), last = first, count = 0;
+	struct pgm_handler kept[2]; /* what sticks out below and above */
+
+	while (last < pgm->handler_count && pgm->handlers[last].start.raw < end.raw)
+		last++;
+	if (last == first)
+		return Q_NOT_FOUND;
+	if (pgm->handlers[first].start.raw < start.raw) {
+		kept[count] = pgm->handlers[first];
+		kept[count++].end = start;
+	}
+	if (pgm->handlers[last - 1].end.raw > end.raw) {
+		kept[count] = pgm->handlers[last - 1];
+		kept[count++].start = end;
+	}
+	if (pgm->handler_count - (last - first) + count > PGM_HANDLER_MAX)
+		return Q_LIMIT;
+	for (unsigned i = first; i < last; i++)
+		summary_set(pgm, gfn_max(start, pgm->handlers[i].start),
+			    gfn_min(end, pgm->handlers[i].end), PGM_HANDLER_NONE);
+	ranges_replace(pgm, first, last - first, kept, count);
+	return Q_OK;
+}
+
+q_status_t pgm_handler_remove(struct pgm *pgm, gpa_t start, uint64_t size_bytes)
+{
+	q_status_t status = range_check(start, size_bytes);
+	if (status != Q_OK)
+		return status;
+	spin_lock(&pgm->lock);
+	status = remove_locked(pgm, gpa_to_gfn(start), gpa_to_gfn(gpa_add(start, size_bytes)));
+	spin_unlock(&pgm->lock);
+	return status;
+}
+
+/* --- check --------------------------------------------------------------------------------- */
+
+void pgm_handlers_check(const struct pgm *pgm)
+{
+	Q_ASSERT(pgm->handler_count <= PGM_HANDLER_MAX);
+	for (unsigned i = 0; i < pgm->handler_count; i++) {
+		const struct pgm_handler *range = &pgm->handlers[i];
+		Q_ASSERT(range->start.raw < range->end.raw); /* K1 */
+		Q_ASSERT(range->kind == PGM_HANDLER_WRITE || range->kind == PGM_HANDLER_ALL);
+		Q_ASSERT(is_all_memory(pgm, range->start, range->end)); /* K2 */
+		if (i == 0)
+			continue;
+		Q_ASSERT(range[-1].end.raw <= range->start.raw);
+		Q_ASSERT(range[-1].end.raw < range->start.raw || !is_same(&range[-1], range));
+	}
+}
+
+void pgm_handler_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record)
+{
+	const struct pgm_handler *handler = pgm_handler_find(pgm, gfn);
+	/* K2 */
+	Q_ASSERT(pgm_record_handler(record) == (handler ? handler->kind : PGM_HANDLER_NONE));
+}
