@@ -24,10 +24,6 @@ struct loader_linux_request {
 /* Says by a glance at its content whether the module is a bzImage at all. */
 bool loader_linux_is_kernel(const struct module *module);
 
-/* Q_OK: a kernel that can be started so; Q_INVALID, Q_UNSUPPORTED: `error` says why not. */
-q_status_t loader_linux_check(const struct module *kernel, char *error,
-			      size_t error_bytes) Q_MUST_USE;
-
 /*
  * Would everything that is asked for fit? As loader_linux_load(), but for writing
  * memory: its refusals come here, too.

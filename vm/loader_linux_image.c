@@ -123,9 +123,3 @@ q_status_t loader_linux_image_read(const struct module *kernel, struct image *ou
 	*out_image = image;
 	return Q_OK;
 }
-
-q_status_t loader_linux_check(const struct module *kernel, char *error, size_t error_bytes)
-{
-	struct image image;
-	return loader_linux_image_read(kernel, &image, error, error_bytes);
-}

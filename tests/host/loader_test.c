@@ -11,6 +11,8 @@
 #include "test.h"
 #include "vm/loader_linux.h"
 
+#define GUEST_BYTES (64ull << 20)
+
 static char error[256];
 
 static void *exact_copy(const void *data, size_t size_bytes)
@@ -60,11 +62,15 @@ static void image_make(void)
 	image_put(0x260, INIT_BYTES, 4);
 }
 
+/* The image's first bytes, for a guest in which the whole of it would fit. */
 static q_status_t check_bytes(size_t size_bytes)
 {
 	uint8_t *copy = exact_copy(image, size_bytes);
 	struct module kernel = { .name = "k", .data = copy, .size_bytes = size_bytes };
-	q_status_t status = loader_linux_check(&kernel, error, sizeof(error));
+	struct loader_linux_request request = { .kernel = &kernel,
+						.cmdline = "",
+						.ram_bytes = GUEST_BYTES };
+	q_status_t status = loader_linux_fit(&request, error, sizeof(error));
 	free(copy);
 	return status;
 }
@@ -134,7 +140,6 @@ TEST(loader, lies_of_the_header_are_refused)
 /* --- loading, into a VM over fake RAM ------------------------------------------------------ */
 
 #define MACHINE_BYTES (64ull << 20)
-#define GUEST_BYTES   (64ull << 20)
 #define INITRD_BYTES  5000u
 
 static struct pgm *pgm;
@@ -197,8 +202,13 @@ static q_status_t load(const char *cmdline, size_t initrd_bytes, uint64_t ram_by
 						.cmdline = cmdline,
 						.ram_bytes = ram_bytes,
 						.rsdp = gpa(0xe0010) };
+	/* Whatever loading refuses is refused without a guest, too, in the same words. */
+	char fit_error[sizeof(error)] = "";
+	q_status_t fit = loader_linux_fit(&request, fit_error, sizeof(fit_error));
+	error[0] = 0;
 	q_status_t status =
 		loader_linux_load(pgm, &request, &out->state, &out->regs, error, sizeof(error));
+	EXPECT(fit == status && strcmp(fit_error, error) == 0);
 	free(initrd_data);
 	return status;
 }
