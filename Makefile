@@ -118,7 +118,7 @@ $(BUILD)/host/%.o: %.c
 	$(Q)$(CC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
 define host_rule
-$(BUILD)/host/$(1)_test: $(BUILD)/host/tests/host/$(1)_test.o $(call host_objects,$(host_$(1)) $(HOST_SEAM))
+$(BUILD)/host/$(1)_test: $(BUILD)/host/tests/host/$(1)_test.o $(call host_objects,$(call host_links,$(1)) $(HOST_SEAM))
 	$$(call say,HOSTLD,$$@)
 	$(Q)$$(CC) $$(HOST_CFLAGS) -o $$@ $$^ -lcmocka -lpthread
 .PHONY: host-$(1)
