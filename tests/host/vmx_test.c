@@ -20,7 +20,11 @@ static const char *reason_of(const struct vmx_words *words)
 {
 	struct vmx_features features;
 	const char *reason = vmx_features_decode(words, &features);
-	return reason ? reason : "";
+	if (!reason)
+		return "";
+	/* It is the whole of what the operator reads: one line, one sentence. */
+	EXPECT(!strchr(reason, '\n') && reason[strlen(reason) - 1] == '.');
+	return reason;
 }
 
 TEST(vmx, control_takes_required_and_forced_bits_and_optional_ones_that_exist)
@@ -83,7 +87,9 @@ TEST(vmx, refusals_say_why)
 	EXPECT(strstr(reason_of(&words), "no VT-x"));
 
 	words = skylake;
-	words.feature_control = 1;
+	words.feature_control = 1; /* locked */
+	EXPECT(strstr(reason_of(&words), "firmware disabled"));
+	words.feature_control = 3; /* and on inside of SMX only */
 	EXPECT(strstr(reason_of(&words), "firmware disabled"));
 	words.feature_control = 0;
 	EXPECT(strcmp(reason_of(&words), "") == 0);
@@ -101,17 +107,56 @@ TEST(vmx, refusals_say_why)
 	words = skylake;
 	words.secondary &= ~(0x80ull << 32);
 	EXPECT(strstr(reason_of(&words), "without unrestricted guest"));
+}
 
-	words = skylake;
-	words.ept_vpid &= ~BIT64(14);
-	EXPECT(strstr(reason_of(&words), "lacks what Quire needs"));
-	words = skylake;
-	words.exit &= ~(BIT64(21) << 32);
-	EXPECT(strstr(reason_of(&words), "lacks controls"));
-	/* CR3 exits that cannot be turned off: a CPU without TRUE controls. */
-	words = skylake;
-	words.primary |= 0x18000;
-	EXPECT(strstr(reason_of(&words), "lacks controls"));
+/* Four levels, write-back, 2 MiB pages, INVEPT, INVEPT for all contexts. */
+TEST(vmx, nested_paging_without_what_quire_uses_is_refused)
+{
+	static const unsigned needed[] = { 6, 14, 16, 20, 26 };
+	for (size_t i = 0; i < ARRAY_COUNT(needed); i++) {
+		struct vmx_words words = skylake;
+		words.ept_vpid &= ~BIT64(needed[i]);
+		if (!strstr(reason_of(&words), "lacks what Quire needs"))
+			fail_msg("without bit %u: '%s'", needed[i], reason_of(&words));
+	}
+}
+
+/* Numbers of bits, as the manual's tables of VM-execution, -exit and -entry controls have them. */
+TEST(vmx, a_control_that_is_missing_or_stuck_is_refused)
+{
+	static const struct {
+		size_t offset;
+		uint32_t needed, unwanted;
+	} controls[] = {
+		{ offsetof(struct vmx_words, pin), BIT32(0) | BIT32(3) | BIT32(5), 0 },
+		/* CR3 exits that cannot be turned off, 15 and 16: a CPU without TRUE controls. */
+		{ offsetof(struct vmx_words, primary),
+		  BIT32(2) | BIT32(3) | BIT32(7) | BIT32(10) | BIT32(11) | BIT32(21) | BIT32(24) |
+			  BIT32(28) | BIT32(29),
+		  BIT32(2) | BIT32(9) | BIT32(12) | BIT32(15) | BIT32(16) | BIT32(19) | BIT32(20) |
+			  BIT32(23) },
+		{ offsetof(struct vmx_words, secondary), BIT32(6), 0 },
+		{ offsetof(struct vmx_words, exit),
+		  BIT32(2) | BIT32(9) | BIT32(18) | BIT32(19) | BIT32(20) | BIT32(21),
+		  BIT32(15) | BIT32(22) },
+		{ offsetof(struct vmx_words, entry), BIT32(2) | BIT32(9) | BIT32(14) | BIT32(15),
+		  BIT32(9) | BIT32(10) | BIT32(11) },
+	};
+	for (size_t i = 0; i < ARRAY_COUNT(controls); i++) {
+		for (unsigned bit = 0; bit < 32; bit++) {
+			struct vmx_words words = skylake;
+			uint64_t *word = (void *)((uint8_t *)&words + controls[i].offset);
+			uint64_t real = *word;
+			*word = real & ~(BIT64(bit) << 32) & ~BIT64(bit);
+			if ((controls[i].needed & BIT32(bit)) &&
+			    !strstr(reason_of(&words), "lacks controls"))
+				fail_msg("group %zu without %u: '%s'", i, bit, reason_of(&words));
+			*word = real | BIT64(bit) << 32 | BIT64(bit);
+			if ((controls[i].unwanted & BIT32(bit)) &&
+			    !strstr(reason_of(&words), "lacks controls"))
+				fail_msg("group %zu, %u stuck: '%s'", i, bit, reason_of(&words));
+		}
+	}
 }
 
 TEST(vmx, contradictions_among_capabilities_are_noticed)
