@@ -72,13 +72,14 @@ class Machine:
     def is_running(self):
         return self._process.poll() is None
 
-    def wait(self, seconds):
-        """True if it has ended by then."""
-        try:
-            self._process.wait(seconds)
-            return True
-        except subprocess.TimeoutExpired:
-            return False
+    def finish(self, seconds):
+        """Waits so long for its end, if it ever ends by itself, and makes sure of it."""
+        if self.ends_by_itself:
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
 
     def kill(self):
         """Ends this machine and nothing else: the child is the leader of its own group."""

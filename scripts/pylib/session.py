@@ -141,8 +141,7 @@ def batch(machine, steps, timeout_s):
             grace_end = now + (_GRACE_S if machine.ends_by_itself else 0)
         if not machine.is_running() or (grace_end is not None and now > grace_end):
             break
-    machine.wait(_GRACE_S)
-    machine.kill()
+    machine.finish(_GRACE_S)
     console.drain()
     script.advance(console.text)
     if not script.is_done():
@@ -208,7 +207,6 @@ def terminal(machine):
                 break
     finally:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
-    machine.wait(_GRACE_S)
-    machine.kill()
+    machine.finish(_GRACE_S)
     console.drain()
     return console.text

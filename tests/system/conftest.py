@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the system tests share: one call boots Quire with a configuration and
-returns all that there is to judge. The tree must be built (scripts/test does)."""
+returns all that there is to judge. The tree must be built (scripts/test does).
+
+A test runs on QEMU's AMD-V unless one of the marks below, or a parameter called
+`machine`, says where else. docs/caveats.md says why where one does not."""
 
 import hashlib
 import json
@@ -12,8 +15,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A boot of Linux takes about ten seconds on a quiet machine; tests never judge speed.
+# Both CPU vendors; the third is a second AMD-V, where boots of a second or two run as well.
+BOTH_VENDORS = ("qemu-svm", "bochs-vmx")
+EVERY_MACHINE = (*BOTH_VENDORS, "bochs-svm")
+
+on_both_vendors = pytest.mark.parametrize("machine", BOTH_VENDORS)
+on_every_machine = pytest.mark.parametrize("machine", EVERY_MACHINE)
+# An interpreter takes minutes to boot Linux.
+linux_on_both_vendors = pytest.mark.parametrize("machine", [
+    "qemu-svm", pytest.param("bochs-vmx", marks=pytest.mark.long)])
+
+# A boot of Linux takes about ten seconds in QEMU and minutes in Bochs, on a quiet
+# machine; tests never judge speed.
 TIME_LIMIT_S = 180
+BOCHS_TIME_LIMIT_S = 900
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -54,10 +69,11 @@ class Run:
 
 
 class Quire:
-    """Boots Quire."""
+    """Boots Quire on one of the machines of scripts/run."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, machine):
         self._folder = folder
+        self._machine = machine
 
     def file(self, name, content):
         """A file for --module; content is bytes or text."""
@@ -65,9 +81,11 @@ class Quire:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def run(self, conf=None, *arguments, steps=(), timeout=TIME_LIMIT_S):
+    def run(self, conf=None, *arguments, steps=()):
         """`conf` is the text of quire.conf; `steps` are (expect or send, text) pairs."""
-        command = [ROOT / "scripts/run", "--no-setup", "--batch", f"--timeout={timeout}"]
+        timeout = TIME_LIMIT_S if self._machine.startswith("qemu") else BOCHS_TIME_LIMIT_S
+        command = [ROOT / "scripts/run", "--no-setup", "--batch", f"--timeout={timeout}",
+                   f"--machine={self._machine}"]
         if conf is not None:
             command += ["--conf", self.file("quire.conf", conf)]
         command += arguments
@@ -80,8 +98,26 @@ class Quire:
 
 
 @pytest.fixture
-def quire(tmp_path):
-    return Quire(tmp_path)
+def machine():
+    """Where a test runs; replaced by a parameter of the same name."""
+    return "qemu-svm"
+
+
+@pytest.fixture
+def quire(tmp_path, machine):
+    return Quire(tmp_path, machine)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes minutes, so it is started first")
+
+
+def pytest_collection_modifyitems(items):
+    """Long tests first, so that no worker ends with one; and each says where it runs."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        item.user_properties.append(("machine", parameters.get("machine", "qemu-svm")))
 
 
 def linux(name, what, **keys):

@@ -3,7 +3,7 @@
 machine has, work side by side and power off."""
 
 import pytest
-from conftest import linux, sum16
+from conftest import guest, linux, linux_on_both_vendors, sum16
 
 TWO_SUMS = linux("one", "sum16") + linux("two", "sum16")
 
@@ -15,11 +15,15 @@ def check_two_sums(run):
         assert run.stop_of(name)["status"] == 0, run
 
 
-@pytest.mark.parametrize("way", ["none", "bios", "uefi"])
+@pytest.mark.parametrize("machine, way", [
+    ("qemu-svm", "none"), ("qemu-svm", "bios"), ("qemu-svm", "uefi"),
+    pytest.param("bochs-vmx", "bios", marks=pytest.mark.long),
+])
 def test_two_guests_compute_their_sums_and_power_off(quire, way):
     check_two_sums(quire.run(TWO_SUMS, "--iso", way, "--memory", "512M"))
 
 
+@linux_on_both_vendors
 def test_a_shell_answers_and_the_console_moves_between_guests(quire):
     run = quire.run(None, "--memory", "512M", steps=[
         ("expect", "one: ready"),
@@ -44,9 +48,14 @@ def test_a_shell_answers_and_the_console_moves_between_guests(quire):
     assert run.stop_of("two")["status"] == 0, run
 
 
-def test_direct_boots_are_bit_identical(quire):
-    conf = linux("one", "tsc")
-    first = quire.run(conf, "--icount")
-    second = quire.run(conf, "--icount")
+# Bochs counts instructions anyway; a small guest will do there, as Linux takes minutes.
+@pytest.mark.parametrize("machine, conf, arguments", [
+    ("qemu-svm", linux("one", "tsc"), ["--icount"]),
+    ("bochs-vmx", guest("bench", memory="512M"), []),
+    ("bochs-svm", guest("bench", memory="512M"), []),
+])
+def test_boots_are_bit_identical(quire, conf, arguments):
+    first = quire.run(conf, *arguments)
+    second = quire.run(conf, *arguments)
     assert first.status == 0, first
     assert first.output == second.output
