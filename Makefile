@@ -101,9 +101,10 @@ $(foreach d,$(OFFSET_DIRS),$(eval $(call offsets_rule,$(d))))
 
 # --- host tests: tests/host/NAME_test.c, linked with what host_NAME lists ------------
 
-HOST_CFLAGS := -std=gnu17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
-               -fno-omit-frame-pointer $(filter-out -Wundef,$(WARNINGS)) -DCONFIG_DEBUG=1 \
-               -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT) -I. -Iinclude -Itests/host
+HOST_BASE_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer $(filter-out -Wundef,$(WARNINGS)) \
+                    -DCONFIG_DEBUG=1 -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT) -I. -Iinclude -Itests/host
+HOST_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
+THREAD_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=thread
 HOST_SEAM := tests/host/seam
 
 # Folders, or single pure files of folders that also hold hardware code.
@@ -133,6 +134,28 @@ $(BUILD)/host/$(1)_fuzz: $(BUILD)/host/tests/fuzz/$(1)_fuzz.o $(call host_object
 	$(Q)$$(CC) $$(HOST_CFLAGS) -o $$@ $$^ -lcmocka -lpthread
 endef
 $(foreach t,$(FUZZ_TESTS),$(eval $(call fuzz_rule,$(t))))
+
+# --- tests with threads: tests/threads/NAME_test.c with what threads_NAME lists, under TSan ----
+
+thread_objects = $(patsubst %.c,$(BUILD)/threads/%.o,$(call host_sources,$(1)))
+
+$(BUILD)/threads/%.o: %.c
+	$(call say,TSANCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(THREAD_CFLAGS) -MMD -MP -c -o $@ $<
+
+define thread_rule
+$(BUILD)/threads/$(1)_test: $(BUILD)/threads/tests/threads/$(1)_test.o $(call thread_objects,$(threads_$(1)) $(HOST_SEAM))
+	$$(call say,TSANLD,$$@)
+	$(Q)$$(CC) $$(THREAD_CFLAGS) -o $$@ $$^ -lcmocka -lpthread
+endef
+$(foreach t,$(THREAD_TESTS),$(eval $(call thread_rule,$(t))))
+
+.PHONY: threads-build threads
+threads-build: $(THREAD_TESTS:%=$(BUILD)/threads/%_test)
+
+threads: threads-build
+	$(Q)scripts/run-host-tests.py $(BUILD)/threads $(THREAD_TESTS)
 
 .PHONY: all check host-build host-tests layers headers format format-fix iso bench run fuzz help clean analyze
 
@@ -181,6 +204,7 @@ help:
 	@echo 'make            build/quire.elf'
 	@echo 'make check      build, layers, headers, format, host tests (under a minute)'
 	@echo 'make host-NAME  one host test (names: $(HOST_TESTS))'
+	@echo 'make threads    tests with threads, under ThreadSanitizer ($(THREAD_TESTS))'
 	@echo 'make fuzz       model-based fuzzers ($(FUZZ_TESTS))'
 	@echo 'make iso        build/quire.iso with the default guests'
 	@echo 'make run        scripts/run: the default guests on an emulated machine'

@@ -21,6 +21,7 @@ const char *q_status_text(q_status_t status)
 	case Q_DENIED: return "access denied";
 	case Q_TIMEOUT: return "timed out";
 	case Q_HANDLER: return "a handler wants it";
+	case Q_CANCELLED: return "cancelled";
 	}
 	/* A value that was cast from elsewhere; messages must not stop the caller. */
 	return "unknown status";

@@ -24,6 +24,7 @@ typedef enum q_status {
 	Q_DENIED,      /* the access is not allowed */
 	Q_TIMEOUT,     /* it did not happen in time */
 	Q_HANDLER,     /* a handler of the page wants this access first */
+	Q_CANCELLED,   /* given up, because what it was about is going away */
 } q_status_t;
 
 /* Lower case words for people, such as "out of memory". Never NULL. */

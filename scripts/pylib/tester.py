@@ -59,10 +59,14 @@ class Tester:
         self._single("format", ["make", "-s", "format"])
 
     def host(self):
-        counts = REPORTS / "host.json"
+        self._host_programs("host", make_variable("HOST_TESTS"))
+        self._host_programs("threads", make_variable("THREAD_TESTS"))
+
+    def _host_programs(self, folder, names):
+        counts = REPORTS / f"{folder}.json"
         counts.unlink(missing_ok=True)
-        subprocess.run(["scripts/run-host-tests.py", "--counts", str(counts), "build/host",
-                        *make_variable("HOST_TESTS")], cwd=paths.ROOT, check=False)
+        subprocess.run(["scripts/run-host-tests.py", "--counts", str(counts), f"build/{folder}",
+                        *names], cwd=paths.ROOT, check=False)
         if counts.exists():
             self.counts.update(json.loads(counts.read_text()))
         else:
@@ -108,7 +112,7 @@ def main():
     tester = Tester(options.pytest)
     try:
         runner.build()
-        runner.progress("building the host tests", ["make", "-j2", "host-build"])
+        runner.progress("building the host tests", ["make", "-j2", "host-build", "threads-build"])
     except runner.Failure as failure:
         runner.say(failure)
         print("0 passed, 1 failed")

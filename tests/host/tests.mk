@@ -27,3 +27,14 @@ fuzz_mm   := lib mm/gmm mm/pgm
 fuzz_insn := lib vm/insn
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
+HOST_TESTS += vmx vmx_state
+host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_msr.c \
+                  vmx/vmx_vpid.c vmx/vmx_cr.c
+host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx_check.c \
+                  vmx/vmx_check_guest.c
+
+host_request_queue := lib
+
+# Under ThreadSanitizer: tests/threads/NAME_test.c.
+THREAD_TESTS := request_queue
+threads_request_queue := lib
