@@ -2,14 +2,17 @@
 #include "console_commands.h"
 
 #include "lib/string.h"
+#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/paging.h"
 #include "kernel/console.h"
 #include "kernel/heap.h"
 #include "kernel/log_console.h"
 #include "kernel/power.h"
+#include "kernel/time.h"
 #include "mm/gmm/gmm.h"
 #include "vm/config.h"
 #include "vm/console.h"
+#include "vm/request.h"
 #include "vm/vm.h"
 
 /* The VM that a command names; says so if there is none. */
@@ -118,6 +121,20 @@ static void command_attach(const struct command_words *words)
 		console_attach(vm);
 }
 
+static void command_ping(const struct command_words *words)
+{
+	struct vm *vm = vm_named(words);
+	if (!vm)
+		return;
+	struct vm_request request = { .kind = VM_REQUEST_PING };
+	uint64_t start = cpu_rdtsc();
+	vm_request_post(vm, &request);
+	q_status_t status = vm_request_wait(&request);
+	uint64_t us = time_us_from_ticks(cpu_rdtsc() - start);
+	console_print("%s: %s after %llu us (%s)\n", vm_name(vm), q_status_text(status),
+		      (unsigned long long)us, vm_state_text(vm));
+}
+
 static void command_check(const struct command_words *words)
 {
 	paging_check();
@@ -171,6 +188,7 @@ static const struct command {
 	{ "create", "NAME key=value ...", "a new VM, with the keys of quire.conf", command_create },
 	{ "destroy", "NAME", "forgets a VM that does not run", command_destroy },
 	{ "attach", "NAME", "its serial console; Ctrl-] leaves", command_attach },
+	{ "ping", "NAME", "asks its CPUs' threads for a sign of life", command_ping },
 	{ "memory", "[NAME] [--json]", "where the machine's memory is", command_memory },
 	{ "exits", "[NAME] [--json]", "exits by reason: count and TSC ticks", command_exits },
 	{ "check", "[--json]", "runs every invariant check over all state", command_check },

@@ -26,6 +26,7 @@ enum vcpu_request {
 	VCPU_REQUEST_START_UP = BIT32(7), /* likewise; see start_up_entry */
 	VCPU_REQUEST_REFILL = BIT32(8),   /* handy pages are low */
 	VCPU_REQUEST_SLEEP = BIT32(9),    /* not RUNNABLE: see `activity` */
+	VCPU_REQUEST_SERVE = BIT32(10),   /* vCPU 0: look at the VM's request queue */
 };
 
 enum vcpu_activity {

@@ -15,6 +15,7 @@
 
 #include "arch/x86_64/cpu.h"
 #include "kernel/thread.h"
+#include "vm/request.h"
 
 #include "event.h"
 #include "exit.h"
@@ -52,11 +53,13 @@ static bool attend(struct vcpu *vcpu)
 		uint32_t requests = atomic_exchange_acq_rel(&vcpu->requests, 0);
 		if (requests & VCPU_REQUEST_END)
 			return false;
+		if (requests & VCPU_REQUEST_SERVE)
+			vm_requests_serve(vcpu->vm);
 		if (requests & VCPU_REQUEST_POWER)
 			vm_power_request_handle(vcpu->vm);
 		if (atomic_load_relaxed(&vcpu->vm->hold)) {
 			/* Kept for later: they are about the guest, which does not run. */
-			atomic_or_acq_rel(&vcpu->requests, requests);
+			vcpu_request_self(vcpu, requests & ~(uint32_t)VCPU_REQUEST_SERVE);
 			vm_hold_wait(vcpu);
 			continue;
 		}

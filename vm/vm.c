@@ -6,6 +6,7 @@
 #include "kernel/heap.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "vm/request.h"
 
 #include "cpuid_policy.h"
 #include "vcpu.h"
@@ -189,6 +190,7 @@ q_status_t vm_destroy(struct vm *vm)
 	if (state != VM_CREATED && state != VM_STOPPED)
 		return Q_STATE;
 	vm_table_remove(vm);
+	vm_requests_close(vm);
 	release(vm);
 	return Q_OK;
 }

@@ -16,6 +16,7 @@
 #include <quire/lock.h>
 #include <quire/virt_ops.h>
 
+#include "lib/request_queue.h"
 #include "arch/x86_64/cpu.h"
 #include "kernel/timer.h"
 #include "mm/pgm/pgm.h"
@@ -76,6 +77,7 @@ struct vm {
 	struct vcpu *memory_waiter; /* retries while VM_HOLD_MEMORY */
 	bool is_fresh;              /* its memory was not touched since creation or stop */
 
+	struct request_queue requests; /* atomic, see vm/request.h */
 	/* Atomic: what the guest asked of the power switch, see vm_host.c; 0: nothing. */
 	uint64_t power_request;
 	/* Any vCPU; a lost update costs a second line in the log. */

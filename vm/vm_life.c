@@ -11,6 +11,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "vm/console.h"
+#include "vm/request.h"
 
 #include "vcpu.h"
 #include "vm_internal.h"
@@ -249,9 +250,19 @@ static bool must_end(struct vcpu *vcpu)
 	return atomic_load_acquire(&vcpu->requests) & VCPU_REQUEST_END;
 }
 
-/* One turn of waiting, without the lock: a job, a try for memory, or sleep. */
+/* A VM that is held is asked, too: for a page of a VM that is paused, say. */
+static void requests_serve_if_asked(struct vcpu *vcpu)
+{
+	const uint32_t serve = VCPU_REQUEST_SERVE;
+	if (atomic_and_acq_rel(&vcpu->requests, ~serve) & serve)
+		vm_requests_serve(vcpu->vm);
+}
+
+/* One turn of waiting, without the lock: requests, then a job, a try for memory, or sleep. */
 static void hold_turn(struct vcpu *vcpu, enum vm_job job, bool is_memory_waiter)
 {
+	/* What is asked after this leaves a permit, so the sleep is none. */
+	requests_serve_if_asked(vcpu);
 	if (job != VM_JOB_NONE)
 		job_run(vcpu->vm, job);
 	else if (is_memory_waiter)

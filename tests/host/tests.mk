@@ -33,7 +33,9 @@ host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_
 host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx_check.c \
                   vmx/vmx_check_guest.c
 
+HOST_TESTS += request_queue vm_request
 host_request_queue := lib
+host_vm_request    := lib vm/request.c
 
 # Under ThreadSanitizer: tests/threads/NAME_test.c.
 THREAD_TESTS := request_queue

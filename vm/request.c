@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A request is three steps: check that what it is about is still so, change
+ * it, update the nested tables. mm/pgm does all three under the PGM lock; here is
+ * who does it and who is told.
+ *
+ * A waiter's thread ends at the earliest after request_release(), so it is there
+ * to be woken.
+ */
+#include "vm/request.h"
+
+#include <quire/assert.h>
+
+#include "arch/x86_64/cpu.h"
+#include "kernel/thread.h"
+
+#include "vcpu.h"
+
+static q_status_t execute(const struct vm_request *request)
+{
+	switch (request->kind) {
+	case VM_REQUEST_PING: return Q_OK;
+	}
+	Q_ASSERT(!"a request of no kind");
+	return Q_INVALID;
+}
+
+static void answer(struct request *request, q_status_t status)
+{
+	struct thread *waiter = request_answer(request, status);
+	if (!waiter)
+		return;
+	thread_unpark(waiter);
+	request_release(request);
+}
+
+void vm_requests_serve(struct vm *vm)
+{
+	struct request_batch batch = { 0 };
+	struct request *request;
+	while ((request = request_queue_next(&vm->requests, &batch)) != NULL)
+		answer(request, execute(container_of(request, struct vm_request, request)));
+}
+
+void vm_requests_close(struct vm *vm)
+{
+	struct request_batch left = { 0 };
+	struct request *request;
+	request_queue_close(&vm->requests, &left);
+	while ((request = request_queue_next(&vm->requests, &left)) != NULL)
+		answer(request, Q_CANCELLED);
+}
+
+static bool is_own_thread(const struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		if (vm->vcpus[i]->thread == thread_self())
+			return true;
+	return false;
+}
+
+void vm_request_post(struct vm *vm, struct vm_request *request)
+{
+	if (!request_queue_post(&vm->requests, &request->request))
+		return;
+	if (is_own_thread(vm))
+		vm_requests_serve(vm);
+	else
+		vcpu_request(vm->vcpus[0], VCPU_REQUEST_SERVE);
+}
+
+q_status_t vm_request_wait(struct vm_request *request)
+{
+	struct request *inner = &request->request;
+	if (request_wait_start(inner, thread_self())) {
+		while (request_is_unanswered(inner))
+			thread_park();
+		/* Another CPU is on its way from thread_unpark() to request_release(). */
+		while (!request_is_done(inner))
+			cpu_pause();
+	}
+	return inner->status;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What others ask of a VM. Only a VM's own vCPU threads change its memory;
+ * everybody else posts a request, which the thread of vCPU 0 carries out at its
+ * next safe point, whether the VM runs, sleeps, is paused, or is off.
+ *
+ * Any thread may post that knows the VM will not go away meanwhile: the
+ * operator's, or one of its own vCPUs. A waiter need not know it. A vCPU's thread that posts to its own VM carries out all that is queued there and then,
+ * so it holds no lock, nor a pointer into guest memory. It does not wait for
+ * another VM: that one's could be waiting for it.
+ *
+ * A VM that is destroyed answers with Q_CANCELLED. Order, classes, and whose
+ * the storage is when: lib/request_queue.h.
+ */
+#ifndef VM_REQUEST_H
+#define VM_REQUEST_H
+
+#include "lib/request_queue.h"
+
+struct vm;
+struct vcpu;
+
+enum vm_request_kind {
+	VM_REQUEST_PING, /* nothing, but the VM's thread came by */
+};
+
+/* The poster fills in `kind` and `request.class`; the rest starts as all zero. */
+struct vm_request {
+	struct request request;
+	enum vm_request_kind kind;
+};
+
+/* Does not wait. The answer: request_is_done(&request->request), then its `status`. */
+void vm_request_post(struct vm *vm, struct vm_request *request);
+/* Sleeps until a request that was posted is answered, and returns its status. One thread. */
+q_status_t vm_request_wait(struct vm_request *request);
+
+/* --- for vm/ ----------------------------------------------------------------------------- */
+
+/* In a vCPU's thread, no lock held: carries out what is queued. */
+void vm_requests_serve(struct vm *vm);
+/* Answers what is queued, and all that comes, with Q_CANCELLED. */
+void vm_requests_close(struct vm *vm);
+
+#endif
