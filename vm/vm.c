@@ -191,6 +191,7 @@ q_status_t vm_destroy(struct vm *vm)
 		return Q_STATE;
 	vm_table_remove(vm);
 	vm_requests_close(vm);
+	vm_references_wait(vm);
 	release(vm);
 	return Q_OK;
 }

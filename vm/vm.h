@@ -11,7 +11,8 @@
  *
  * Nothing here waits for the guest: a call posts what is wanted, the vCPUs'
  * threads do it, and an event tells when it is done. Only the operator's thread
- * creates and destroys VMs, so its pointers stay good.
+ * creates and destroys VMs, so its pointers stay good; other threads take
+ * references.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -39,7 +40,7 @@ void vm_system_init(const struct virt_ops *ops, const struct module_table *modul
  */
 q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, char *error,
 		     size_t error_bytes) Q_MUST_USE;
-/* Waits for its threads; Q_STATE unless it is created or stopped. */
+/* Waits for references and its threads; Q_STATE unless it is created or stopped. */
 q_status_t vm_destroy(struct vm *vm) Q_MUST_USE;
 
 /* Q_STATE: not possible in its present state. */
@@ -54,6 +55,17 @@ q_status_t vm_stop(struct vm *vm) Q_MUST_USE;
 struct vm *vm_find(const char *name);
 /* In the order of creation: the first after NULL, and NULL after the last. */
 struct vm *vm_next(const struct vm *previous);
+/*
+ * For threads other than the operator's: the VM of the lowest number above
+ * `number`, or NULL. It stays until vm_put(), though it may stop and start. For
+ * a moment only: whoever holds a reference neither parks nor yields, since the
+ * operator waits for it. Requests need none once they are posted.
+ */
+struct vm *vm_get_after(uint64_t number);
+void vm_put(struct vm *vm);
+/* In the order of creation, from 1; never used again. */
+uint64_t vm_number(const struct vm *vm);
+
 /* It runs, is paused, or is about to start. */
 bool vm_is_alive(const struct vm *vm);
 bool vm_any_alive(void);

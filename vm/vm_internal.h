@@ -47,8 +47,13 @@ struct vm_ending {
 };
 
 struct vm {
+	/* Guarded by the table's lock. */
+	struct list_node node;
+	unsigned reference_count;
+	struct thread *destroyer; /* waits for the last reference, or NULL */
+
 	/* Fixed by vm_create(). */
-	struct list_node node; /* of the table, guarded by its lock */
+	uint64_t number;
 	struct vm_config config;
 	const struct virt_ops *ops;
 	struct pgm *pgm;
@@ -137,7 +142,9 @@ static inline enum vpc_power vm_power_request_what(uint64_t request)
 
 /* Q_EXISTS: the name is taken. */
 q_status_t vm_table_add(struct vm *vm) Q_MUST_USE;
+/* From here on there are no new references; vm_references_wait() waits for the old ones. */
 void vm_table_remove(struct vm *vm);
+void vm_references_wait(struct vm *vm);
 
 /* --- events.c ------------------------------------------------------------------------------ */
 

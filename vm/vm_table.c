@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * All VMs, in the order of creation, and what state each is in. Only the
- * operator's thread adds and removes, so it may walk without the lock.
+ * operator's thread adds and removes, so it may walk without the lock. Others
+ * walk by number, since the VM that they looked at last may be gone.
  */
+#include <quire/assert.h>
 #include <quire/atomic.h>
 
 #include "lib/string.h"
+#include "kernel/thread.h"
 
 #include "vm_internal.h"
 
 static struct list_node vms = { &vms, &vms };
+static uint64_t last_number; /* the operator's thread only */
 static struct spinlock table_lock = { .rank = LOCK_RANK_VM_TABLE, .name = "vm table" };
 
 static struct vm *vm_of(struct list_node *node)
@@ -31,6 +35,7 @@ q_status_t vm_table_add(struct vm *vm)
 {
 	if (vm_find(vm->config.name))
 		return Q_EXISTS;
+	vm->number = ++last_number;
 	spin_lock(&table_lock);
 	list_add_tail(&vms, &vm->node);
 	spin_unlock(&table_lock);
@@ -49,6 +54,57 @@ struct vm *vm_next(const struct vm *previous)
 	struct list_node *node = previous ? previous->node.next : vms.next;
 	return node == &vms ? NULL : vm_of(node);
 }
+
+/* --- references ---------------------------------------------------------------------------- */
+
+uint64_t vm_number(const struct vm *vm)
+{
+	return vm->number;
+}
+
+static struct vm *find_after_locked(uint64_t number)
+{
+	list_for_each(node, &vms)
+	{
+		if (vm_of(node)->number > number)
+			return vm_of(node);
+	}
+	return NULL;
+}
+
+struct vm *vm_get_after(uint64_t number)
+{
+	spin_lock(&table_lock);
+	struct vm *vm = find_after_locked(number);
+	if (vm)
+		vm->reference_count++;
+	spin_unlock(&table_lock);
+	return vm;
+}
+
+void vm_put(struct vm *vm)
+{
+	spin_lock(&table_lock);
+	Q_ASSERT(vm->reference_count);
+	/* The destroyer needs the lock to see it, so the VM is still there. */
+	if (--vm->reference_count == 0 && vm->destroyer)
+		thread_unpark(vm->destroyer);
+	spin_unlock(&table_lock);
+}
+
+void vm_references_wait(struct vm *vm)
+{
+	spin_lock(&table_lock);
+	vm->destroyer = thread_self();
+	while (vm->reference_count) {
+		spin_unlock(&table_lock);
+		thread_park();
+		spin_lock(&table_lock);
+	}
+	spin_unlock(&table_lock);
+}
+
+/* --- states ---------------------------------------------------------------------------------- */
 
 bool vm_is_alive(const struct vm *vm)
 {

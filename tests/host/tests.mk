@@ -38,5 +38,6 @@ host_request_queue := lib
 host_vm_request    := lib vm/request.c
 
 # Under ThreadSanitizer: tests/threads/NAME_test.c.
-THREAD_TESTS := request_queue
+THREAD_TESTS := request_queue vm_table
 threads_request_queue := lib
+threads_vm_table      := lib vm/vm_table.c
