@@ -71,6 +71,9 @@
  *   G14 An entry with a chunk is in its CPU's tree under the id that the chunk
  *       had when it was mapped, and is in the list by age once.
  *
+ *   waiters
+ *       W1 and W2 in gmm_wait.c.
+ *
  * Cost: 4 bytes a page, some 110 bytes and a byte of id_map a chunk. Allocate,
  * free and look up take the same time on every machine, but for the logarithm
  * in the AVL tree behind the lookaside table.

@@ -48,6 +48,9 @@ enum gmm_account { GMM_BASE, GMM_SHADOW, GMM_FIXED, GMM_ACCOUNT_COUNT };
 
 enum gmm_overcommit { GMM_OVERCOMMIT_NONE, GMM_OVERCOMMIT_ZERO_AND_SHARED, GMM_OVERCOMMIT_FULL };
 
+/* Who is served first when memory is scarce; the higher number. */
+enum gmm_priority { GMM_PRIORITY_LOW, GMM_PRIORITY_NORMAL, GMM_PRIORITY_HIGH };
+
 struct gmm_region {
 	hpa_t start, end; /* half open, page aligned */
 };
@@ -56,6 +59,7 @@ struct gmm_vm_config {
 	uint64_t pages[GMM_ACCOUNT_COUNT]; /* promised: what each account may grow to */
 	uint64_t guaranteed_base_pages;    /* of GMM_BASE, can always be had */
 	enum gmm_overcommit overcommit;    /* NONE: guarantees all of GMM_BASE */
+	enum gmm_priority priority;
 };
 
 struct gmm_vm_stats {
@@ -129,8 +133,9 @@ struct gmm_page {
 /*
  * Allocates `count` pages of the VM's BASE account: all of them or none.
  * Q_LIMIT: the VM's promise would be exceeded; Q_NO_MEMORY: the machine has no
- * page that no reservation claims. Contents are stale where is_zeroed is false;
- * the caller must clear or fill them before a guest can see them.
+ * page that no reservation claims, or it is another's turn (gmm_wait_begin()).
+ * Contents are stale where is_zeroed is false; the caller must clear or fill
+ * them before a guest can see them.
  */
 q_status_t gmm_pages_alloc(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count) Q_MUST_USE;
 
@@ -221,6 +226,21 @@ q_status_t gmm_balloon_inflate(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
 /* `count` pages more, or all again. Q_STATE: not so many are ballooned. */
 q_status_t gmm_balloon_deflate(gmm_vm_t vm, uint64_t count) Q_MUST_USE;
 void gmm_balloon_reset(gmm_vm_t vm);
+
+/* --- VMs that wait for memory -------------------------------------------------- */
+
+/*
+ * From here until gmm_wait_end() the VM waits: by priority, then by who began
+ * first. What no reservation claims is for the first waiter and for running VMs
+ * of a higher priority alone; all others are refused it, so that those who still
+ * run cannot starve one who waits. A VM inside its reservation is never refused.
+ * Again: the VM keeps its place.
+ */
+void gmm_wait_begin(gmm_vm_t vm);
+/* The VM runs again, or wants no memory any more; nothing if it does not wait. */
+void gmm_wait_end(gmm_vm_t vm);
+/* Whose turn it is; GMM_VM_QUIRE: nobody waits. */
+gmm_vm_t gmm_wait_first(void);
 
 /* --- kernel pages: nested tables, records, heap; permanently mapped ---------- */
 

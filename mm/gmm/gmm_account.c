@@ -154,9 +154,7 @@ uint64_t gmm_pages_available(gmm_vm_t handle, uint64_t want)
 	spin_lock(&gmm.lock);
 	const struct gmm_vm *vm = gmm_vm_find(handle);
 	uint64_t promised = gmm_vm_room(vm) + vm->set_aside;
-	uint64_t claimed_by_others = gmm.claims.base - gmm_vm_claims(vm).base;
-	/* G9: what is claimed is available. */
-	uint64_t for_vm = gmm_available_pages() - claimed_by_others;
+	uint64_t for_vm = gmm_pages_for(handle);
 	spin_unlock(&gmm.lock);
 	return uint64_min(want, uint64_min(promised, for_vm));
 }
@@ -165,6 +163,8 @@ uint64_t gmm_pages_available(gmm_vm_t handle, uint64_t want)
 
 static bool config_is_valid(const struct gmm_vm_config *config)
 {
+	if (config->priority > GMM_PRIORITY_HIGH)
+		return false;
 	switch (config->overcommit) {
 	case GMM_OVERCOMMIT_NONE:
 	case GMM_OVERCOMMIT_ZERO_AND_SHARED:
@@ -177,6 +177,7 @@ static void config_apply(struct gmm_vm *vm, const struct gmm_vm_config *config)
 {
 	vm->is_live = true;
 	vm->overcommit = config->overcommit;
+	vm->priority = config->priority;
 	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
 		vm->promised[i] = config->pages[i];
 	vm->guaranteed_base = config->overcommit == GMM_OVERCOMMIT_NONE
@@ -244,9 +245,11 @@ static q_status_t vm_resize_locked(gmm_vm_t handle, const struct gmm_vm_config *
 		return Q_STATE;
 	config_apply(&wanted, config);
 	q_status_t status = vm_admit(vm, &wanted);
-	if (status == Q_OK)
-		gmm_kernel_trim(GMM_KERNEL_PAGES_KEPT);
-	return status;
+	if (status != Q_OK)
+		return status;
+	gmm_wait_update();
+	gmm_kernel_trim(GMM_KERNEL_PAGES_KEPT);
+	return Q_OK;
 }
 
 q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config)
@@ -295,6 +298,7 @@ void gmm_vm_destroy(gmm_vm_t handle)
 	spin_lock(&gmm.lock);
 	struct gmm_vm nobody = { .is_live = false };
 	Q_ASSERT(!vm_has_pages(gmm_vm_find(handle)));
+	gmm_wait_end_locked(handle);
 	gmm_vm_replace(&gmm.vms[handle], &nobody);
 	/* What a VM leaves is seldom needed again at once: nothing is kept back here. */
 	gmm_private_trim(0);

@@ -29,14 +29,10 @@
 q_status_t gmm_private_admit(gmm_vm_t handle, uint64_t count)
 {
 	const struct gmm_vm *vm = gmm_vm_find(handle);
-	uint64_t claimed_by_others = gmm.claims.base - gmm_vm_claims(vm).base;
 
 	if (count > gmm_vm_room(vm) + vm->set_aside)
 		return Q_LIMIT;
-	/* G9: claims never exceed what is available. */
-	if (count > gmm_available_pages() - claimed_by_others)
-		return Q_NO_MEMORY;
-	return Q_OK;
+	return count > gmm_pages_for(handle) ? Q_NO_MEMORY : Q_OK;
 }
 
 /* The other VMs' chunks are the only memory left: those of the VM with most free pages. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Walks all of GMM's state and asserts the invariants G1 to G16 of gmm.c's
- * header. Changes nothing. Everything is recounted from the words, so that a
- * figure that is kept is never compared with itself. Time grows with the
- * machine, and the lock is held throughout: for tests, debug builds and the
- * operator's `check`.
+ * header, and W1 and W2 of gmm_wait.c's. Changes nothing. Everything is
+ * recounted from the words, so that a figure that is kept is never compared with
+ * itself. Time grows with the machine, and the lock is held throughout: for
+ * tests, debug builds and the operator's `check`.
  */
 #include "mm/gmm/gmm.h"
 
@@ -272,6 +272,7 @@ void gmm_check(void)
 	accounts_check();
 	ids_check();
 	totals_check();
+	gmm_wait_check();
 	spin_unlock(&gmm.lock);
 	gmm_map_check();
 }

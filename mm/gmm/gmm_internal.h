@@ -75,6 +75,8 @@ struct gmm_set {
 struct gmm_vm {
 	bool is_live;
 	enum gmm_overcommit overcommit;
+	enum gmm_priority priority;
+	uint64_t wait_ticket; /* 0: does not wait; the lower, the longer */
 	uint64_t promised[GMM_ACCOUNT_COUNT];
 	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private pages and shared references */
 	uint64_t guaranteed_base;
@@ -128,6 +130,8 @@ struct gmm {
 
 	struct gmm_vm vms[GMM_VM_COUNT];
 	struct gmm_claims claims;
+	gmm_vm_t first_waiter; /* QUIRE: nobody waits */
+	uint64_t wait_ticket;  /* the last one given */
 };
 
 extern struct gmm gmm;
@@ -234,6 +238,17 @@ uint64_t gmm_vm_room(const struct gmm_vm *vm);
 uint64_t gmm_available_pages(void) Q_REQUIRES(gmm.lock);
 /* Could the machine meet these claims? *out_chunks: how many chunks must become KERNEL for it. */
 bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks) Q_REQUIRES(gmm.lock);
+
+/* --- gmm_wait.c ----------------------------------------------------------------------- */
+
+/* How many more BASE pages the VM may have now, were its promise without end. */
+uint64_t gmm_pages_for(gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+/* As gmm_wait_end(), for who holds gmm.lock. */
+void gmm_wait_end_locked(gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+/* A waiter's priority may have changed. */
+void gmm_wait_update(void) Q_REQUIRES(gmm.lock);
+/* Asserts W1 and W2. */
+void gmm_wait_check(void) Q_REQUIRES(gmm.lock);
 
 /* --- gmm_kernel.c ----------------------------------------------------------------------- */
 

@@ -27,13 +27,13 @@ fuzz_mm   := lib mm/gmm mm/pgm
 fuzz_insn := lib vm/insn
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
-HOST_TESTS += vmx vmx_state
+host_gmm_wait := lib mm/gmm
+
 host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_msr.c \
                   vmx/vmx_vpid.c vmx/vmx_cr.c
 host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx_check.c \
                   vmx/vmx_check_guest.c
 
-HOST_TESTS += request_queue vm_request
 host_request_queue := lib
 host_vm_request    := lib vm/request.c
 
