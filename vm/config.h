@@ -32,6 +32,7 @@ struct vm_config {
 	uint64_t memory_bytes;
 	uint64_t reserve_bytes;
 	enum gmm_overcommit overcommit;
+	enum gmm_priority priority;
 	char share[CONFIG_NAME_BYTES]; /* empty: shares with nobody */
 	unsigned vcpu_count;
 	enum vm_serial serial;
@@ -76,5 +77,8 @@ q_status_t config_vm_complete(struct vm_config *vm, char *error, size_t error_by
 /* A completed configuration: all values, and that the modules that it names are there. */
 q_status_t config_vm_check(const struct vm_config *vm, const struct module_table *modules,
 			   char *error, size_t error_bytes) Q_MUST_USE;
+
+/* As the key's value. */
+const char *config_priority_text(enum gmm_priority priority);
 
 #endif

@@ -27,6 +27,7 @@ const char *const config_words_switch[] = { "off", "on", NULL };
 static const char *const words_yes_no[] = { "no", "yes", NULL };
 static const char *const words_serial[] = { "console", "log", "com2", NULL };
 static const char *const words_on_reset[] = { "restart", "stop", NULL };
+static const char *const words_priority[] = { "low", "normal", "high", NULL };
 static const char *const words_overcommit[] = { "none", "zero-and-shared", "full", NULL };
 
 /* 1 to 31 of a-z, 0-9, '-'. */
@@ -99,6 +100,11 @@ static q_status_t share_parse(const char *value, char *to)
 	return Q_OK;
 }
 
+const char *config_priority_text(enum gmm_priority priority)
+{
+	return words_priority[priority];
+}
+
 /* --- keys of a VM -------------------------------------------------------------------- */
 
 enum vm_key {
@@ -109,6 +115,7 @@ enum vm_key {
 	KEY_MEMORY,
 	KEY_RESERVE,
 	KEY_OVERCOMMIT,
+	KEY_PRIORITY,
 	KEY_SHARE,
 	KEY_VCPUS,
 	KEY_SERIAL,
@@ -126,6 +133,7 @@ static const char *const vm_keys[] = {
 	[KEY_MEMORY] = "memory",
 	[KEY_RESERVE] = "reserve",
 	[KEY_OVERCOMMIT] = "overcommit",
+	[KEY_PRIORITY] = "priority",
 	[KEY_SHARE] = "share",
 	[KEY_VCPUS] = "vcpus",
 	[KEY_SERIAL] = "serial",
@@ -151,6 +159,11 @@ static q_status_t vm_value_set(struct vm_config *vm, enum vm_key key, const char
 		status = config_word_parse(value, words_overcommit, &index);
 		if (status == Q_OK)
 			vm->overcommit = (enum gmm_overcommit)index;
+		return status;
+	case KEY_PRIORITY:
+		status = config_word_parse(value, words_priority, &index);
+		if (status == Q_OK)
+			vm->priority = (enum gmm_priority)index;
 		return status;
 	case KEY_SHARE: return share_parse(value, vm->share);
 	case KEY_VCPUS: return config_count_parse(value, CONFIG_VCPU_MAX, &vm->vcpu_count);
@@ -183,6 +196,7 @@ static const char *vm_value_help(enum vm_key key)
 	case KEY_MEMORY:
 	case KEY_RESERVE: return "a number with K, M or G";
 	case KEY_OVERCOMMIT: return "none, zero-and-shared or full";
+	case KEY_PRIORITY: return "low, normal or high";
 	case KEY_SHARE: return "none, or 1 to 31 of a-z, 0-9 and '-'";
 	case KEY_VCPUS: return "a number from 1 to 32";
 	case KEY_SERIAL: return "console, log or com2";
@@ -202,6 +216,7 @@ q_status_t config_vm_init(struct vm_config *vm, const char *name, char *error, s
 			      "'%.40s' is no name: 1 to 31 of a-z, 0-9 and '-'", name);
 	*vm = (struct vm_config){
 		.overcommit = GMM_OVERCOMMIT_FULL,
+		.priority = GMM_PRIORITY_NORMAL,
 		.share = SHARE_DEFAULT,
 		.vcpu_count = 1,
 		.autostart = true,

@@ -97,6 +97,7 @@ static void list_item(struct json *json, const struct vm *vm)
 	json_text(json, "name", vm_name(vm));
 	json_text(json, "state", vm_state_text(vm));
 	json_number(json, "vcpus", vm_configuration(vm)->vcpu_count);
+	json_text(json, "priority", config_priority_text(vm_configuration(vm)->priority));
 	json_number(json, "pages", memory.pages);
 	json_number(json, "private", memory.private_pages);
 	json_number(json, "shared", memory.shared);

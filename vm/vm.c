@@ -47,6 +47,7 @@ static q_status_t memory_build(struct vm *vm)
 		.ram_bytes = vm->config.memory_bytes,
 		.guaranteed_bytes = vm->config.reserve_bytes,
 		.overcommit = vm->config.overcommit,
+		.priority = vm->config.priority,
 	};
 	return pgm_create(&config, &vm->pgm);
 }

@@ -232,6 +232,7 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 					 PGM_ROM_RECORD_PAGES },
 		.guaranteed_base_pages = guaranteed + own_pages,
 		.overcommit = config->overcommit,
+		.priority = config->priority,
 	};
 	status = gmm_vm_create(&promises, &vm);
 	if (status != Q_OK)

@@ -21,6 +21,7 @@ struct pgm_config {
 	uint64_t ram_bytes;        /* page multiple; RAM is 0..640K, 1M..hole, 4G..rest */
 	uint64_t guaranteed_bytes; /* of it */
 	enum gmm_overcommit overcommit;
+	enum gmm_priority priority;
 };
 
 /* RAM above this goes above 4 GiB; the hole below 4 GiB is for devices. */

@@ -55,6 +55,7 @@ TEST(config, defaults_are_as_documented)
 	EXPECT(vms[0].initrd[0] == 0 && vms[0].cmdline[0] == 0 && vms[0].firmware[0] == 0);
 	EXPECT(vms[0].memory_bytes == 64ull << 20 && vms[0].reserve_bytes == 16ull << 20);
 	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_FULL && strcmp(vms[0].share, "default") == 0);
+	EXPECT(vms[0].priority == GMM_PRIORITY_NORMAL);
 	EXPECT(vms[0].vcpu_count == 1 && vms[0].serial == VM_SERIAL_CONSOLE);
 	EXPECT(vms[0].autostart && vms[0].on_reset == VM_ON_RESET_RESTART);
 	EXPECT(!vms[0].debug_exit && !vms[0].debug_console);
@@ -72,10 +73,11 @@ TEST(config, every_key_arrives)
 		      "[ vm  a ]\n"
 		      "kernel = k\ninitrd = i\ncmdline = console=ttyS0 quiet # all of it \n"
 		      "memory = 1G\nreserve = 4K\novercommit = zero-and-shared\n"
+		      "priority = high\n"
 		      "share = none\nvcpus = 32\nserial = com2\nautostart = no\n"
 		      "on-reset = stop\ndebug-exit = on\ndebug-console = on\n"
 		      "[vm b-2]\r\nfirmware = bios\r\nmemory = 63G\r\n"
-		      "overcommit = none\r\nshare = lab"),
+		      "overcommit = none\r\npriority=low\nshare = lab"),
 		Q_OK);
 	EXPECT(config.vm_count == 2 && !config.machine.scan);
 	EXPECT(config.machine.scan_cpu_percent == 100);
@@ -84,10 +86,13 @@ TEST(config, every_key_arrives)
 	EXPECT(strcmp(vms[0].cmdline, "console=ttyS0 quiet # all of it") == 0);
 	EXPECT(vms[0].memory_bytes == 1ull << 30 && vms[0].reserve_bytes == 4096);
 	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_ZERO_AND_SHARED && vms[0].share[0] == 0);
+	EXPECT(vms[0].priority == GMM_PRIORITY_HIGH);
 	EXPECT(vms[0].vcpu_count == 32 && vms[0].serial == VM_SERIAL_COM2 && !vms[0].autostart);
 	EXPECT(vms[0].on_reset == VM_ON_RESET_STOP && vms[0].debug_exit && vms[0].debug_console);
 	EXPECT(strcmp(vms[1].firmware, "bios") == 0 && strcmp(vms[1].share, "lab") == 0);
-	EXPECT(vms[1].reserve_bytes == 63ull << 30);
+	EXPECT(vms[1].reserve_bytes == 63ull << 30 && vms[1].priority == GMM_PRIORITY_LOW);
+	EXPECT(strcmp(config_priority_text(GMM_PRIORITY_LOW), "low") == 0);
+	EXPECT(strcmp(config_priority_text(GMM_PRIORITY_HIGH), "high") == 0);
 }
 
 TEST(config, empty_and_comment_only_files_are_no_vms)
@@ -135,6 +140,7 @@ TEST(config, what_is_wrong_is_refused_with_its_line)
 		{ GOOD_VM "vcpus = 33\n", Q_RANGE, "quire.conf:4: vcpus = '33': must be" },
 		{ GOOD_VM "reserve = 1MB\n", Q_INVALID, "quire.conf:4: reserve = '1MB': must be" },
 		{ GOOD_VM "overcommit = half\n", Q_INVALID, "quire.conf:4: overcommit = 'half'" },
+		{ GOOD_VM "priority = urgent\n", Q_INVALID, "quire.conf:4: priority = 'urgent'" },
 		{ GOOD_VM "share = \n", Q_INVALID, "quire.conf:4: share = ''" },
 		{ GOOD_VM "serial = com1\n", Q_INVALID, "quire.conf:4: serial = 'com1'" },
 		{ GOOD_VM "autostart = on\n", Q_INVALID, "quire.conf:4: autostart = 'on'" },

@@ -8,12 +8,14 @@ HOST_pgm := lib mm/gmm mm/pgm
 HOST_v   := lib devices tests/host/pc.c
 
 host_lib       := lib
+host_request_queue := lib
 host_share     := lib mm/gmm mm/share
 host_insn      := lib vm/insn
 host_config    := lib vm/config.c vm/config_vm.c vm/cpio.c
 host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm
 host_vm        := lib vm/cpuid_policy.c vm/msr_policy.c vm/pvclock.c vm/console_line.c vm/command_words.c \
                   vm/json.c
+host_vm_request := lib vm/request.c
 host_boot      := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
 host_svm       := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c \
                   svm/svm_asid.c svm/svm_features.c
@@ -26,18 +28,9 @@ FUZZ_TESTS := mm insn
 fuzz_mm   := lib mm/gmm mm/pgm
 fuzz_insn := lib vm/insn
 
-host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
-host_gmm_wait := lib mm/gmm
-
-host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_msr.c \
-                  vmx/vmx_vpid.c vmx/vmx_cr.c
-host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx_check.c \
-                  vmx/vmx_check_guest.c
-
-host_request_queue := lib
-host_vm_request    := lib vm/request.c
-
 # Under ThreadSanitizer: tests/threads/NAME_test.c.
 THREAD_TESTS := request_queue vm_table
 threads_request_queue := lib
 threads_vm_table      := lib vm/vm_table.c
+
+host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
