@@ -19,6 +19,12 @@ static void tsc_offset_set(struct virt_vcpu *vcpu, uint64_t offset)
 	vmcb_set_tsc_offset(vcpu->vmcb, offset);
 }
 
+/* Always: APM vol. 2, "Nested Paging", as in any page table. */
+static bool slat_notes_dirty(void)
+{
+	return true;
+}
+
 static const struct virt_ops svm_ops = {
 	.name = "AMD-V",
 	.slat_kind = SLAT_NPT,
@@ -36,6 +42,7 @@ static const struct virt_ops svm_ops = {
 	.insn_skipped = svm_insn_skipped,
 	.slat_root_set = slat_root_set,
 	.slat_flush = svm_tlb_flush,
+	.slat_notes_dirty = slat_notes_dirty,
 	.tsc_offset_set = tsc_offset_set,
 	.check = svm_check,
 	.dump = svm_dump,

@@ -10,19 +10,23 @@
 #include <quire/bits.h>
 
 #include "config_internal.h"
+#include "lib/number.h"
 #include "vm/refuse.h"
 
 #define FILE_NAME        "quire.conf"
 #define LINE_BYTES       (CONFIG_CMDLINE_BYTES + 64)
 #define REASON_BYTES     160u
 #define SCAN_CPU_PERCENT 2u
+#define SCAN_MEMORY_MIN  (4ull << 10)
+#define SCAN_MEMORY_MAX  (4ull << 20) /* what a run of pages may take */
 
 enum section { SECTION_NONE, SECTION_MACHINE, SECTION_VM };
-enum machine_key { MACHINE_SCAN, MACHINE_SCAN_CPU, MACHINE_ATTACH };
+enum machine_key { MACHINE_SCAN, MACHINE_SCAN_CPU, MACHINE_SCAN_MEMORY, MACHINE_ATTACH };
 
 static const char *const machine_keys[] = {
 	[MACHINE_SCAN] = "scan",
 	[MACHINE_SCAN_CPU] = "scan-cpu",
+	[MACHINE_SCAN_MEMORY] = "scan-memory",
 	[MACHINE_ATTACH] = "attach",
 	NULL,
 };
@@ -200,6 +204,12 @@ static q_status_t machine_value_set(struct parser *p, enum machine_key key, cons
 	case MACHINE_SCAN_CPU:
 		if (config_count_parse(value, 100, &machine->scan_cpu_percent) != Q_OK)
 			return fail(p, p->line, Q_INVALID, "'scan-cpu' must be 1 to 100");
+		return Q_OK;
+	case MACHINE_SCAN_MEMORY:
+		if (size_parse(value, &machine->scan_memory_bytes) != Q_OK ||
+		    machine->scan_memory_bytes < SCAN_MEMORY_MIN ||
+		    machine->scan_memory_bytes > SCAN_MEMORY_MAX)
+			return fail(p, p->line, Q_INVALID, "'scan-memory' must be 4K to 4M");
 		return Q_OK;
 	case MACHINE_ATTACH:
 		p->attach_line = p->line;

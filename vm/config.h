@@ -44,6 +44,7 @@ struct vm_config {
 struct machine_config {
 	bool scan;
 	unsigned scan_cpu_percent;
+	uint64_t scan_memory_bytes;     /* 0: chosen by the size of the machine */
 	char attach[CONFIG_NAME_BYTES]; /* empty: nobody's console */
 };
 

@@ -13,6 +13,7 @@
 #include "vm/config.h"
 #include "vm/console.h"
 #include "vm/request.h"
+#include "vm/scan.h"
 #include "vm/vm.h"
 
 /* The VM that a command names; says so if there is none. */
@@ -139,6 +140,7 @@ static void command_check(const struct command_words *words)
 {
 	paging_check();
 	gmm_check();
+	scan_check();
 	for (struct vm *vm = vm_next(NULL); vm; vm = vm_next(vm))
 		vm_check(vm);
 	/* What is broken does not come back from its check: it prints itself and stops. */
@@ -190,6 +192,12 @@ static const struct command {
 	{ "attach", "NAME", "its serial console; Ctrl-] leaves", command_attach },
 	{ "ping", "NAME", "asks its CPUs' threads for a sign of life", command_ping },
 	{ "memory", "[NAME] [--json]", "where the machine's memory is", command_memory },
+	{ "share", "[on|off] [--json]", "what sharing saves and costs; switches the scanner",
+	  command_share },
+	{ "scan-cpu", "PERCENT", "the sharing scanner's share of one CPU, 1 to 100",
+	  command_scan_cpu },
+	{ "hashes", "[NAME]", "hashes of all pages that are not zero, for scripts/share-oracle",
+	  command_hashes },
 	{ "exits", "[NAME] [--json]", "exits by reason: count and TSC ticks", command_exits },
 	{ "check", "[--json]", "runs every invariant check over all state", command_check },
 	{ "log", "[LEVEL]", "shows the log, or sets what goes into it", command_log },

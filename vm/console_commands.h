@@ -28,4 +28,9 @@ void command_list(const struct command_words *words);
 void command_memory(const struct command_words *words);
 void command_exits(const struct command_words *words);
 
+/* console_share.c */
+void command_share(const struct command_words *words);
+void command_scan_cpu(const struct command_words *words);
+void command_hashes(const struct command_words *words);
+
 #endif

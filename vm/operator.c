@@ -10,6 +10,7 @@
 #include "vm/config.h"
 #include "vm/console.h"
 #include "vm/refuse.h"
+#include "vm/scan.h"
 #include "vm/vm.h"
 
 #include "vm_internal.h"
@@ -55,7 +56,12 @@ static q_status_t load(const struct loading *loading)
 			      "there is no boot module " CONFIG_MODULE);
 	q_status_t status = config_parse(module->data, module->size_bytes, &config, loading->error,
 					 loading->error_bytes);
-	return status == Q_OK ? vms_create(loading) : status;
+	if (status != Q_OK)
+		return status;
+	if (scan_start(&config.machine) != Q_OK)
+		return refuse(loading->error, loading->error_bytes, Q_NO_MEMORY,
+			      "no memory for the sharing scanner");
+	return vms_create(loading);
 }
 
 static void vms_start(void)

@@ -16,13 +16,38 @@
 
 #include "vcpu.h"
 
-static q_status_t execute(const struct vm_request *request)
+static q_status_t page_execute(struct pgm *pgm, enum vm_request_kind kind,
+			       const struct vm_request_page *page)
+{
+	switch (kind) {
+	case VM_REQUEST_MONITOR: return pgm_page_monitor(pgm, page->gfn, page->expected);
+	case VM_REQUEST_UNMONITOR: return pgm_page_unmonitor(pgm, page->gfn, page->expected);
+	case VM_REQUEST_ZERO: return pgm_page_zero(pgm, page->gfn, page->expected);
+	case VM_REQUEST_SHARE: return pgm_page_share(pgm, page->gfn, page->expected, page->shared);
+	case VM_REQUEST_MOVE: return pgm_page_move(pgm, page->gfn, page->expected);
+	case VM_REQUEST_PING:
+	case VM_REQUEST_NOTE_DIRTY: break;
+	}
+	Q_ASSERT(!"a request about pages");
+	return Q_INVALID;
+}
+
+static void execute(struct pgm *pgm, const struct vm_request *request)
 {
 	switch (request->kind) {
-	case VM_REQUEST_PING: return Q_OK;
+	case VM_REQUEST_PING: return;
+	case VM_REQUEST_NOTE_DIRTY: pgm_dirty_note(pgm, request->first, request->count); return;
+	case VM_REQUEST_MONITOR:
+	case VM_REQUEST_UNMONITOR:
+	case VM_REQUEST_ZERO:
+	case VM_REQUEST_SHARE:
+	case VM_REQUEST_MOVE:
+		for (unsigned i = 0; i < request->count; i++)
+			request->pages[i].status =
+				page_execute(pgm, request->kind, &request->pages[i]);
+		return;
 	}
 	Q_ASSERT(!"a request of no kind");
-	return Q_INVALID;
 }
 
 static void answer(struct request *request, q_status_t status)
@@ -38,8 +63,10 @@ void vm_requests_serve(struct vm *vm)
 {
 	struct request_batch batch = { 0 };
 	struct request *request;
-	while ((request = request_queue_next(&vm->requests, &batch)) != NULL)
-		answer(request, execute(container_of(request, struct vm_request, request)));
+	while ((request = request_queue_next(&vm->requests, &batch)) != NULL) {
+		execute(vm->pgm, container_of(request, struct vm_request, request));
+		answer(request, Q_OK);
+	}
 }
 
 void vm_requests_close(struct vm *vm)

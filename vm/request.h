@@ -17,18 +17,40 @@
 #define VM_REQUEST_H
 
 #include "lib/request_queue.h"
+#include "mm/pgm/pgm.h"
 
 struct vm;
 struct vcpu;
 
 enum vm_request_kind {
 	VM_REQUEST_PING, /* nothing, but the VM's thread came by */
+	VM_REQUEST_NOTE_DIRTY,
+	/* About `pages`; what each means is in mm/pgm/pgm.h. The request itself ends with Q_OK. */
+	VM_REQUEST_MONITOR,
+	VM_REQUEST_UNMONITOR,
+	VM_REQUEST_ZERO,
+	VM_REQUEST_SHARE,
+	VM_REQUEST_MOVE,
 };
 
-/* The poster fills in `kind` and `request.class`; the rest starts as all zero. */
+/* The VM's thread is kept by one request for no longer than this takes. */
+#define VM_REQUEST_PAGES_MAX 64u
+#define VM_REQUEST_RANGE_MAX 256u
+
+struct vm_request_page {
+	gfn_t gfn;
+	page_id_t expected; /* Q_STATE: it has another page by now */
+	page_id_t shared;   /* SHARE: with what */
+	q_status_t status;  /* the answer, once the request is done */
+};
+
+/* The poster fills in `kind`, what belongs to it, and `request.class`; the rest starts as all zero. */
 struct vm_request {
 	struct request request;
 	enum vm_request_kind kind;
+	unsigned count;                /* of frames or pages: at most as above */
+	gfn_t first;                   /* NOTE_DIRTY */
+	struct vm_request_page *pages; /* the poster's; the others */
 };
 
 /* Does not wait. The answer: request_is_done(&request->request), then its `status`. */

@@ -8,6 +8,8 @@
 #include "kernel/time.h"
 #include "vm/request.h"
 
+#include "vm/scan.h"
+
 #include "cpuid_policy.h"
 #include "vcpu.h"
 #include "vm_boot.h"
@@ -47,6 +49,7 @@ static q_status_t memory_build(struct vm *vm)
 		.ram_bytes = vm->config.memory_bytes,
 		.guaranteed_bytes = vm->config.reserve_bytes,
 		.overcommit = vm->config.overcommit,
+		.has_dirty_bits = vm->ops->slat_notes_dirty(),
 		.priority = vm->config.priority,
 	};
 	return pgm_create(&config, &vm->pgm);
@@ -151,6 +154,7 @@ static struct vm *allocate(const struct vm_config *config)
 		return NULL;
 	list_init(&vm->node);
 	vm->config = *config;
+	vm->share_group = scan_group(config->share);
 	vm->ops = system_ops;
 	vm->hold = VM_HOLD_CREATED;
 	vm->is_fresh = true;

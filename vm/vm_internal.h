@@ -20,6 +20,7 @@
 #include "arch/x86_64/cpu.h"
 #include "kernel/timer.h"
 #include "mm/pgm/pgm.h"
+#include "mm/share/share.h"
 #include "devices/vpc.h"
 #include "vm/config.h"
 #include "vm/vm.h"
@@ -57,6 +58,7 @@ struct vm {
 	struct vm_config config;
 	const struct virt_ops *ops;
 	struct pgm *pgm;
+	share_group_t share_group; /* 0: its pages are shared with nobody's */
 	struct cpuid_table *cpuid;
 	struct vcpu *vcpus[VPC_VCPU_MAX];
 	unsigned vcpu_count;

@@ -25,6 +25,12 @@ static void tsc_offset_set(struct virt_vcpu *vcpu, uint64_t offset)
 	vmcs_write(vcpu, VMCS_TSC_OFFSET, offset);
 }
 
+/* SDM vol. 3, "Accessed and Dirty Flags for EPT": since a few years after EPT itself. */
+static bool slat_notes_dirty(void)
+{
+	return vmx_features.has_ept_accessed_dirty;
+}
+
 static const struct virt_ops vmx_ops = {
 	.name = "VT-x",
 	.slat_kind = SLAT_EPT,
@@ -42,6 +48,7 @@ static const struct virt_ops vmx_ops = {
 	.insn_skipped = vmx_insn_skipped,
 	.slat_root_set = slat_root_set,
 	.slat_flush = vmx_tlb_flush,
+	.slat_notes_dirty = slat_notes_dirty,
 	.tsc_offset_set = tsc_offset_set,
 	.check = vmx_check,
 	.dump = vmx_dump,

@@ -59,6 +59,9 @@ struct virt_ops {
 	/* Guest TSC = host TSC + offset. */
 	void (*tsc_offset_set)(struct virt_vcpu *vcpu, uint64_t offset);
 
+	/* Does the CPU set accessed and dirty bits in nested tables? */
+	bool (*slat_notes_dirty)(void);
+
 	/* Prints each rule of the manual that the state violates; true when valid. */
 	bool (*check)(struct virt_vcpu *vcpu);
 	void (*dump)(struct virt_vcpu *vcpu);

@@ -238,9 +238,12 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 	if (status != Q_OK)
 		return status;
 	status = pgm_create_in(vm, config->format, &layout, out_pgm);
-	if (status != Q_OK)
+	if (status != Q_OK) {
 		gmm_vm_destroy(vm);
-	return status;
+		return status;
+	}
+	(*out_pgm)->has_dirty_bits = config->has_dirty_bits;
+	return Q_OK;
 }
 
 void pgm_destroy(struct pgm *pgm)

@@ -21,6 +21,7 @@ struct pgm_config {
 	uint64_t ram_bytes;        /* page multiple; RAM is 0..640K, 1M..hole, 4G..rest */
 	uint64_t guaranteed_bytes; /* of it */
 	enum gmm_overcommit overcommit;
+	bool has_dirty_bits; /* the CPU sets them in nested tables */
 	enum gmm_priority priority;
 };
 
@@ -130,6 +131,7 @@ gfn_t pgm_ram_end(const struct pgm *pgm);
  * By the VM's own vCPU threads. Where the CPU keeps no dirty bits, nothing is.
  */
 void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count);
+bool pgm_has_dirty_bits(const struct pgm *pgm);
 
 /* --- the balloon, see pgm_balloon.c --------------------------------------------- */
 

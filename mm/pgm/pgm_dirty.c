@@ -20,6 +20,11 @@ static void page_note(struct pgm_record *record, bool was_written)
 		record->d2 &= ~PGM_RECORD_LATELY;
 }
 
+bool pgm_has_dirty_bits(const struct pgm *pgm)
+{
+	return pgm->has_dirty_bits;
+}
+
 void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count)
 {
 	spin_lock(&pgm->lock);

@@ -86,6 +86,7 @@ struct pgm {
 	gmm_vm_t vm;
 	uint64_t ram_pages;
 	gfn_t ram_end;
+	bool has_dirty_bits;
 	page_id_t zero_id;
 	hfn_t zero_frame;
 	struct pgm_handy *handy;

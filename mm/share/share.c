@@ -148,6 +148,12 @@ static void candidate_add(const struct share_page *page, uint64_t key)
 
 /* --- looking --------------------------------------------------------------------------------- */
 
+static uint64_t key_of(const void *content, bool is_whole)
+{
+	uint64_t key = is_whole ? share_key_whole(content) : share_key_sample(content);
+	return key & share.key_mask;
+}
+
 static struct share_match match_shared(struct share_entry *entry, uint64_t key)
 {
 	entry->pass = (uint16_t)share.stats.pass;
@@ -189,18 +195,20 @@ static struct share_match match_by(const struct share_page *page, const struct f
 
 static struct share_match match_page(const struct share_page *page, const void *content)
 {
-	uint64_t key = share_key_sample(content) & share.key_mask;
+	uint64_t key = key_of(content, false);
 	struct found found = bucket_search(page, key);
 
 	if (!found.decided || found.decided->kind != SHARE_ENTRY_AMBIGUOUS)
 		return match_by(page, &found, key);
 	found.decided->pass = (uint16_t)share.stats.pass;
 	share.stats.hashed_whole++;
-	key = share_key_whole(content) & share.key_mask;
+	key = key_of(content, true);
 	found = bucket_search(page, key);
 	if (found.decided && found.decided->kind == SHARE_ENTRY_AMBIGUOUS)
 		return (struct share_match){ .advice = SHARE_NOTHING };
-	return match_by(page, &found, key);
+	struct share_match match = match_by(page, &found, key);
+	match.is_whole = true;
+	return match;
 }
 
 struct share_match share_look(const struct share_page *page)
@@ -234,7 +242,18 @@ static void key_drop(uint64_t key, share_group_t group)
 			entry_drop(&bucket[i]);
 }
 
-void share_differ(const struct share_match *match)
+void share_forget(const struct share_match *match)
+{
+	struct share_entry *bucket = bucket_of(match->key);
+
+	for (unsigned i = 0; i < BUCKET_WAYS; i++)
+		if (is_of(&bucket[i], match->key, match->group) &&
+		    bucket[i].kind == SHARE_ENTRY_CANDIDATE && bucket[i].vm == match->other_vm &&
+		    bucket[i].where == match->other_gfn.raw)
+			entry_drop(&bucket[i]);
+}
+
+static void differ(const struct share_match *match)
 {
 	share.stats.differed++;
 	key_drop(match->key, match->group);
@@ -244,6 +263,27 @@ void share_differ(const struct share_match *match)
 		.pass = (uint16_t)share.stats.pass,
 		.kind = SHARE_ENTRY_AMBIGUOUS,
 	};
+}
+
+enum share_comparison share_compare(const struct share_match *match, page_id_t page,
+				    page_id_t other)
+{
+	/* Two pages are well within what stays mapped. */
+	const void *a = gmm_page_peek(page), *b = gmm_page_peek(other);
+
+	if (!a || !b)
+		return SHARE_CHANGED;
+	if (gmm_page_is_equal(page, other))
+		return SHARE_EQUAL;
+	if (key_of(a, match->is_whole) != match->key)
+		return SHARE_CHANGED;
+	if (key_of(b, match->is_whole) != match->key) {
+		if (match->advice == SHARE_PAIR)
+			share_forget(match);
+		return SHARE_CHANGED;
+	}
+	differ(match);
+	return SHARE_DIFFERENT;
 }
 
 void share_add(const struct share_match *match, page_id_t shared)
@@ -319,6 +359,16 @@ void share_init(const struct share_config *config, void *memory)
 void share_stats(struct share_stats *out_stats)
 {
 	*out_stats = share.stats;
+}
+
+bool share_hash(page_id_t id, uint64_t *out_hash)
+{
+	const void *content = gmm_page_peek(id);
+
+	if (page_id_is_nil(id) || !content)
+		return false;
+	*out_hash = share_key_whole(content);
+	return true;
 }
 
 /* S2, from one entry on. */

@@ -50,6 +50,7 @@ struct share_match {
 	enum share_advice advice;
 	share_group_t group;
 	uint64_t key;
+	bool is_whole;    /* the key is of all bytes */
 	page_id_t shared; /* JOIN */
 	gmm_vm_t other_vm;
 	gfn_t other_gfn; /* PAIR: its page must be looked up anew */
@@ -58,8 +59,16 @@ struct share_match {
 /* Looks at a page's content and says what could be done with it. */
 struct share_match share_look(const struct share_page *page);
 
-/* The bytes differ though the keys agree: from now on such pages are hashed as a whole. */
-void share_differ(const struct share_match *match);
+enum share_comparison {
+	SHARE_EQUAL,
+	SHARE_DIFFERENT, /* though the keys agree: from now on such pages are hashed as a whole */
+	SHARE_CHANGED,   /* the other page does not look like this any more, or is gone */
+};
+/* Compares the page that the match is about with the one that it names. */
+enum share_comparison share_compare(const struct share_match *match, page_id_t page,
+				    page_id_t other);
+/* The other page of a pair is no candidate any more. */
+void share_forget(const struct share_match *match);
 /* A pair was merged into `shared`; the hold that Quire has on it is now the working set's. */
 void share_add(const struct share_match *match, page_id_t shared);
 /* `page` is a reference to a shared page now. If it is broken, it will be left alone for a while. */
@@ -81,6 +90,9 @@ struct share_stats {
 	uint32_t pass;
 };
 void share_stats(struct share_stats *out_stats);
+
+/* XXH3 of a page's content, for checks from outside. False: no such page. Any thread. */
+bool share_hash(page_id_t id, uint64_t *out_hash);
 
 /* Asserts the invariants of the working set. */
 void share_check(void);

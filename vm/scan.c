@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sharing scanner.
+ *
+ * A pass goes over all VMs, a block of pages at a time. For each block the VM
+ * moves its nested tables' dirty bits into its records (a request). Then the
+ * scanner reads the records, without a lock: what is not a private page, or was
+ * written since the last pass, is left alone; of all others it looks at the
+ * content. Pages of zeros are given back (a request). Pages that look like
+ * another one are noted, and when there are enough of them they are merged
+ * (scan_merge.c).
+ *
+ * The scanner changes no VM. It proposes, the VM's thread decides, so all that is
+ * seen may be stale. A VM is looked at under a reference, which is held for as
+ * long as one block takes and never across a sleep: a VM may be gone after any
+ * sleep, so pages are remembered by the VM's number.
+ *
+ * It runs only when nobody else wants the CPU, and then for no more than its
+ * share. The share is halved after a pass that gained nothing, down to a
+ * sixteenth, and doubled after one that did. While a VM waits for memory the
+ * share is all there is, and shared pages without users are let go at once.
+ */
+#include "vm/scan.h"
+
+#include <quire/assert.h>
+#include <quire/atomic.h>
+#include <quire/log.h>
+
+#include "lib/string.h"
+#include "arch/x86_64/cpu.h"
+#include "kernel/heap.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+
+#include "scan_internal.h"
+#include "vm_internal.h"
+
+#define BLOCK_PAGES    VM_REQUEST_RANGE_MAX
+#define GROUP_MAX      64u
+#define SIZE_MAX_BYTES (4ull << 20) /* of the working set, if the configuration does not say */
+#define ENTRY_BYTES    16u
+#define RATE_MAX       10000u /* hundredths of a percent */
+#define RATE_STEPS     16u    /* the slowest is this part of the fastest */
+#define REST_US        20000u /* between passes */
+#define GAIN_WORTH     256u   /* one page in so many makes a pass worth repeating soon */
+
+struct scan_stats scan_figures;
+
+/* Written by the operator's thread, read by the scanner's. */
+static struct {
+	struct thread *thread;
+	bool is_on;
+	unsigned cpu_percent;
+} settings;
+
+static char group_names[GROUP_MAX][CONFIG_NAME_BYTES];
+
+/* --- groups --------------------------------------------------------------------------------- */
+
+/* By the operator's thread only. Names are never forgotten: they are few. */
+share_group_t scan_group(const char *name)
+{
+	if (name[0] == 0)
+		return 0;
+	for (unsigned i = 0; i < GROUP_MAX; i++) {
+		if (group_names[i][0] == 0)
+			string_copy(group_names[i], sizeof(group_names[i]), name);
+		if (strcmp(group_names[i], name) == 0)
+			return (share_group_t)(i + 1);
+	}
+	log_notice("scan: more than %u sharing groups: '%s' shares nothing", GROUP_MAX, name);
+	return 0;
+}
+
+/* --- asking ------------------------------------------------------------------------------------ */
+
+struct vm *scan_vm_get(uint64_t number)
+{
+	struct vm *vm = vm_get_after(number - 1);
+
+	if (vm && vm_number(vm) == number)
+		return vm;
+	if (vm)
+		vm_put(vm);
+	return NULL;
+}
+
+/* Q_CANCELLED: the VM is gone. */
+static q_status_t request_carry_out(uint64_t vm_number, struct vm_request *request)
+{
+	struct vm *vm = scan_vm_get(vm_number);
+	if (!vm)
+		return Q_CANCELLED;
+	vm_request_post(vm, request);
+	vm_put(vm);
+	return vm_request_wait(request);
+}
+
+/* Up to VM_REQUEST_PAGES_MAX pages of one VM. */
+static void pages_ask(enum vm_request_kind kind, struct scan_page *const *pages,
+		      const page_id_t *shared, unsigned count)
+{
+	struct vm_request_page asked[VM_REQUEST_PAGES_MAX];
+	struct vm_request request = { .kind = kind, .pages = asked, .count = count };
+
+	for (unsigned i = 0; i < count; i++)
+		asked[i] = (struct vm_request_page){ .gfn = pages[i]->gfn,
+						     .expected = pages[i]->id,
+						     .shared = shared ? shared[i] : PAGE_ID_NIL };
+	q_status_t status = request_carry_out(pages[0]->vm_number, &request);
+	for (unsigned i = 0; i < count; i++)
+		pages[i]->status = status == Q_OK ? asked[i].status : status;
+}
+
+/* How many of the first pages belong to the same VM and fit one request. */
+static unsigned run_length(struct scan_page *const *pages, unsigned count)
+{
+	unsigned length = 1;
+
+	while (length < count && length < VM_REQUEST_PAGES_MAX &&
+	       pages[length]->vm_number == pages[0]->vm_number)
+		length++;
+	return length;
+}
+
+void scan_ask(enum vm_request_kind kind, struct scan_page *const *pages, const page_id_t *shared,
+	      unsigned count)
+{
+	for (unsigned i = 0; i < count;) {
+		unsigned length = run_length(&pages[i], count - i);
+		pages_ask(kind, &pages[i], shared ? &shared[i] : NULL, length);
+		i += length;
+	}
+}
+
+/* --- one block ----------------------------------------------------------------------------------- */
+
+/* Pages of zeros that were found in a block. */
+struct zeros {
+	struct scan_page pages[VM_REQUEST_PAGES_MAX];
+	unsigned count;
+};
+
+static struct zeros zeros;
+
+static void zeros_ask(void)
+{
+	struct scan_page *pages[VM_REQUEST_PAGES_MAX];
+
+	for (unsigned i = 0; i < zeros.count; i++)
+		pages[i] = &zeros.pages[i];
+	scan_ask(VM_REQUEST_ZERO, pages, NULL, zeros.count);
+	for (unsigned i = 0; i < zeros.count; i++)
+		scan_figures.zeroed += zeros.pages[i].status == Q_OK;
+	zeros.count = 0;
+}
+
+/* Whether there is something to look at; the view is of that moment. */
+static bool page_is_worth(const struct pgm_page_view *view)
+{
+	if (view->kind != PGM_PAGE_NORMAL || view->is_watched) {
+		scan_figures.skipped_state++;
+		return false;
+	}
+	scan_figures.skipped_lately += view->was_written_lately;
+	return !view->was_written_lately;
+}
+
+static bool block_has_private(const struct vm *vm, gfn_t first, unsigned count)
+{
+	struct pgm_page_view view;
+
+	for (unsigned i = 0; i < count; i++)
+		if (pgm_page_look(vm->pgm, gfn(first.raw + i), &view) &&
+		    view.kind == PGM_PAGE_NORMAL)
+			return true;
+	return false;
+}
+
+/* Looks at one page. False: a merge has to be carried out first, and then this page comes again. */
+static bool page_scan(const struct vm *vm, gfn_t gfn)
+{
+	struct pgm_page_view view;
+
+	if (!pgm_page_look(vm->pgm, gfn, &view) || !page_is_worth(&view))
+		return true;
+	struct scan_page page = {
+		.vm_number = vm_number(vm),
+		.gfn = gfn,
+		.id = view.id,
+		.as_shared = { .vm = pgm_vm(vm->pgm),
+			       .group = vm->share_group,
+			       .gfn = gfn,
+			       .id = view.id,
+			       .is_settled = pgm_has_dirty_bits(vm->pgm) },
+	};
+	struct share_match match = share_look(&page.as_shared);
+	switch (match.advice) {
+	case SHARE_NOTHING: return true;
+	case SHARE_ZERO: zeros.pages[zeros.count++] = page; return true;
+	case SHARE_JOIN:
+	case SHARE_PAIR: return scan_merge_add(&page, &match);
+	}
+	return true;
+}
+
+/* Looks at pages from *at on, until the end or until something has to be carried out. */
+static void block_look(uint64_t vm_number, gfn_t *at, gfn_t end)
+{
+	struct vm *vm = scan_vm_get(vm_number);
+
+	if (!vm) {
+		*at = end;
+		return;
+	}
+	while (at->raw < end.raw && zeros.count < VM_REQUEST_PAGES_MAX && !scan_merge_is_full() &&
+	       page_scan(vm, *at))
+		at->raw++;
+	vm_put(vm);
+}
+
+static void block_scan(uint64_t vm_number, gfn_t first, unsigned count)
+{
+	struct vm_request note = { .kind = VM_REQUEST_NOTE_DIRTY, .first = first, .count = count };
+	gfn_t at = first, end = gfn(first.raw + count);
+
+	if (request_carry_out(vm_number, &note) != Q_OK)
+		return;
+	for (;;) {
+		block_look(vm_number, &at, end);
+		if (zeros.count > 0)
+			zeros_ask();
+		if (at.raw >= end.raw)
+			return;
+		scan_merge_run();
+	}
+}
+
+/* --- one pass -------------------------------------------------------------------------------------- */
+
+/* In hundredths of a percent of one CPU. */
+static unsigned rate_now(void)
+{
+	unsigned most = atomic_load_relaxed(&settings.cpu_percent) * 100;
+
+	if (gmm_wait_first() != GMM_VM_QUIRE)
+		return RATE_MAX;
+	if (scan_figures.rate_percent > most)
+		scan_figures.rate_percent = most;
+	return scan_figures.rate_percent;
+}
+
+static void rate_adapt(uint64_t gained, uint64_t looked)
+{
+	unsigned most = atomic_load_relaxed(&settings.cpu_percent) * 100;
+	unsigned least = most / RATE_STEPS;
+	unsigned rate = scan_figures.rate_percent;
+
+	rate = gained * GAIN_WORTH >= looked && gained > 0 ? rate * 2 : rate / 2;
+	scan_figures.rate_percent = rate > most ? most : rate < least ? least : rate;
+}
+
+/* Sleeps so long that what was used since `start_ticks` is the share of all that passed. */
+static void share_keep(uint64_t start_ticks)
+{
+	uint64_t used = thread_cpu_ticks(thread_self()) - start_ticks;
+	unsigned rate = rate_now();
+
+	scan_figures.ticks += used;
+	if (rate < RATE_MAX)
+		thread_park_until(cpu_rdtsc() + used * (RATE_MAX - rate) / rate);
+	else if (thread_should_yield())
+		thread_yield();
+}
+
+/* The first frame of the next block that has something private, or the end of RAM. */
+static gfn_t block_next(const struct vm *vm, gfn_t from)
+{
+	gfn_t end = pgm_ram_end(vm->pgm);
+
+	while (from.raw < end.raw && !block_has_private(vm, from, BLOCK_PAGES))
+		from.raw += BLOCK_PAGES;
+	return from;
+}
+
+static void vm_scan(uint64_t number)
+{
+	gfn_t at = gfn(0);
+
+	for (;;) {
+		uint64_t start = thread_cpu_ticks(thread_self());
+		struct vm *vm = scan_vm_get(number);
+		if (!vm)
+			return;
+		at = block_next(vm, at);
+		bool is_end = at.raw >= pgm_ram_end(vm->pgm).raw;
+		vm_put(vm);
+		if (is_end || !atomic_load_relaxed(&settings.is_on))
+			return;
+		block_scan(number, at, BLOCK_PAGES);
+		at.raw += BLOCK_PAGES;
+		share_keep(start);
+	}
+}
+
+static void pass(void)
+{
+	uint64_t gained = scan_figures.merged + scan_figures.zeroed;
+	uint64_t looked = scan_figures.share.looked, start = scan_figures.ticks;
+	uint64_t number = 0;
+
+	share_pass_begin();
+	for (struct vm *vm = vm_get_after(number); vm; vm = vm_get_after(number)) {
+		number = vm_number(vm);
+		bool is_scanned = vm_is_alive(vm);
+		vm_put(vm);
+		if (is_scanned)
+			vm_scan(number);
+	}
+	scan_merge_run();
+	share_stats(&scan_figures.share);
+	rate_adapt(scan_figures.merged + scan_figures.zeroed - gained,
+		   scan_figures.share.looked - looked);
+	scan_figures.passes++;
+	scan_figures.pass_ticks = scan_figures.ticks - start;
+}
+
+static void run(void *argument)
+{
+	(void)argument;
+	for (;;) {
+		if (atomic_load_relaxed(&settings.is_on))
+			pass();
+		/* Also when nothing was there to be scanned: never without a rest. */
+		thread_park_until(cpu_rdtsc() + time_ticks_from_us(REST_US));
+	}
+}
+
+/* --- start, switch, figures ---------------------------------------------------------------------------- */
+
+static uint64_t size_choose(const struct machine_config *config)
+{
+	struct gmm_stats machine;
+
+	if (config->scan_memory_bytes)
+		return config->scan_memory_bytes & ~PAGE_MASK;
+	gmm_stats(&machine);
+	uint64_t size_bytes = machine.machine_pages * ENTRY_BYTES & ~PAGE_MASK;
+	return size_bytes < SIZE_MAX_BYTES ? size_bytes : SIZE_MAX_BYTES;
+}
+
+q_status_t scan_start(const struct machine_config *config)
+{
+	struct share_config share = { .size_bytes = size_choose(config), .key_mask = ~0ull };
+	unsigned page_count = (unsigned)(share.size_bytes / PAGE_SIZE);
+
+	settings.is_on = config->scan;
+	settings.cpu_percent = config->scan_cpu_percent;
+	scan_figures.rate_percent = settings.cpu_percent * 100;
+	void *memory = pages_alloc(page_count);
+	if (!memory)
+		return Q_NO_MEMORY;
+	share_init(&share, memory);
+	q_status_t status = thread_create("scan", THREAD_IDLE, run, NULL, &settings.thread);
+	if (status != Q_OK)
+		pages_free(memory, page_count);
+	return status;
+}
+
+void scan_switch(bool is_on)
+{
+	atomic_store_relaxed(&settings.is_on, is_on);
+	if (settings.thread)
+		thread_unpark(settings.thread);
+}
+
+void scan_cpu_set(unsigned percent)
+{
+	atomic_store_relaxed(&settings.cpu_percent, percent);
+	/* From the fastest on again. */
+	scan_figures.rate_percent = percent * 100;
+	if (settings.thread)
+		thread_unpark(settings.thread);
+}
+
+void scan_stats(struct scan_stats *out_stats)
+{
+	if (settings.thread)
+		share_stats(&scan_figures.share);
+	*out_stats = scan_figures;
+	out_stats->is_on = settings.is_on;
+	out_stats->cpu_percent = settings.cpu_percent;
+}
+
+const char *scan_rejection_text(enum scan_rejection rejection)
+{
+	static const char *const texts[SCAN_REJECTION_COUNT] = {
+		[SCAN_CHANGED] = "changed",
+		[SCAN_DIFFERENT] = "different",
+		[SCAN_WRITTEN] = "written",
+		[SCAN_NO_MEMORY] = "no_memory",
+	};
+	return texts[rejection];
+}
+
+void scan_check(void)
+{
+	if (settings.thread)
+		share_check();
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sharing scanner: a thread that looks for pages of zeros and for equal
+ * pages of all VMs, and asks their owners to exchange them. The design page is
+ * in scan.c; which pages look alike is known to mm/share.
+ */
+#ifndef VM_SCAN_H
+#define VM_SCAN_H
+
+#include <quire/status.h>
+
+#include "mm/share/share.h"
+#include "vm/config.h"
+
+/* Once, with VMs or before. Q_NO_MEMORY: no room for the working set or the thread. */
+q_status_t scan_start(const struct machine_config *config) Q_MUST_USE;
+
+/* Off: no page is looked at; what is shared stays so. Before scan_start(): nothing. */
+void scan_switch(bool is_on);
+/* Its share of one CPU, 1 to 100. */
+void scan_cpu_set(unsigned percent);
+
+/* The number of the sharing group of this name; 0: the name is empty, and nothing is shared. */
+share_group_t scan_group(const char *name);
+
+/* Why a proposed merge came to nothing. */
+enum scan_rejection {
+	SCAN_CHANGED,   /* the other page was no candidate any more, or had other content */
+	SCAN_DIFFERENT, /* the keys agree, the bytes do not */
+	SCAN_WRITTEN,   /* while it was watched */
+	SCAN_NO_MEMORY, /* for the shared page */
+	SCAN_REJECTION_COUNT,
+};
+
+struct scan_stats {
+	struct share_stats share;
+	bool is_on;
+	unsigned cpu_percent;
+	unsigned rate_percent; /* of that, what it uses now, in hundredths of a percent of a CPU */
+	uint64_t ticks;        /* of the TSC, that the thread has run */
+	uint64_t passes, pass_ticks;
+	uint64_t skipped_lately, skipped_state;
+	uint64_t merged; /* pages that became references */
+	uint64_t zeroed; /* pages that became the zero page */
+	uint64_t rejected[SCAN_REJECTION_COUNT];
+};
+void scan_stats(struct scan_stats *out_stats);
+/* "changed", "different" and so on. */
+const char *scan_rejection_text(enum scan_rejection rejection);
+
+/* For `check`: every invariant of the working set. */
+void scan_check(void);
+
+#endif
