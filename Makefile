@@ -10,9 +10,11 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = @printf '  %-7s %s\n' '$(1)' '$(2)'
 
-# DEBUG=1 compiles the costly assertions; CHUNK_SHIFT=20 the 1 MiB chunks.
+# DEBUG=1 compiles the costly assertions; CHUNK_SHIFT=20 the 1 MiB chunks, WORD_BITS=64 the
+# wide tracking words.
 DEBUG ?= 0
 CHUNK_SHIFT ?= 21
+WORD_BITS ?= 32
 BUILD ?= build
 
 CC ?= gcc
@@ -30,7 +32,8 @@ KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL_SOURCES))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
             -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough -Werror
-DEFINES := -DCONFIG_DEBUG=$(DEBUG) -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT)
+LAYOUT := -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT) -DGMM_WORD_BITS=$(WORD_BITS)
+DEFINES := -DCONFIG_DEBUG=$(DEBUG) $(LAYOUT)
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
                  -mgeneral-regs-only -fno-stack-protector -fno-omit-frame-pointer \
                  -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing \
@@ -102,7 +105,7 @@ $(foreach d,$(OFFSET_DIRS),$(eval $(call offsets_rule,$(d))))
 # --- host tests: tests/host/NAME_test.c, linked with what host_NAME lists ------------
 
 HOST_BASE_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer $(filter-out -Wundef,$(WARNINGS)) \
-                    -DCONFIG_DEBUG=1 -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT) -I. -Iinclude -Itests/host
+                    -DCONFIG_DEBUG=1 $(LAYOUT) -I. -Iinclude -Itests/host
 HOST_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
 THREAD_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=thread
 HOST_SEAM := tests/host/seam
@@ -211,6 +214,6 @@ help:
 	@echo 'make bench      benchmarks beside their targets; build/bench.json'
 	@echo 'make analyze    clang thread-safety analysis and gcc -fanalyzer'
 	@echo 'make format-fix rewrites C files as .clang-format says'
-	@echo 'options         V=1 DEBUG=1 CHUNK_SHIFT=20 BUILD=folder'
+	@echo 'options         V=1 DEBUG=1 CHUNK_SHIFT=20 WORD_BITS=64 BUILD=folder'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -19,7 +19,12 @@
 #define RESERVE_FRACTION 4u /* of the memory, when not given */
 
 /* All guest RAM must have an address; what is in the way of devices goes above 4 GiB. */
-#define MEMORY_MAX (PGM_GPA_LIMIT - ((4ull << 30) - PGM_RAM_HOLE_START))
+#define MEMORY_MAX_TEXT                                                             \
+	(GMM_WORD_BITS == 64 ? "'memory' must be at most 255G"                      \
+			     : "'memory' must be less than 63G: this build tracks " \
+			       "guest addresses of 36 bits")
+_Static_assert(PGM_RAM_BYTES_MAX == (GMM_WORD_BITS == 64 ? 255ull << 30 : (63ull << 30) - 8192),
+	       "as the text says");
 
 /* --- values ------------------------------------------------------------------------ */
 
@@ -259,8 +264,8 @@ static const char *vm_problem(const struct vm_config *vm)
 		return "'initrd' and 'cmdline' need a 'kernel'";
 	if (vm->memory_bytes < CONFIG_MEMORY_MIN)
 		return "'memory' must be at least 1M";
-	if (vm->memory_bytes > MEMORY_MAX)
-		return "'memory' must be at most 63G";
+	if (vm->memory_bytes > PGM_RAM_BYTES_MAX)
+		return MEMORY_MAX_TEXT;
 	if (!is_aligned(vm->memory_bytes, PAGE_SIZE) || !is_aligned(vm->reserve_bytes, PAGE_SIZE))
 		return "'memory' and 'reserve' must be multiples of 4K";
 	if (vm->reserve_bytes > vm->memory_bytes)
@@ -269,7 +274,6 @@ static const char *vm_problem(const struct vm_config *vm)
 		return "'overcommit = none' reserves all memory, so 'reserve' cannot be less";
 	return NULL;
 }
-_Static_assert(MEMORY_MAX == 63ull << 30, "as vm_problem() says");
 
 q_status_t config_vm_complete(struct vm_config *vm, char *error, size_t error_bytes)
 {

@@ -17,12 +17,10 @@
 static const struct virt_ops *system_ops;
 static const struct module_table *system_modules;
 
-#define VM_PAGES         (unsigned)((sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE)
-#define BIOS_AREA_START  0xc0000ull /* where the ROMs of devices begin */
-#define BIOS_AREA_END    0x100000ull
-#define BIOS_AREA_PAGES  (unsigned)((BIOS_AREA_END - BIOS_AREA_START) / PAGE_SIZE)
-#define GPA_ADDRESS_BITS 36u
-_Static_assert(1ull << GPA_ADDRESS_BITS == PGM_GPA_LIMIT, "CPUID tells the guest PGM's limit");
+#define VM_PAGES        (unsigned)((sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define BIOS_AREA_START 0xc0000ull /* where the ROMs of devices begin */
+#define BIOS_AREA_END   0x100000ull
+#define BIOS_AREA_PAGES (unsigned)((BIOS_AREA_END - BIOS_AREA_START) / PAGE_SIZE)
 
 void vm_system_init(const struct virt_ops *ops, const struct module_table *modules)
 {
@@ -92,7 +90,7 @@ static q_status_t cpuid_build(struct vm *vm)
 		return Q_NO_MEMORY;
 	const struct cpuid_limits limits = {
 		.vcpu_count = vm->config.vcpu_count,
-		.physical_address_bits = GPA_ADDRESS_BITS,
+		.physical_address_bits = PGM_GPA_BITS,
 		.tsc_hz = time_tsc_hz(),
 		.xcr0 = lazy_xcr0_supported(),
 	};
@@ -183,7 +181,8 @@ q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, char *e
 	if (status != Q_OK) {
 		release(vm);
 		return refuse(error, error_bytes, status, "cannot be created: %s",
-			      q_status_text(status));
+			      status == Q_LIMIT ? "there are as many VMs as GMM can tell apart"
+						: q_status_text(status));
 	}
 	*out_vm = vm;
 	return Q_OK;

@@ -5,8 +5,8 @@
  * GMM takes memory from the machine in chunks of GMM_CHUNK_SIZE, physically
  * contiguous and aligned to their size, and hands it out in pages. So a page's
  * machine address is its chunk's base plus its index and is stored nowhere.
- * All that GMM keeps is one 32-bit word for each page (gmm_word.h) and a small
- * record for each chunk, laid out at start for the whole machine.
+ * All that GMM keeps is one word for each page (gmm_word.h) and a small record
+ * for each chunk, laid out at start for the whole machine.
  *
  *        machine's supply (FREE)
  *          |            ^
@@ -74,7 +74,7 @@
  *   waiters
  *       W1 and W2 in gmm_wait.c.
  *
- * Cost: 4 bytes a page, some 110 bytes and a byte of id_map a chunk. Allocate,
+ * Cost: a word a page, 4 or 8 bytes; some 110 bytes and a byte of id_map a chunk. Allocate,
  * free and look up take the same time on every machine, but for the logarithm
  * in the AVL tree behind the lookaside table.
  *

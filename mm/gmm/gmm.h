@@ -16,6 +16,9 @@
 #ifndef GMM_CHUNK_SHIFT
 #define GMM_CHUNK_SHIFT 21 /* 2 MiB, one nested large page; 20 is the other build */
 #endif
+#ifndef GMM_WORD_BITS
+#define GMM_WORD_BITS 32 /* of the tracking word, see gmm_word.h; 64 is the other build */
+#endif
 #define GMM_CHUNK_SIZE      (1ull << GMM_CHUNK_SHIFT)
 #define GMM_CHUNK_ID_SHIFT  (GMM_CHUNK_SHIFT - PAGE_SHIFT)
 #define GMM_PAGES_PER_CHUNK (1u << GMM_CHUNK_ID_SHIFT)
@@ -35,13 +38,13 @@ static inline bool page_id_is_nil(page_id_t id)
 /* 1 .. GMM_VM_LAST; GMM_VM_QUIRE owns what belongs to no VM. */
 typedef uint16_t gmm_vm_t;
 #define GMM_VM_QUIRE 0u
-#define GMM_VM_LAST  255u
+#define GMM_VM_LAST  (GMM_WORD_BITS == 64 ? 1023u : 255u)
 
 /* The guest frame of a page that no frame is known for (kernel memory, handy pages). */
 #define GFN_UNKNOWN ((gfn_t){ ~0ull })
 
-/* The largest guest frame that a tracking word can hold: a little less than 64 GiB. */
-#define GMM_GFN_LAST (BIT32(24) - 3)
+/* The largest guest frame that a tracking word can hold: a little less than 16 TiB, or 64 GiB. */
+#define GMM_GFN_LAST (GMM_WORD_BITS == 64 ? 0xfffffff0u : BIT32(24) - 3)
 
 /* Per-VM accounts: guest RAM and ROM with handy pages; nested tables; records and the rest. */
 enum gmm_account { GMM_BASE, GMM_SHADOW, GMM_FIXED, GMM_ACCOUNT_COUNT };
@@ -157,7 +160,7 @@ struct gmm_page_info {
 	enum { GMM_PAGE_FREE, GMM_PAGE_PRIVATE, GMM_PAGE_SHARED, GMM_PAGE_KERNEL } kind;
 	gmm_vm_t owner;      /* PRIVATE, KERNEL */
 	gfn_t gfn;           /* PRIVATE; GFN_UNKNOWN if not reported */
-	uint32_t references; /* SHARED: of VMs and of Quire */
+	uint64_t references; /* SHARED: of VMs and of Quire */
 };
 q_status_t gmm_page_info(page_id_t id, struct gmm_page_info *out_info) Q_MUST_USE;
 

@@ -117,7 +117,7 @@ q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_ch
 	struct gmm_chunk *chunk = gmm_chunk_find(id);
 	if (!chunk)
 		return Q_NOT_FOUND;
-	uint32_t word = chunk->words[gmm_page_index(id)];
+	gmm_word_t word = chunk->words[gmm_page_index(id)];
 	if (chunk->kind != GMM_CHUNK_PRIVATE || gmm_word_is_free(word))
 		return Q_STATE;
 	if (gmm_word_owner(word) != vm)
@@ -187,7 +187,7 @@ void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm)
 		return;
 	gmm_set_remove(chunk);
 	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++) {
-		uint32_t word = chunk->words[i];
+		gmm_word_t word = chunk->words[i];
 		if (gmm_word_is_free(word) || gmm_word_owner(word) != vm)
 			continue;
 		page_release(chunk, i, vm);
@@ -219,7 +219,7 @@ q_status_t gmm_page_set_gfn(gmm_vm_t vm, page_id_t id, gfn_t frame)
 	return status;
 }
 
-static struct gmm_page_info info_of(enum gmm_chunk_kind kind, uint32_t word)
+static struct gmm_page_info info_of(enum gmm_chunk_kind kind, gmm_word_t word)
 {
 	struct gmm_page_info info = { .kind = GMM_PAGE_FREE, .gfn = GFN_UNKNOWN };
 
@@ -237,7 +237,7 @@ static struct gmm_page_info info_of(enum gmm_chunk_kind kind, uint32_t word)
 		return info;
 	case GMM_CHUNK_SHARED:
 		info.kind = GMM_PAGE_SHARED;
-		info.references = gmm_word_references(word) + gmm_word_holds(word);
+		info.references = (uint64_t)gmm_word_references(word) + gmm_word_holds(word);
 		return info;
 	case GMM_CHUNK_FREE:
 	case GMM_CHUNK_KIND_COUNT: break;

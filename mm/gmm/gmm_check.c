@@ -42,18 +42,18 @@ static uint32_t chain_check(const struct gmm_chunk *chunk, uint32_t head, bool i
 }
 
 /* G15: a used page has somebody who uses it. */
-static void references_count(uint32_t word)
+static void references_count(gmm_word_t word)
 {
 	uint32_t references = gmm_word_references(word);
 	uint32_t holds = gmm_word_holds(word);
 
-	Q_ASSERT(references + holds > 0 && word == gmm_word_shared(references, holds));
+	Q_ASSERT((references > 0 || holds > 0) && word == gmm_word_shared(references, holds));
 	recount.references += references;
 	recount.holds += holds;
 	recount.saved += references > 0 ? references - 1 : 0;
 }
 
-static void owner_count(const struct gmm_chunk *chunk, uint32_t word)
+static void owner_count(const struct gmm_chunk *chunk, gmm_word_t word)
 {
 	gmm_vm_t owner = gmm_word_owner(word);
 	enum gmm_account account = GMM_BASE;
@@ -85,7 +85,7 @@ static void words_check(const struct gmm_chunk *chunk)
 	uint32_t used = 0, own = 0;
 
 	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++) {
-		uint32_t word = chunk->words[i];
+		gmm_word_t word = chunk->words[i];
 		if (gmm_word_is_free(word))
 			continue;
 		used++;

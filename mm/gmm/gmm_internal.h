@@ -60,9 +60,9 @@ struct gmm_chunk {
 	uint16_t stale_head;   /* free pages with unknown contents, last freed first */
 	uint16_t zeroed_head;  /* free pages that are known to be zero */
 	struct list_node link; /* in the supply, or in a list of its set if a page is free */
-	struct list_node stale_link;         /* in gmm.stale, if PRIVATE and a stale page is free */
-	struct avl_node node;                /* in gmm.tree, by id */
-	uint32_t words[GMM_PAGES_PER_CHUNK]; /* gmm_word.h */
+	struct list_node stale_link; /* in gmm.stale, if PRIVATE and a stale page is free */
+	struct avl_node node;        /* in gmm.tree, by id */
+	gmm_word_t words[GMM_PAGES_PER_CHUNK];
 };
 
 /* Chunks with free pages of one kind, and for PRIVATE chunks of one tag. */

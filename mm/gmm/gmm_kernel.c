@@ -160,7 +160,7 @@ void gmm_kernel_release(struct gmm_chunk *chunk, gmm_vm_t vm)
 {
 	gmm_set_remove(chunk);
 	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++) {
-		uint32_t word = chunk->words[i];
+		gmm_word_t word = chunk->words[i];
 		if (gmm_word_is_free(word) || gmm_word_owner(word) != vm)
 			continue;
 		gmm_chain_push(chunk, i, false);

@@ -83,7 +83,7 @@ static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk) Q_R
 	q_status_t status = shared_find(id, out_chunk);
 	if (status != Q_OK)
 		return status;
-	uint32_t word = (*out_chunk)->words[gmm_page_index(id)];
+	gmm_word_t word = (*out_chunk)->words[gmm_page_index(id)];
 	return gmm_word_references(word) < GMM_WORD_REFERENCE_MAX ? Q_OK : Q_LIMIT;
 }
 
@@ -91,7 +91,7 @@ static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk) Q_R
 static void reference_add(struct gmm_vm *vm, struct gmm_chunk *chunk, page_id_t id)
 	Q_REQUIRES(gmm.lock)
 {
-	uint32_t *word = &chunk->words[gmm_page_index(id)];
+	gmm_word_t *word = &chunk->words[gmm_page_index(id)];
 	uint32_t references = gmm_word_references(*word);
 	struct gmm_vm wanted = *vm;
 
@@ -109,7 +109,7 @@ static q_status_t hold_add(page_id_t id) Q_REQUIRES(gmm.lock)
 	q_status_t status = shared_find(id, &chunk);
 	if (status != Q_OK)
 		return status;
-	uint32_t *word = &chunk->words[gmm_page_index(id)];
+	gmm_word_t *word = &chunk->words[gmm_page_index(id)];
 	if (gmm_word_holds(*word) == GMM_WORD_HOLD_MAX)
 		return Q_LIMIT;
 	*word = gmm_word_shared(gmm_word_references(*word), gmm_word_holds(*word) + 1);
@@ -179,7 +179,7 @@ static void page_free(struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.lo
 		gmm_chunk_return(chunk);
 }
 
-static void reference_drop(gmm_vm_t handle, uint32_t *word) Q_REQUIRES(gmm.lock)
+static void reference_drop(gmm_vm_t handle, gmm_word_t *word) Q_REQUIRES(gmm.lock)
 {
 	struct gmm_vm *vm = gmm_vm_find(handle);
 	struct gmm_vm wanted = *vm;
@@ -193,13 +193,13 @@ static void reference_drop(gmm_vm_t handle, uint32_t *word) Q_REQUIRES(gmm.lock)
 	gmm.pages_saved -= references > 1;
 }
 
-static void hold_drop(uint32_t *word) Q_REQUIRES(gmm.lock)
+static void hold_drop(gmm_word_t *word) Q_REQUIRES(gmm.lock)
 {
 	*word = gmm_word_shared(gmm_word_references(*word), gmm_word_holds(*word) - 1);
 	gmm.shared_holds--;
 }
 
-static bool may_put(gmm_vm_t vm, uint32_t word) Q_REQUIRES(gmm.lock)
+static bool may_put(gmm_vm_t vm, gmm_word_t word) Q_REQUIRES(gmm.lock)
 {
 	if (vm == GMM_VM_QUIRE)
 		return gmm_word_holds(word) > 0;
@@ -212,7 +212,7 @@ static q_status_t put_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.lock)
 	q_status_t status = shared_find(id, &chunk);
 	if (status != Q_OK)
 		return status;
-	uint32_t *word = &chunk->words[gmm_page_index(id)];
+	gmm_word_t *word = &chunk->words[gmm_page_index(id)];
 	if (!may_put(vm, *word))
 		return Q_NOT_OWNER;
 	if (vm == GMM_VM_QUIRE)

@@ -1,132 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tracking word: what GMM knows of one page, in 32 bits. Pure encoding and
+ * The tracking word: what GMM knows of one page. Two layouts with the same
+ * functions; GMM_WORD_BITS says which one a build has. Pure encoding and
  * decoding; nothing here looks at a chunk.
  *
- *    31     24 23 22     17 16 15             0
- *   +---------+--+---------+--+----------------+
- *   |    0    | 0|    0    | Z|   next index   |   FREE, in a chunk of any kind
- *   +---------+--+---------+--+----------------+
- *   | VM 1-255|          guest frame           |   used, in a PRIVATE chunk
- *   +---------+--+--------------------+--------+
- *   | VM 0-255| 1|         0          | account|   used, in a KERNEL chunk
- *   +--+------+--+--------------------+--------+
- *   | 1|holds|          references             |   used, in a SHARED chunk
- *   +--+-----+---------------------------------+
+ *   bits   cost a page   guest frame            VMs
+ *   32     4 bytes       24 bits, 64 GiB a VM    255
+ *   64     8 bytes       32 bits, 16 TiB a VM   1023
+ *
+ * What a word can say:
+ *
+ *   FREE      the next free page of its chunk (GMM_INDEX_NIL ends the chain), and
+ *             whether the page is known to hold nothing but zeros
+ *   PRIVATE   the VM that owns the page, and which guest frame it backs
+ *   KERNEL    the owner and its account: GMM_SHADOW or GMM_FIXED
+ *   SHARED    references of VMs, and holds of Quire itself; never none of both
  *
  * A chunk is of one kind, so a used word is read in the light of its chunk's
- * kind and needs no tag of its own. FREE must be told without it: bits 31:23
- * are zero in a free word and never all zero in a used one, because no VM
- * has handle 0 (Quire, which owns KERNEL pages only), because every KERNEL
- * word has bit 23, and because every SHARED word has bit 31.
- *
- *   Z            the page is known to hold nothing but zeros
- *   next index   of the next free page in the same chunk; all ones ends the chain
- *   guest frame  24 bits, 64 GiB of guest-physical space; all ones: not known;
- *                the value below it is reserved
- *   account      enum gmm_account: GMM_SHADOW or GMM_FIXED
- *   references   of VMs
- *   holds        references of Quire itself, in bits 30:28
+ * kind; that a word is FREE is told by the word alone.
  */
 #ifndef MM_GMM_GMM_WORD_H
 #define MM_GMM_GMM_WORD_H
 
-#include <quire/bits.h>
-
 #include "mm/gmm/gmm.h"
 
-#define GMM_WORD_IN_USE     MASK64(31, 23) /* any of them set: the page is used */
-#define GMM_WORD_OWNER      MASK64(31, 24)
-#define GMM_WORD_GFN        MASK64(23, 0)
-#define GMM_WORD_KERNEL     BIT32(23)
-#define GMM_WORD_ACCOUNT    MASK64(1, 0)
-#define GMM_WORD_SHARED     BIT32(31)
-#define GMM_WORD_HOLDS      MASK64(30, 28)
-#define GMM_WORD_REFERENCES MASK64(27, 0)
-#define GMM_WORD_ZEROED     BIT32(16)
-#define GMM_WORD_NEXT       MASK64(15, 0)
+#if GMM_WORD_BITS == 32
+#include "gmm_word32.h"
+#elif GMM_WORD_BITS == 64
+#include "gmm_word64.h"
+#else
+#error "GMM_WORD_BITS is 32 or 64"
+#endif
 
-#define GMM_INDEX_NIL          0xffffu /* ends a free chain */
-#define GMM_WORD_GFN_UNKNOWN   0xffffffu
-#define GMM_WORD_REFERENCE_MAX (BIT32(28) - 1)
-#define GMM_WORD_HOLD_MAX      7u
+#define GMM_INDEX_NIL 0xffffu
 
+_Static_assert(8 * sizeof(gmm_word_t) == GMM_WORD_BITS, "the word is as wide as it says");
 _Static_assert(GMM_PAGES_PER_CHUNK <= GMM_INDEX_NIL, "an index and the end of a chain fit 16 bits");
-_Static_assert(GMM_VM_LAST == 0xff, "a VM handle fits the owner field, and every value is used");
+_Static_assert(GMM_VM_LAST <= GMM_WORD_OWNER_MAX, "a VM handle fits the owner field");
 _Static_assert(GMM_GFN_LAST < GMM_WORD_GFN_UNKNOWN, "no guest frame looks like an unknown one");
 _Static_assert(GMM_ACCOUNT_COUNT <= 4, "an account fits two bits");
-_Static_assert(((GMM_WORD_ZEROED | GMM_WORD_NEXT) & GMM_WORD_IN_USE) == 0, "free words look free");
-_Static_assert((GMM_WORD_KERNEL & GMM_WORD_IN_USE) != 0, "KERNEL words look used");
-_Static_assert((GMM_WORD_SHARED & GMM_WORD_IN_USE) != 0, "SHARED words look used");
-
-static inline bool gmm_word_is_free(uint32_t word)
-{
-	return (word & GMM_WORD_IN_USE) == 0;
-}
-
-/* --- FREE ----------------------------------------------------------------------- */
-
-static inline uint32_t gmm_word_free(uint32_t next_index, bool is_zeroed)
-{
-	return next_index | (is_zeroed ? GMM_WORD_ZEROED : 0);
-}
-
-static inline uint32_t gmm_word_next(uint32_t word)
-{
-	return (uint32_t)field_get(word, GMM_WORD_NEXT);
-}
-
-static inline bool gmm_word_is_zeroed(uint32_t word)
-{
-	return (word & GMM_WORD_ZEROED) != 0;
-}
-
-/* --- PRIVATE and KERNEL ------------------------------------------------------------ */
-
-static inline gmm_vm_t gmm_word_owner(uint32_t word)
-{
-	return (gmm_vm_t)field_get(word, GMM_WORD_OWNER);
-}
-
-/* `owner` is a VM; `frame` is at most GMM_GFN_LAST, or GFN_UNKNOWN. */
-static inline uint32_t gmm_word_private(gmm_vm_t owner, gfn_t frame)
-{
-	uint64_t field = frame.raw == GFN_UNKNOWN.raw ? GMM_WORD_GFN_UNKNOWN : frame.raw;
-	return (uint32_t)field_set(field, GMM_WORD_OWNER, owner);
-}
-
-static inline gfn_t gmm_word_gfn(uint32_t word)
-{
-	uint64_t field = field_get(word, GMM_WORD_GFN);
-	return field == GMM_WORD_GFN_UNKNOWN ? GFN_UNKNOWN : gfn(field);
-}
-
-static inline uint32_t gmm_word_kernel(gmm_vm_t owner, enum gmm_account account)
-{
-	return (uint32_t)field_set(GMM_WORD_KERNEL | (uint32_t)account, GMM_WORD_OWNER, owner);
-}
-
-static inline enum gmm_account gmm_word_account(uint32_t word)
-{
-	return (enum gmm_account)field_get(word, GMM_WORD_ACCOUNT);
-}
-
-/* --- SHARED ------------------------------------------------------------------------- */
-
-/* At most GMM_WORD_REFERENCE_MAX and GMM_WORD_HOLD_MAX; not both are 0. */
-static inline uint32_t gmm_word_shared(uint32_t references, uint32_t holds)
-{
-	return (uint32_t)field_set(GMM_WORD_SHARED | references, GMM_WORD_HOLDS, holds);
-}
-
-static inline uint32_t gmm_word_holds(uint32_t word)
-{
-	return (uint32_t)field_get(word, GMM_WORD_HOLDS);
-}
-
-static inline uint32_t gmm_word_references(uint32_t word)
-{
-	return (uint32_t)field_get(word, GMM_WORD_REFERENCES);
-}
 
 #endif

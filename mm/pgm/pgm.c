@@ -67,8 +67,6 @@
 
 #include "pgm_internal.h"
 
-#define KERNEL_PAGES_FIXED 2u /* struct pgm, handy stock */
-
 /* --- layout ------------------------------------------------------------------------- */
 
 struct ram_layout {
@@ -98,10 +96,9 @@ static void range_add(struct ram_layout *layout, uint64_t start, uint64_t end)
 /* The 384 KiB below 1 MiB count as RAM in `ram_bytes` but are not there, as on any PC. */
 static q_status_t layout_make(uint64_t ram_bytes, struct ram_layout *out_layout)
 {
-	const uint64_t limit = PGM_GFN_END << PAGE_SHIFT, high_start = BIT64(32);
+	const uint64_t high_start = BIT64(32);
 
-	if (ram_bytes == 0 || !is_aligned(ram_bytes, PAGE_SIZE) ||
-	    ram_bytes > limit - high_start + PGM_RAM_HOLE_START)
+	if (ram_bytes == 0 || !is_aligned(ram_bytes, PAGE_SIZE) || ram_bytes > PGM_RAM_BYTES_MAX)
 		return Q_RANGE;
 	uint64_t low_end = uint64_min(ram_bytes, PGM_RAM_HOLE_START);
 	uint64_t high_end = high_start + (ram_bytes - low_end);
@@ -181,13 +178,16 @@ static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram)
 static q_status_t pgm_build(struct pgm *pgm, const struct slat_format *format,
 			    const struct ram_layout *layout)
 {
-	void *handy;
+	void *handy, *directories;
 
 	spin_init(&pgm->lock, LOCK_RANK_PGM, "pgm");
 	q_status_t status = kernel_page_alloc(pgm->vm, &handy);
+	if (status == Q_OK)
+		status = kernel_page_alloc(pgm->vm, &directories);
 	if (status != Q_OK)
 		return status;
 	pgm->handy = handy;
+	pgm->directories = directories;
 	status = slat_init(&pgm->slat, format, pgm->vm);
 	if (status != Q_OK)
 		return status;
@@ -228,7 +228,7 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 	struct gmm_vm_config promises = {
 		.pages = { [GMM_BASE] = layout.pages + own_pages + PGM_ROM_PAGES,
 			   [GMM_SHADOW] = tables_for(&layout) + PGM_ROM_TABLES,
-			   [GMM_FIXED] = KERNEL_PAGES_FIXED + record_pages_for(&layout) +
+			   [GMM_FIXED] = PGM_FIXED_PAGES + record_pages_for(&layout) +
 					 PGM_ROM_RECORD_PAGES },
 		.guaranteed_base_pages = guaranteed + own_pages,
 		.overcommit = config->overcommit,

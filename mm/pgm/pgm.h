@@ -29,7 +29,15 @@ struct pgm_config {
 #define PGM_RAM_HOLE_START 0xc0000000ull
 #define PGM_RAM_LOW_END    0xa0000ull
 #define PGM_RAM_HIGH_START 0x100000ull
-#define PGM_GPA_LIMIT      (1ull << 36) /* 24-bit frame numbers in the tracking word */
+/*
+ * Guest-physical addresses have this many bits: what CPUID tells the guest.
+ * Frames end with what a tracking word of GMM can hold, and never beyond.
+ */
+#define PGM_GPA_BITS      (GMM_WORD_BITS == 64 ? 38u : 36u)
+#define PGM_GPA_LIMIT     (1ull << PGM_GPA_BITS)
+#define PGM_GFN_LIMIT     (PGM_GPA_LIMIT >> PAGE_SHIFT)
+#define PGM_GFN_END       (GMM_GFN_LAST < PGM_GFN_LIMIT ? GMM_GFN_LAST + 1ull : PGM_GFN_LIMIT)
+#define PGM_RAM_BYTES_MAX ((PGM_GFN_END << PAGE_SHIFT) - (1ull << 32) + PGM_RAM_HOLE_START)
 
 /*
  * Registers the VM with GMM (admission) and makes all RAM the zero page.

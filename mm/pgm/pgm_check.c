@@ -242,7 +242,7 @@ static void accounts_check(const struct pgm *pgm, const struct recount *recount)
 	Q_ASSERT(stats.shared_pages == references);
 	Q_ASSERT(stats.ballooned_pages == recount->ballooned);
 	Q_ASSERT(stats.allocated[GMM_SHADOW] == pgm->slat.table_pages);
-	Q_ASSERT(stats.allocated[GMM_FIXED] == pgm->record_pages + 2);
+	Q_ASSERT(stats.allocated[GMM_FIXED] == pgm->record_pages + PGM_FIXED_PAGES);
 	Q_ASSERT(pgm->rom_pages <= PGM_ROM_PAGES);
 }
 

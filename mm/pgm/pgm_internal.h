@@ -10,24 +10,21 @@
 
 #include "pgm_record.h"
 
-/* Guest frames are below this: what a tracking word of GMM can hold. */
-#define PGM_GFN_END (GMM_GFN_LAST + 1ull)
-
-_Static_assert(PGM_GFN_END <= PGM_GPA_LIMIT >> PAGE_SHIFT, "GMM can name every guest frame");
-
-/* --- the two levels of records ------------------------------------------------ */
+/* --- the levels of records ---------------------------------------------------- */
 
 #define PGM_RECORDS_SHIFT   8  /* records in a page: 1 MiB of guest memory */
 #define PGM_DIRECTORY_SHIFT 17 /* what one directory covers: 512 MiB */
 #define PGM_RECORDS         (1u << PGM_RECORDS_SHIFT)
 #define PGM_DIRECTORY_SIZE  (1u << (PGM_DIRECTORY_SHIFT - PGM_RECORDS_SHIFT))
-#define PGM_DIRECTORY_COUNT ((PGM_GPA_LIMIT >> PAGE_SHIFT) >> PGM_DIRECTORY_SHIFT)
+#define PGM_DIRECTORY_COUNT (PGM_GFN_LIMIT >> PGM_DIRECTORY_SHIFT)
 
 struct pgm_directory {
 	struct pgm_record *pages[PGM_DIRECTORY_SIZE]; /* NULL: nothing there */
 };
 
 _Static_assert(sizeof(struct pgm_directory) == PAGE_SIZE, "a directory is one page");
+_Static_assert(PGM_DIRECTORY_COUNT * sizeof(struct pgm_directory *) <= PAGE_SIZE,
+	       "all directories of a VM are named in one page");
 
 /* --- the guest-physical map ------------------------------------------------------ */
 
@@ -51,6 +48,9 @@ struct pgm_handler {
 };
 
 /* --- promises ---------------------------------------------------------------------- */
+
+/* FIXED pages besides records: struct pgm, the handy stock, the page of directories. */
+#define PGM_FIXED_PAGES 3u
 
 /* Promised at creation, so that pgm_rom_add() raises nothing. */
 #define PGM_ROM_PAGES        64u
@@ -90,12 +90,12 @@ struct pgm {
 	page_id_t zero_id;
 	hfn_t zero_frame;
 	struct pgm_handy *handy;
+	struct pgm_directory **directories; /* a page; its entries are guarded by lock */
 
 	/* Guarded by lock; counters are also read without it, see pgm_stats(). */
 	struct slat slat;
 	unsigned region_count;
 	struct pgm_region regions[PGM_REGION_MAX]; /* sorted, disjoint */
-	struct pgm_directory *directories[PGM_DIRECTORY_COUNT];
 	unsigned handler_count;
 	struct pgm_handler handlers[PGM_HANDLER_MAX]; /* sorted, disjoint */
 	unsigned handy_count, report_count;

@@ -4,10 +4,10 @@
  * records of those that are memory.
  *
  * Regions are few and are asked for when something is added; they are a sorted
- * array. Records are asked for at every fault; they are found with two loads:
+ * array. Records are asked for at every fault; they are found with three loads:
  *
- *     struct pgm            directory (512 MiB)      record page (1 MiB)
- *     directories[128] ---> pages[512] ------------> records[256]
+ *     struct pgm       page of the VM         directory (512 MiB)   record page (1 MiB)
+ *     directories ---> [PGM_DIRECTORY_COUNT] ---> pages[512] ---------> records[256]
  *
  * Only RAM and ROM have records other than all zero, so an address without one
  * is nobody's memory. MMIO needs none: the region just keeps the place taken.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """scripts/test after the set-up.
 
-Steps, in order: build; the checks of the tree; host tests; fuzzers; system
-tests (boots). A step that cannot be counted test by test counts as one test.
+Steps, in order: build; the checks of the tree; host tests; fuzzers; the tests
+of mm/ in its other layouts; system tests (boots). A step that cannot be counted test by test counts as one test.
 Every step runs even if an earlier one failed, except that nothing runs
 without a build.
 """
@@ -25,7 +25,11 @@ FUZZ_SEED = 1
 
 REPORTS = paths.BUILD / "test"
 
-STEPS = ("checks", "host", "fuzz", "system")
+STEPS = ("checks", "host", "fuzz", "layouts", "system")
+
+# The builds that differ in the layout of mm/'s tables; the first is what `make` builds.
+LAYOUTS = [(shift, bits) for shift in (21, 20) for bits in (32, 64)]
+LAYOUT_OPERATIONS = 20_000
 
 
 def make_variable(name):
@@ -59,14 +63,14 @@ class Tester:
         self._single("format", ["make", "-s", "format"])
 
     def host(self):
-        self._host_programs("host", make_variable("HOST_TESTS"))
-        self._host_programs("threads", make_variable("THREAD_TESTS"))
+        self._host_programs("build/host", make_variable("HOST_TESTS"))
+        self._host_programs("build/threads", make_variable("THREAD_TESTS"))
 
     def _host_programs(self, folder, names):
-        counts = REPORTS / f"{folder}.json"
+        counts = REPORTS / "host.json"
         counts.unlink(missing_ok=True)
-        subprocess.run(["scripts/run-host-tests.py", "--counts", str(counts), f"build/{folder}",
-                        *names], cwd=paths.ROOT, check=False)
+        subprocess.run(["scripts/run-host-tests.py", "--counts", str(counts), folder, *names],
+                       cwd=paths.ROOT, check=False)
         if counts.exists():
             self.counts.update(json.loads(counts.read_text()))
         else:
@@ -77,6 +81,25 @@ class Tester:
             print(f"fuzz {name}: {FUZZ_OPERATIONS} operations, seed {FUZZ_SEED} ...", flush=True)
             self._single(f"fuzz {name}", [f"build/host/{name}_fuzz", str(FUZZ_OPERATIONS),
                                           str(FUZZ_SEED)])
+
+    def layouts(self):
+        """Every test of mm/, and the kernel's objects of mm/ and vm/, in the layouts that `make`
+        does not build."""
+        objects = [f"kernel/{source.with_suffix('.o').relative_to(paths.ROOT)}"
+                   for folder in ("mm/gmm", "mm/pgm", "vm")
+                   for source in sorted((paths.ROOT / folder).glob("*.c"))]
+        names = [name for name in make_variable("HOST_TESTS")
+                 if name.startswith(("gmm", "pgm", "config"))]
+        for shift, bits in LAYOUTS[1:]:
+            build = f"build/layout-{shift}-{bits}"
+            title = f"layout CHUNK_SHIFT={shift} WORD_BITS={bits}"
+            programs = [f"{build}/host/{name}_test" for name in names] + [f"{build}/host/mm_fuzz"]
+            self._single(f"{title}, build", ["make", "-s", "-j2", f"BUILD={build}",
+                                             f"CHUNK_SHIFT={shift}", f"WORD_BITS={bits}",
+                                             *[f"{build}/{name}" for name in objects], *programs])
+            self._host_programs(f"{build}/host", names)
+            self._single(f"{title}, fuzz mm", [programs[-1], str(LAYOUT_OPERATIONS),
+                                               str(FUZZ_SEED)])
 
     def system(self):
         report = REPORTS / "system.xml"

@@ -221,7 +221,7 @@ TEST(gmm_share, counters_do_not_wrap)
 	EXPECT(gmm_shared_get(a, shared) == Q_LIMIT);
 	EXPECT(gmm_shared_replace(a, mine.id, shared) == Q_LIMIT);
 	EXPECT(info_of(mine.id).kind == GMM_PAGE_PRIVATE);
-	EXPECT(info_of(shared).references == GMM_WORD_REFERENCE_MAX + 1);
+	EXPECT(info_of(shared).references == GMM_WORD_REFERENCE_MAX + 1ull);
 	chunk->words[gmm_page_index(shared)] = gmm_word_shared(0, 1);
 	gmm_check();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* GMM over fake RAM: words, ids, sets, accounts, kernel pages, the mapping cache; and its AVL tree. */
+/* GMM over fake RAM: ids, sets, accounts, kernel pages, the mapping cache; and its AVL tree. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,59 +15,7 @@
 #include "seam/seam.h"
 #include "test.h"
 
-/* --- words and ids -------------------------------------------------------------------- */
-
-/* The layout in gmm_word.h's header, as numbers. */
-TEST(gmm_word, golden_words)
-{
-	EXPECT(gmm_word_free(0, false) == 0x00000000);
-	EXPECT(gmm_word_free(511, true) == 0x000101ff);
-	EXPECT(gmm_word_free(GMM_INDEX_NIL, false) == 0x0000ffff);
-	EXPECT(gmm_word_private(1, gfn(0)) == 0x01000000);
-	EXPECT(gmm_word_private(0x12, gfn(0x345678)) == 0x12345678);
-	EXPECT(gmm_word_private(255, gfn(GMM_GFN_LAST)) == 0xfffffffd);
-	EXPECT(gmm_word_private(7, GFN_UNKNOWN) == 0x07ffffff);
-	EXPECT(gmm_word_kernel(GMM_VM_QUIRE, GMM_FIXED) == 0x00800002);
-	EXPECT(gmm_word_kernel(255, GMM_SHADOW) == 0xff800001);
-	EXPECT(gmm_word_shared(1, 0) == 0x80000001);
-	EXPECT(gmm_word_shared(0, 1) == 0x90000000);
-	EXPECT(gmm_word_shared(GMM_WORD_REFERENCE_MAX, 0) == 0x8fffffff);
-	EXPECT(gmm_word_shared(GMM_WORD_REFERENCE_MAX, GMM_WORD_HOLD_MAX) == 0xffffffff);
-}
-
-TEST(gmm_word, fields_come_back)
-{
-	const uint64_t frames[] = { 0, 1, 0x800000, GMM_GFN_LAST - 1, GMM_GFN_LAST };
-
-	for (gmm_vm_t vm = 1; vm <= GMM_VM_LAST; vm++) {
-		for (unsigned i = 0; i < ARRAY_COUNT(frames); i++) {
-			uint32_t word = gmm_word_private(vm, gfn(frames[i]));
-			EXPECT(gmm_word_owner(word) == vm);
-			EXPECT(gmm_word_gfn(word).raw == frames[i]);
-		}
-		EXPECT(gmm_word_gfn(gmm_word_private(vm, GFN_UNKNOWN)).raw == GFN_UNKNOWN.raw);
-	}
-	EXPECT(gmm_word_owner(gmm_word_kernel(200, GMM_SHADOW)) == 200);
-	EXPECT(gmm_word_account(gmm_word_kernel(200, GMM_SHADOW)) == GMM_SHADOW);
-	EXPECT(gmm_word_references(gmm_word_shared(GMM_WORD_REFERENCE_MAX, 5)) == 0xfffffff);
-	EXPECT(gmm_word_holds(gmm_word_shared(GMM_WORD_REFERENCE_MAX, 5)) == 5);
-	EXPECT(gmm_word_next(gmm_word_free(GMM_INDEX_NIL, true)) == GMM_INDEX_NIL);
-	EXPECT(gmm_word_is_zeroed(gmm_word_free(3, true)));
-	EXPECT(!gmm_word_is_zeroed(gmm_word_free(3, false)));
-}
-
-/* Whether a page is free can be told without knowing the kind of its chunk. */
-TEST(gmm_word, free_words_differ_from_all_used_ones)
-{
-	EXPECT(gmm_word_is_free(gmm_word_free(GMM_INDEX_NIL, true)));
-	EXPECT(gmm_word_is_free(gmm_word_free(0, false)));
-	for (gmm_vm_t vm = 0; vm <= GMM_VM_LAST; vm++) {
-		EXPECT(vm == 0 || !gmm_word_is_free(gmm_word_private(vm, gfn(0))));
-		EXPECT(!gmm_word_is_free(gmm_word_kernel(vm, GMM_SHADOW)));
-		EXPECT(!gmm_word_is_free(gmm_word_kernel(vm, GMM_FIXED)));
-	}
-	EXPECT(!gmm_word_is_free(gmm_word_shared(1, 0)));
-}
+/* --- ids -------------------------------------------------------------------- */
 
 TEST(gmm_id, extremes_of_page_ids)
 {

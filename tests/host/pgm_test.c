@@ -575,8 +575,13 @@ TEST(pgm_map, ram_around_the_hole)
 
 TEST(pgm_map, impossible_sizes_are_refused)
 {
-	static const uint64_t sizes[] = { 0,       1,     PAGE_SIZE - 1,     MIB(1) + 1,
-					  GIB(63), ~0ull, ~0ull & ~PAGE_MASK };
+	static const uint64_t sizes[] = { 0,
+					  1,
+					  PAGE_SIZE - 1,
+					  MIB(1) + 1,
+					  PGM_RAM_BYTES_MAX + PAGE_SIZE,
+					  ~0ull,
+					  ~0ull & ~PAGE_MASK };
 	struct pgm *none = NULL;
 
 	set_up_machine(MIB(16));
@@ -588,7 +593,7 @@ TEST(pgm_map, impossible_sizes_are_refused)
 	config.guaranteed_bytes = MIB(1) + 1;
 	EXPECT(pgm_create(&config, &none) == Q_RANGE);
 	/* Possible, but not on this machine. */
-	config = config_of(GIB(62));
+	config = config_of(PGM_RAM_BYTES_MAX);
 	EXPECT(pgm_create(&config, &none) == Q_DECLINED);
 	config = config_of(MIB(16));
 	config.overcommit = GMM_OVERCOMMIT_NONE;
@@ -769,7 +774,21 @@ TEST(pgm_rom, stays_within_the_allowance)
 	EXPECT(pgm_rom_add(pgm, gpa(0x9f000), image, page) == Q_CONFLICT);
 	EXPECT(pgm_rom_add(pgm, gpa(0xd0001), image, page) == Q_INVALID);
 	EXPECT(pgm_rom_add(pgm, gpa(0xd0000), image, page - 1) == Q_INVALID);
-	EXPECT(pgm_rom_add(pgm, gpa(PGM_GPA_LIMIT - page), image, page) == Q_RANGE);
+	EXPECT(pgm_rom_add(pgm, gpa(PGM_GFN_END << PAGE_SHIFT), image, page) == Q_RANGE);
+	check();
+}
+
+/* The last page that the tracking word can name; with wide words it is beyond 64 GiB. */
+TEST(pgm_rom, fits_the_end_of_the_address_space)
+{
+	static const uint64_t image[PAGE_SIZE / sizeof(uint64_t)] = { 1 };
+	const uint64_t page = PAGE_SIZE, last = (PGM_GFN_END - 1) << PAGE_SHIFT;
+
+	EXPECT(GMM_WORD_BITS == 64 ? last == GIB(256) - page : last == GIB(64) - 3 * page);
+	set_up(MIB(4));
+	EXPECT(pgm_rom_add(pgm, gpa(last), image, page) == Q_OK);
+	EXPECT(touch(last, MEM_READ) == PGM_RESOLVED);
+	EXPECT(touch(last + page, MEM_READ) == PGM_MMIO);
 	check();
 }
 
