@@ -42,6 +42,20 @@ void spin_lock(struct spinlock *lock) Q_NO_ANALYSIS
 	lock->holder = percpu()->index + 1;
 }
 
+bool spin_try_lock(struct spinlock *lock) Q_NO_ANALYSIS
+{
+	/* Acquire pairs with the release in spin_unlock(). */
+	uint32_t ticket = atomic_load_acquire(&lock->serving);
+	uint32_t expected = ticket;
+	/* The next ticket is the one being served: nobody has taken it, so nobody is inside. */
+	if (!atomic_cas_acquire(&lock->next, &expected, ticket + 1))
+		return false;
+	if (CONFIG_DEBUG)
+		rank_push(lock);
+	lock->holder = percpu()->index + 1;
+	return true;
+}
+
 void spin_unlock(struct spinlock *lock) Q_NO_ANALYSIS
 {
 	if (CONFIG_DEBUG)

@@ -22,17 +22,19 @@
 #define Q_FALLTHROUGH     __attribute__((fallthrough))
 
 #if defined(__clang__)
-#define Q_CAPABILITY(name) __attribute__((capability(name)))
-#define Q_REQUIRES(...)    __attribute__((requires_capability(__VA_ARGS__)))
-#define Q_EXCLUDES(...)    __attribute__((locks_excluded(__VA_ARGS__)))
-#define Q_ACQUIRES(...)    __attribute__((acquire_capability(__VA_ARGS__)))
-#define Q_RELEASES(...)    __attribute__((release_capability(__VA_ARGS__)))
-#define Q_NO_ANALYSIS      __attribute__((no_thread_safety_analysis))
+#define Q_CAPABILITY(name)  __attribute__((capability(name)))
+#define Q_REQUIRES(...)     __attribute__((requires_capability(__VA_ARGS__)))
+#define Q_EXCLUDES(...)     __attribute__((locks_excluded(__VA_ARGS__)))
+#define Q_ACQUIRES(...)     __attribute__((acquire_capability(__VA_ARGS__)))
+#define Q_TRY_ACQUIRES(...) __attribute__((try_acquire_capability(__VA_ARGS__)))
+#define Q_RELEASES(...)     __attribute__((release_capability(__VA_ARGS__)))
+#define Q_NO_ANALYSIS       __attribute__((no_thread_safety_analysis))
 #else
 #define Q_CAPABILITY(name)
 #define Q_REQUIRES(...)
 #define Q_EXCLUDES(...)
 #define Q_ACQUIRES(...)
+#define Q_TRY_ACQUIRES(...)
 #define Q_RELEASES(...)
 #define Q_NO_ANALYSIS
 #endif

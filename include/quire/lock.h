@@ -32,6 +32,8 @@ void spin_init(struct spinlock *lock, enum lock_rank rank, const char *name);
 /* Interrupts stay as they are: for locks that no interrupt handler takes. */
 void spin_lock(struct spinlock *lock) Q_ACQUIRES(lock);
 void spin_unlock(struct spinlock *lock) Q_RELEASES(lock);
+/* Takes the lock if nobody has it and nobody waits for it; the same ranks. */
+bool spin_try_lock(struct spinlock *lock) Q_TRY_ACQUIRES(true, lock) Q_MUST_USE;
 
 /* For locks that interrupt handlers take too: disables interrupts, returns what to restore. */
 uint64_t spin_lock_irqsave(struct spinlock *lock) Q_ACQUIRES(lock);

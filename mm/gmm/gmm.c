@@ -55,7 +55,7 @@
  *   G10 A chunk has an id if and only if it is not FREE; the id is marked in
  *       id_map, and the tree has the chunk under it. There is nothing else in
  *       id_map (but bit 0) or in the tree.
- *   G11 The supply holds exactly the FREE chunks.
+ *   G11 The supply holds exactly the FREE chunks, while nobody holds gmm.lock.
  *   G12 Free, private, shared and kernel pages and those of the supply add up
  *       to the machine.
  *   G13 A KERNEL page's owner is Quire or a live VM, its account SHADOW or FIXED.
@@ -78,10 +78,14 @@
  * free and look up take the same time on every machine, but for the logarithm
  * in the AVL tree behind the lookaside table.
  *
- * Locks: one, gmm.lock (LOCK_RANK_GMM), for everything here but the mapping
- * caches, which belong to their CPUs (gmm_map.c). Nothing is long under it:
- * batches are bounded by their callers, the destruction of a VM and zeroing
- * ahead let go of it after each chunk and page.
+ * Locks: gmm.set_lock (LOCK_RANK_GMM_SET) for everything that is counted, linked
+ * or written in a word, and for nothing that takes long: batches are bounded by
+ * their callers, the end of a VM and zeroing ahead let go of it after each chunk
+ * and page. gmm.lock (LOCK_RANK_GMM) for the slow things: making promises, and
+ * mapping KERNEL chunks for them; set_lock may be taken under it, never the other
+ * way round, and is let go of while memory is mapped. So pages are allocated,
+ * shared and freed while a VM is being created. The mapping caches belong to
+ * their CPUs (gmm_map.c). docs/locking.md has the races.
  */
 #include "mm/gmm/gmm.h"
 
@@ -151,6 +155,7 @@ static void chunk_init(struct gmm_chunk *chunk, hpa_t base)
 	chunk->kind = GMM_CHUNK_FREE;
 	list_init(&chunk->stale_link);
 	list_add_tail(&gmm.supply, &chunk->link);
+	gmm.supply_count++;
 }
 
 static void region_add(const struct gmm_region *region)
@@ -193,6 +198,7 @@ q_status_t gmm_init(const struct gmm_region *regions, unsigned region_count, voi
 	Q_ASSERT(is_aligned((uintptr_t)metadata, PAGE_SIZE));
 	memset(&gmm, 0, sizeof(gmm));
 	spin_init(&gmm.lock, LOCK_RANK_GMM, "gmm");
+	spin_init(&gmm.set_lock, LOCK_RANK_GMM_SET, "gmm set");
 	lists_init();
 	gmm.chunks = metadata;
 	gmm.chunk_count = layout.chunk_count;
@@ -231,7 +237,7 @@ void gmm_stats(struct gmm_stats *out_stats)
 {
 	struct gmm_stats stats = { .metadata_bytes = gmm.metadata_bytes };
 
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	stats_of_promises(&stats);
 	stats.machine_pages = (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT;
 	stats.chunks_free = gmm.chunks_by_kind[GMM_CHUNK_FREE];
@@ -244,6 +250,6 @@ void gmm_stats(struct gmm_stats *out_stats)
 	stats.shared_references = gmm.shared_references;
 	stats.pages_saved = gmm.pages_saved;
 	stats.mixed_chunks = gmm.mixed_chunks;
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	*out_stats = stats;
 }

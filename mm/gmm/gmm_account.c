@@ -74,7 +74,8 @@ static uint64_t reclaimable_pages(uint64_t surplus)
 	       << GMM_CHUNK_ID_SHIFT;
 }
 
-static uint64_t supply_pages(void)
+/* With the chunk that is leaving KERNEL memory at this moment, if one is. */
+static uint64_t machine_free_pages(void)
 {
 	return gmm.chunks_by_kind[GMM_CHUNK_FREE] << GMM_CHUNK_ID_SHIFT;
 }
@@ -82,7 +83,12 @@ static uint64_t supply_pages(void)
 uint64_t gmm_available_pages(void)
 {
 	uint64_t surplus = gmm.kernel_set.free_pages - gmm.claims.kernel;
-	return gmm.private_free_pages + supply_pages() + reclaimable_pages(surplus);
+	return gmm.private_free_pages + machine_free_pages() + reclaimable_pages(surplus);
+}
+
+uint64_t gmm_pages_at_hand(void)
+{
+	return gmm.private_free_pages + (gmm.supply_count << GMM_CHUNK_ID_SHIFT);
 }
 
 bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks)
@@ -99,7 +105,7 @@ bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks)
 	uint64_t taken = chunks << GMM_CHUNK_ID_SHIFT;
 	uint64_t surplus = set_aside + taken - claims.kernel;
 	uint64_t available =
-		gmm.private_free_pages + supply_pages() - taken + reclaimable_pages(surplus);
+		gmm.private_free_pages + machine_free_pages() - taken + reclaimable_pages(surplus);
 	if (available < claims.base)
 		return false;
 	*out_chunks = chunks;
@@ -151,11 +157,11 @@ void gmm_vm_discharge(gmm_vm_t handle, enum gmm_account account, uint64_t pages)
 
 uint64_t gmm_pages_available(gmm_vm_t handle, uint64_t want)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	const struct gmm_vm *vm = gmm_vm_find(handle);
 	uint64_t promised = gmm_vm_room(vm) + vm->set_aside;
 	uint64_t for_vm = gmm_pages_for(handle);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return uint64_min(want, uint64_min(promised, for_vm));
 }
 
@@ -185,27 +191,66 @@ static void config_apply(struct gmm_vm *vm, const struct gmm_vm_config *config)
 				      : config->guaranteed_base_pages;
 }
 
-/* Makes `vm` what `wanted` says if the machine can keep the promises: all or nothing. */
-static q_status_t vm_admit(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.lock)
+/* What the VM would be; Q_STATE: less than it has already. */
+static q_status_t vm_wanted(const struct gmm_vm *vm, const struct gmm_vm_config *config,
+			    struct gmm_vm *out_wanted) Q_REQUIRES(gmm.set_lock)
 {
-	uint64_t machine_pages = (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT;
-	uint64_t kernel_chunks;
-
-	/* Each alone, so that their sums cannot overflow. BASE itself may exceed the machine. */
-	if (wanted->promised[GMM_SHADOW] > machine_pages ||
-	    wanted->promised[GMM_FIXED] > machine_pages || wanted->guaranteed_base > machine_pages)
-		return Q_DECLINED;
-	if (!gmm_claims_fit(gmm_claims_with(vm, wanted), &kernel_chunks))
-		return Q_DECLINED;
-	q_status_t status = gmm_kernel_grow(kernel_chunks);
-	if (status != Q_OK)
-		return status;
-	gmm_vm_replace(vm, wanted);
+	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
+		if (config->pages[i] < vm->allocated[i])
+			return Q_STATE;
+	if (config->pages[GMM_BASE] - vm->allocated[GMM_BASE] < vm->ballooned + vm->set_aside)
+		return Q_STATE;
+	*out_wanted = *vm;
+	config_apply(out_wanted, config);
 	return Q_OK;
 }
 
+/* One try; *out_chunks says how many chunks must become KERNEL before it can be. */
+static q_status_t vm_admit_now(struct gmm_vm *vm, const struct gmm_vm_config *config,
+			       uint64_t *out_chunks) Q_REQUIRES(gmm.lock, gmm.set_lock)
+{
+	uint64_t machine_pages = (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT;
+	struct gmm_vm wanted;
+
+	q_status_t status = vm_wanted(vm, config, &wanted);
+	if (status != Q_OK)
+		return status;
+	/* Each alone, so that their sums cannot overflow. BASE itself may exceed the machine. */
+	if (wanted.promised[GMM_SHADOW] > machine_pages ||
+	    wanted.promised[GMM_FIXED] > machine_pages || wanted.guaranteed_base > machine_pages)
+		return Q_DECLINED;
+	struct gmm_claims claims = gmm_claims_with(vm, &wanted);
+	if (!gmm_claims_fit(claims, out_chunks))
+		return Q_DECLINED;
+	if (*out_chunks == 0) {
+		gmm_vm_replace(vm, &wanted);
+		return Q_OK;
+	}
+	/* While chunks are on their way the old claims are still there, and G9 must hold. */
+	if (claims.base < gmm.claims.base)
+		claims.base = gmm.claims.base;
+	return gmm_claims_fit(claims, out_chunks) ? Q_OK : Q_DECLINED;
+}
+
+/* Makes the VM what `config` says if the machine can keep the promises: all or nothing. */
+static q_status_t vm_admit(struct gmm_vm *vm, const struct gmm_vm_config *config)
+	Q_REQUIRES(gmm.lock, gmm.set_lock)
+{
+	uint64_t chunks;
+
+	q_status_t status = vm_admit_now(vm, config, &chunks);
+	while (status == Q_OK && chunks > 0) {
+		status = gmm_kernel_grow(chunks);
+		/* Others took and freed pages meanwhile. */
+		if (status == Q_OK)
+			status = vm_admit_now(vm, config, &chunks);
+	}
+	gmm_kernel_trim(GMM_KERNEL_PAGES_KEPT);
+	return status;
+}
+
 static q_status_t vm_create_locked(const struct gmm_vm_config *config, gmm_vm_t *out_vm)
-	Q_REQUIRES(gmm.lock)
+	Q_REQUIRES(gmm.lock, gmm.set_lock)
 {
 	gmm_vm_t handle = 1;
 
@@ -213,13 +258,10 @@ static q_status_t vm_create_locked(const struct gmm_vm_config *config, gmm_vm_t 
 		handle++;
 	if (handle > GMM_VM_LAST)
 		return Q_LIMIT;
-	struct gmm_vm wanted = { .is_live = true };
-	config_apply(&wanted, config);
-	q_status_t status = vm_admit(&gmm.vms[handle], &wanted);
-	if (status != Q_OK)
-		return status;
-	*out_vm = handle;
-	return Q_OK;
+	q_status_t status = vm_admit(&gmm.vms[handle], config);
+	if (status == Q_OK)
+		*out_vm = handle;
+	return status;
 }
 
 q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm)
@@ -227,29 +269,11 @@ q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm)
 	if (!config_is_valid(config))
 		return Q_INVALID;
 	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = vm_create_locked(config, out_vm);
+	spin_unlock(&gmm.set_lock);
 	spin_unlock(&gmm.lock);
 	return status;
-}
-
-static q_status_t vm_resize_locked(gmm_vm_t handle, const struct gmm_vm_config *config)
-	Q_REQUIRES(gmm.lock)
-{
-	struct gmm_vm *vm = gmm_vm_find(handle);
-	struct gmm_vm wanted = *vm;
-
-	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
-		if (config->pages[i] < vm->allocated[i])
-			return Q_STATE;
-	if (config->pages[GMM_BASE] - vm->allocated[GMM_BASE] < vm->ballooned + vm->set_aside)
-		return Q_STATE;
-	config_apply(&wanted, config);
-	q_status_t status = vm_admit(vm, &wanted);
-	if (status != Q_OK)
-		return status;
-	gmm_wait_update();
-	gmm_kernel_trim(GMM_KERNEL_PAGES_KEPT);
-	return Q_OK;
 }
 
 q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config)
@@ -257,7 +281,11 @@ q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config)
 	if (!config_is_valid(config))
 		return Q_INVALID;
 	spin_lock(&gmm.lock);
-	q_status_t status = vm_resize_locked(vm, config);
+	spin_lock(&gmm.set_lock);
+	q_status_t status = vm_admit(gmm_vm_find(vm), config);
+	/* Its priority may be another one now. */
+	gmm_wait_update();
+	spin_unlock(&gmm.set_lock);
 	spin_unlock(&gmm.lock);
 	return status;
 }
@@ -269,8 +297,11 @@ static bool vm_has_pages(const struct gmm_vm *vm)
 	return vm->allocated[GMM_BASE] || vm->allocated[GMM_SHADOW] || vm->allocated[GMM_FIXED];
 }
 
-static void chunk_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.lock)
+static void chunk_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.set_lock)
 {
+	/* With the machine, or on its way. */
+	if (chunk->id == 0)
+		return;
 	switch (chunk->kind) {
 	case GMM_CHUNK_PRIVATE: gmm_private_release(chunk, vm); return;
 	case GMM_CHUNK_KERNEL: gmm_kernel_release(chunk, vm); return;
@@ -284,18 +315,19 @@ void gmm_vm_destroy(gmm_vm_t handle)
 {
 	bool has_pages = true;
 
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	/* Who uses a shared page is not recorded, so nobody could drop them here. */
 	Q_ASSERT(gmm_vm_find(handle)->shared_references == 0);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	/* One chunk at a time: on a large machine this is long, and others need the lock. */
 	for (uint32_t i = 0; i < gmm.chunk_count && has_pages; i++) {
-		spin_lock(&gmm.lock);
+		spin_lock(&gmm.set_lock);
 		chunk_release(&gmm.chunks[i], handle);
 		has_pages = vm_has_pages(gmm_vm_find(handle));
-		spin_unlock(&gmm.lock);
+		spin_unlock(&gmm.set_lock);
 	}
 	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	struct gmm_vm nobody = { .is_live = false };
 	Q_ASSERT(!vm_has_pages(gmm_vm_find(handle)));
 	gmm_wait_end_locked(handle);
@@ -303,6 +335,7 @@ void gmm_vm_destroy(gmm_vm_t handle)
 	/* What a VM leaves is seldom needed again at once: nothing is kept back here. */
 	gmm_private_trim(0);
 	gmm_kernel_trim(0);
+	spin_unlock(&gmm.set_lock);
 	spin_unlock(&gmm.lock);
 }
 
@@ -310,7 +343,7 @@ void gmm_vm_stats(gmm_vm_t handle, struct gmm_vm_stats *out_stats)
 {
 	struct gmm_vm_stats stats = { .private_pages = 0 };
 
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	const struct gmm_vm *vm = gmm_vm_find(handle);
 	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++) {
 		stats.promised[i] = vm->promised[i];
@@ -321,6 +354,6 @@ void gmm_vm_stats(gmm_vm_t handle, struct gmm_vm_stats *out_stats)
 	stats.shared_pages = vm->shared_references;
 	stats.ballooned_pages = vm->ballooned;
 	stats.set_aside_pages = vm->set_aside;
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	*out_stats = stats;
 }

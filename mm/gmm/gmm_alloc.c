@@ -36,7 +36,7 @@ q_status_t gmm_private_admit(gmm_vm_t handle, uint64_t count)
 }
 
 /* The other VMs' chunks are the only memory left: those of the VM with most free pages. */
-static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.lock)
+static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.set_lock)
 {
 	const struct gmm_set *richest = &gmm.private_sets[0];
 
@@ -49,15 +49,11 @@ static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.lock)
 struct gmm_chunk *gmm_private_whole(void)
 {
 	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.private_sets[GMM_VM_QUIRE]);
-	if (chunk)
-		return chunk;
-	chunk = gmm_chunk_supplied();
-	if (chunk)
-		gmm_chunk_take(chunk, GMM_CHUNK_PRIVATE);
-	return chunk;
+
+	return chunk ? chunk : gmm_chunk_take(GMM_CHUNK_PRIVATE);
 }
 
-static struct gmm_chunk *chunk_choose(gmm_vm_t vm) Q_REQUIRES(gmm.lock)
+static struct gmm_chunk *chunk_choose(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.private_sets[vm]);
 
@@ -87,26 +83,34 @@ unsigned gmm_private_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page 
 	return count;
 }
 
-static q_status_t pages_alloc_locked(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count)
-	Q_REQUIRES(gmm.lock)
+/* The pages are at hand, and the VM may have them: this cannot fail. */
+static void pages_draw(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count)
+	Q_REQUIRES(gmm.set_lock)
 {
-	q_status_t status = gmm_private_admit(vm, count);
-	if (status != Q_OK)
-		return status;
 	for (unsigned done = 0; done < count;) {
 		struct gmm_chunk *chunk = chunk_choose(vm);
 		Q_ASSERT(chunk);
 		done += gmm_private_draw(chunk, vm, out_pages + done, count - done);
 	}
 	gmm_vm_charge(vm, GMM_BASE, count);
-	return Q_OK;
 }
 
 q_status_t gmm_pages_alloc(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count)
 {
-	spin_lock(&gmm.lock);
-	q_status_t status = pages_alloc_locked(vm, out_pages, count);
-	spin_unlock(&gmm.lock);
+	q_status_t status;
+	bool is_at_hand;
+
+	/* Who loses what KERNEL memory spared to somebody faster may have to ask again. */
+	do {
+		spin_lock(&gmm.set_lock);
+		status = gmm_private_admit(vm, count);
+		is_at_hand = count <= gmm_pages_at_hand();
+		if (status == Q_OK && is_at_hand)
+			pages_draw(vm, out_pages, count);
+		spin_unlock(&gmm.set_lock);
+		if (status == Q_OK && !is_at_hand)
+			gmm_kernel_spare();
+	} while (status == Q_OK && !is_at_hand);
 	return status;
 }
 
@@ -127,7 +131,8 @@ q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_ch
 }
 
 /* The chunk is in no set. */
-static void page_release(struct gmm_chunk *chunk, uint32_t index, gmm_vm_t vm) Q_REQUIRES(gmm.lock)
+static void page_release(struct gmm_chunk *chunk, uint32_t index, gmm_vm_t vm)
+	Q_REQUIRES(gmm.set_lock)
 {
 	gmm_chain_push(chunk, index, false);
 	if (chunk->tag == vm)
@@ -150,7 +155,7 @@ void gmm_private_free(struct gmm_chunk *chunk, gmm_vm_t vm, uint32_t index)
 	gmm_private_trim(GMM_WHOLE_KEPT);
 }
 
-static q_status_t page_free_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.lock)
+static q_status_t page_free_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk;
 	q_status_t status = gmm_private_find(vm, id, &chunk);
@@ -165,7 +170,7 @@ q_status_t gmm_pages_free(gmm_vm_t vm, const page_id_t *ids, unsigned count, uns
 	q_status_t status = Q_OK;
 	unsigned done = 0;
 
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	while (done < count) {
 		status = page_free_locked(vm, ids[done]);
 		if (status != Q_OK)
@@ -173,7 +178,7 @@ q_status_t gmm_pages_free(gmm_vm_t vm, const page_id_t *ids, unsigned count, uns
 		done++;
 	}
 	gmm_vm_discharge(vm, GMM_BASE, done);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	/* Also on failure: the caller has to know which pages are gone. */
 	*out_done = done;
 	return status;
@@ -200,7 +205,7 @@ void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm)
 
 /* --- report and look up ---------------------------------------------------------------------------- */
 
-static q_status_t set_gfn_locked(gmm_vm_t vm, page_id_t id, gfn_t frame) Q_REQUIRES(gmm.lock)
+static q_status_t set_gfn_locked(gmm_vm_t vm, page_id_t id, gfn_t frame) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk;
 	q_status_t status = gmm_private_find(vm, id, &chunk);
@@ -213,9 +218,9 @@ q_status_t gmm_page_set_gfn(gmm_vm_t vm, page_id_t id, gfn_t frame)
 {
 	if (frame.raw > GMM_GFN_LAST && frame.raw != GFN_UNKNOWN.raw)
 		return Q_RANGE;
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = set_gfn_locked(vm, id, frame);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return status;
 }
 
@@ -250,21 +255,21 @@ q_status_t gmm_page_info(page_id_t id, struct gmm_page_info *out_info)
 {
 	q_status_t status = Q_NOT_FOUND;
 
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	const struct gmm_chunk *chunk = gmm_chunk_find(id);
 	if (chunk) {
 		*out_info = info_of(chunk->kind, chunk->words[gmm_page_index(id)]);
 		status = Q_OK;
 	}
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return status;
 }
 
 hfn_t gmm_page_frame(page_id_t id)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	const struct gmm_chunk *chunk = gmm_chunk_find(id);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	Q_ASSERT(chunk);
 	/* The base is fixed; that the chunk stays is the caller's promise. */
 	return hpa_to_hfn(gmm_page_address(chunk, gmm_page_index(id)));
@@ -272,7 +277,7 @@ hfn_t gmm_page_frame(page_id_t id)
 
 /* --- zero ahead -------------------------------------------------------------------------------------- */
 
-static bool zero_one_ahead_locked(void) Q_REQUIRES(gmm.lock)
+static bool zero_one_ahead_locked(void) Q_REQUIRES(gmm.set_lock)
 {
 	if (list_is_empty(&gmm.stale))
 		return false;
@@ -292,9 +297,9 @@ unsigned gmm_zero_ahead(unsigned count)
 
 	/* The lock is held for one page at a time, so that nobody waits for more than that. */
 	while (done < count && has_more) {
-		spin_lock(&gmm.lock);
+		spin_lock(&gmm.set_lock);
 		has_more = zero_one_ahead_locked();
-		spin_unlock(&gmm.lock);
+		spin_unlock(&gmm.set_lock);
 		done += has_more;
 	}
 	return done;

@@ -17,7 +17,7 @@
 #include "gmm_internal.h"
 
 /* The VM becomes what `wanted` says, if the machine can keep it: all or nothing. */
-static q_status_t vm_claim(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.lock)
+static q_status_t vm_claim(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.set_lock)
 {
 	uint64_t kernel_chunks;
 
@@ -33,7 +33,7 @@ static q_status_t vm_claim(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQ
 
 q_status_t gmm_balloon_inflate(gmm_vm_t handle, uint64_t count)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	struct gmm_vm *vm = gmm_vm_find(handle);
 	struct gmm_vm wanted = *vm;
 	bool has_room = count <= gmm_vm_room(vm);
@@ -41,11 +41,11 @@ q_status_t gmm_balloon_inflate(gmm_vm_t handle, uint64_t count)
 		wanted.ballooned += count;
 		gmm_vm_replace(vm, &wanted);
 	}
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return has_room ? Q_OK : Q_LIMIT;
 }
 
-static q_status_t deflate_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm.lock)
+static q_status_t deflate_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_vm *vm = gmm_vm_find(handle);
 	struct gmm_vm wanted = *vm;
@@ -59,24 +59,24 @@ static q_status_t deflate_locked(gmm_vm_t handle, uint64_t count) Q_REQUIRES(gmm
 
 q_status_t gmm_balloon_deflate(gmm_vm_t vm, uint64_t count)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = deflate_locked(vm, count);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return status;
 }
 
 void gmm_balloon_reset(gmm_vm_t vm)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = deflate_locked(vm, gmm_vm_find(vm)->ballooned);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	Q_ASSERT(status == Q_OK);
 }
 
 /* --- set aside ------------------------------------------------------------------------- */
 
 static q_status_t set_aside_locked(gmm_vm_t handle, uint64_t count, bool keeps_freed)
-	Q_REQUIRES(gmm.lock)
+	Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_vm *vm = gmm_vm_find(handle);
 	struct gmm_vm wanted = *vm;
@@ -93,17 +93,17 @@ static q_status_t set_aside_locked(gmm_vm_t handle, uint64_t count, bool keeps_f
 
 q_status_t gmm_set_aside(gmm_vm_t vm, uint64_t count)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = set_aside_locked(vm, count, true);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return status;
 }
 
 void gmm_set_aside_end(gmm_vm_t vm)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = set_aside_locked(vm, 0, false);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	/* Claims only shrink. */
 	Q_ASSERT(status == Q_OK);
 }

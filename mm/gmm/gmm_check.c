@@ -12,7 +12,7 @@
 
 #include "gmm_internal.h"
 
-/* What a walk over the chunks finds; too large for a stack, guarded by gmm.lock. */
+/* What a walk over the chunks finds; too large for a stack, guarded by gmm.set_lock. */
 static struct recount {
 	uint64_t allocated[GMM_VM_COUNT][GMM_ACCOUNT_COUNT];
 	uint64_t free_pages[GMM_CHUNK_KIND_COUNT];
@@ -128,7 +128,7 @@ static void chunk_check(const struct gmm_chunk *chunk)
 
 /* Adds what one list of a set holds to `sum`. */
 static void list_check(const struct gmm_set *set, unsigned class, struct gmm_set *sum,
-		       uint64_t *linked) Q_REQUIRES(gmm.lock)
+		       uint64_t *linked) Q_REQUIRES(gmm.set_lock)
 {
 	list_for_each(node, &set->lists[class])
 	{
@@ -142,7 +142,7 @@ static void list_check(const struct gmm_set *set, unsigned class, struct gmm_set
 	}
 }
 
-static void set_check(const struct gmm_set *set, uint64_t *linked) Q_REQUIRES(gmm.lock)
+static void set_check(const struct gmm_set *set, uint64_t *linked) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_set sum = { .free_pages = 0 };
 
@@ -152,7 +152,7 @@ static void set_check(const struct gmm_set *set, uint64_t *linked) Q_REQUIRES(gm
 	Q_ASSERT(sum.free_pages == set->free_pages && sum.whole_count == set->whole_count);
 }
 
-static void sets_check(void) Q_REQUIRES(gmm.lock)
+static void sets_check(void) Q_REQUIRES(gmm.set_lock)
 {
 	uint64_t linked = 0;
 
@@ -189,7 +189,7 @@ static void supply_check(void)
 		Q_ASSERT(node->next->prev == node && ++linked <= gmm.chunk_count);
 		Q_ASSERT(list_entry(node, struct gmm_chunk, link)->kind == GMM_CHUNK_FREE);
 	}
-	Q_ASSERT(linked == recount.chunks[GMM_CHUNK_FREE]);
+	Q_ASSERT(linked == recount.chunks[GMM_CHUNK_FREE] && linked == gmm.supply_count);
 }
 
 /* --- totals ------------------------------------------------------------------------------------ */
@@ -213,7 +213,7 @@ static void vm_check(gmm_vm_t handle, struct gmm_claims *claims)
 	claims->kernel += own.kernel;
 }
 
-static void accounts_check(void) Q_REQUIRES(gmm.lock)
+static void accounts_check(void) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_claims claims = { .base = 0 };
 	uint64_t references = 0;
@@ -262,7 +262,9 @@ static void totals_check(void)
 
 void gmm_check(void)
 {
+	/* Both, so that no chunk is on its way. */
 	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	recount = (struct recount){ .mixed = 0 };
 	for (uint32_t i = 0; i < gmm.chunk_count; i++)
 		chunk_check(&gmm.chunks[i]);
@@ -273,6 +275,7 @@ void gmm_check(void)
 	ids_check();
 	totals_check();
 	gmm_wait_check();
+	spin_unlock(&gmm.set_lock);
 	spin_unlock(&gmm.lock);
 	gmm_map_check();
 }

@@ -3,7 +3,7 @@
  * Chunks: their ids, how they are found, and the supply that the machine
  * still holds.
  *
- * An id lives from gmm_chunk_take() to gmm_chunk_return(). The next one is the
+ * An id lives from gmm_chunk_attach() to gmm_chunk_leave(). The next one is the
  * previous plus one, then whatever the map of used ids has free from there on:
  * with eight ids to a chunk, a page id that somebody kept by mistake soon
  * names nothing, rather than another VM's page.
@@ -11,6 +11,15 @@
  * A chunk is found by id in a direct-mapped lookaside table, else in the AVL
  * tree. Records never move and never go away, so a lookaside entry is a hint
  * that needs no invalidation: it is right exactly if the record has the id.
+ *
+ *     supply --detach--> on its way --attach--> PRIVATE, SHARED, KERNEL
+ *     supply <--supply-- on its way <--leave---
+ *
+ * On the way into and out of KERNEL memory a chunk is mapped and unmapped, which
+ * takes time: there gmm.set_lock is let go of, and the chunk belongs to who holds
+ * gmm.lock. It counts as what it will be. A chunk that comes back keeps its free
+ * chains for the next time: zeroed pages stay zero, for nobody writes to memory
+ * of the machine.
  */
 #include "mm/gmm/gmm.h"
 
@@ -105,33 +114,43 @@ static void kind_set(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
 	chunk->kind = kind;
 }
 
-struct gmm_chunk *gmm_chunk_supplied(void)
+struct gmm_chunk *gmm_chunk_detach(enum gmm_chunk_kind kind)
 {
-	if (list_is_empty(&gmm.supply))
-		gmm_kernel_trim(0);
-	if (list_is_empty(&gmm.supply) && gmm.private_sets[GMM_VM_QUIRE].whole_count > 0)
+	if (gmm.supply_count == 0 && gmm.private_sets[GMM_VM_QUIRE].whole_count > 0)
 		gmm_chunk_return(gmm_set_emptiest(&gmm.private_sets[GMM_VM_QUIRE]));
-	if (list_is_empty(&gmm.supply))
+	if (gmm.supply_count == 0)
 		return NULL;
-	return list_entry(gmm.supply.next, struct gmm_chunk, link);
+	struct gmm_chunk *chunk = list_entry(gmm.supply.next, struct gmm_chunk, link);
+	list_remove(&chunk->link);
+	gmm.supply_count--;
+	kind_set(chunk, kind);
+	return chunk;
 }
 
-void gmm_chunk_take(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
+void gmm_chunk_attach(struct gmm_chunk *chunk)
 {
-	Q_ASSERT(chunk->kind == GMM_CHUNK_FREE && kind != GMM_CHUNK_FREE);
+	Q_ASSERT(chunk->kind != GMM_CHUNK_FREE && chunk->id == 0);
 
-	list_remove(&chunk->link);
-	kind_set(chunk, kind);
 	chunk->tag = GMM_VM_QUIRE;
 	chunk->own_count = 0;
-	gmm_chain_init(chunk);
+	if (!chunk->has_chains)
+		gmm_chain_init(chunk);
+	chunk->has_chains = true;
 	atomic_store_relaxed(&chunk->id, id_alloc());
 	bool is_new = avl_insert(&gmm.tree, &chunk->node, chunk->id);
 	Q_ASSERT(is_new);
 	gmm_set_add(chunk);
 }
 
-void gmm_chunk_return(struct gmm_chunk *chunk)
+struct gmm_chunk *gmm_chunk_take(enum gmm_chunk_kind kind)
+{
+	struct gmm_chunk *chunk = gmm_chunk_detach(kind);
+	if (chunk)
+		gmm_chunk_attach(chunk);
+	return chunk;
+}
+
+void gmm_chunk_leave(struct gmm_chunk *chunk)
 {
 	Q_ASSERT(chunk->kind != GMM_CHUNK_FREE && chunk->free_count == GMM_PAGES_PER_CHUNK);
 
@@ -140,5 +159,19 @@ void gmm_chunk_return(struct gmm_chunk *chunk)
 	id_free(chunk->id);
 	atomic_store_relaxed(&chunk->id, 0);
 	kind_set(chunk, GMM_CHUNK_FREE);
+}
+
+void gmm_chunk_supply(struct gmm_chunk *chunk)
+{
+	Q_ASSERT(chunk->id == 0);
+
+	kind_set(chunk, GMM_CHUNK_FREE);
 	list_add_head(&gmm.supply, &chunk->link);
+	gmm.supply_count++;
+}
+
+void gmm_chunk_return(struct gmm_chunk *chunk)
+{
+	gmm_chunk_leave(chunk);
+	gmm_chunk_supply(chunk);
 }

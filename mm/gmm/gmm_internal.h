@@ -3,8 +3,8 @@
  * What the files of GMM share: the chunk record, the free sets, the VMs'
  * books, and the functions that change them. The design page is in gmm.c.
  *
- * Functions marked Q_REQUIRES(gmm.lock) are called with the lock held; those
- * that are not marked are pure or say so.
+ * Functions marked Q_REQUIRES(gmm.set_lock) are called with the lock held; those
+ * that are not marked are pure or say so. docs/locking.md has the two locks.
  */
 #ifndef MM_GMM_GMM_INTERNAL_H
 #define MM_GMM_GMM_INTERNAL_H
@@ -48,18 +48,19 @@ struct gmm_chunk {
 	/* Fixed by gmm_init(). */
 	hpa_t base;
 
-	/* Written under gmm.lock; also read without it, see gmm_map.c. 0: with the machine. */
+	/* Written under gmm.set_lock; also read without it, see gmm_map.c. 0: with the machine. */
 	uint32_t id;
 
-	/* Guarded by gmm.lock; nothing below means anything while the kind is FREE, but `link`. */
+	/* Guarded by gmm.set_lock. */
 	enum gmm_chunk_kind kind;
+	bool has_chains;       /* it was in use before, and its free chains are still in order */
 	gmm_vm_t tag;          /* PRIVATE: the VM that it is for; QUIRE exactly if wholly free */
 	uint16_t own_count;    /* PRIVATE: pages that the tagged VM owns */
 	uint16_t free_count;   /* on both chains */
 	uint16_t zeroed_count; /* on the zeroed chain */
 	uint16_t stale_head;   /* free pages with unknown contents, last freed first */
 	uint16_t zeroed_head;  /* free pages that are known to be zero */
-	struct list_node link; /* in the supply, or in a list of its set if a page is free */
+	struct list_node link; /* in the supply; in a list of its set if a page is free */
 	struct list_node stale_link; /* in gmm.stale, if PRIVATE and a stale page is free */
 	struct avl_node node;        /* in gmm.tree, by id */
 	gmm_word_t words[GMM_PAGES_PER_CHUNK];
@@ -73,14 +74,17 @@ struct gmm_set {
 };
 
 struct gmm_vm {
+	/* Written under gmm.lock and gmm.set_lock, so either is enough to read. */
 	bool is_live;
 	enum gmm_overcommit overcommit;
 	enum gmm_priority priority;
 	uint64_t wait_ticket; /* 0: does not wait; the lower, the longer */
 	uint64_t promised[GMM_ACCOUNT_COUNT];
-	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private pages and shared references */
 	uint64_t guaranteed_base;
-	uint64_t shared_references; /* of allocated[GMM_BASE] */
+
+	/* Guarded by gmm.set_lock. */
+	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private pages and shared references */
+	uint64_t shared_references;            /* of allocated[GMM_BASE] */
 	uint64_t ballooned;
 	uint64_t set_aside; /* private pages to come that were promised up front */
 	bool keeps_freed;   /* what it frees is set aside */
@@ -100,7 +104,12 @@ struct gmm_span {
 };
 
 struct gmm {
-	struct spinlock lock; /* rank LOCK_RANK_GMM */
+	/*
+	 * Rank LOCK_RANK_GMM: promises, and the way of chunks into and out of KERNEL
+	 * memory, which is slow. Guards no list: what is on its way is its holder's.
+	 */
+	struct spinlock lock;
+	struct spinlock set_lock; /* rank LOCK_RANK_GMM_SET: all that is below, short */
 
 	/* Fixed by gmm_init(). */
 	struct gmm_chunk *chunks; /* every chunk of the machine, by address */
@@ -110,8 +119,9 @@ struct gmm {
 	uint32_t id_last;
 	uint64_t metadata_bytes;
 
-	/* Guarded by lock. */
-	struct list_node supply; /* FREE chunks */
+	/* Guarded by set_lock. */
+	struct list_node supply; /* FREE chunks, but one that is on its way */
+	uint64_t supply_count;   /* in the list */
 	uint64_t chunks_by_kind[GMM_CHUNK_KIND_COUNT];
 	uint64_t *id_map; /* bit set: the id is in use */
 	uint32_t id_previous;
@@ -154,19 +164,26 @@ static inline hpa_t gmm_page_address(const struct gmm_chunk *chunk, uint32_t ind
 }
 
 /* The chunk that the page id names, or NULL; any id may be asked for. */
-struct gmm_chunk *gmm_chunk_find(page_id_t id) Q_REQUIRES(gmm.lock);
+struct gmm_chunk *gmm_chunk_find(page_id_t id) Q_REQUIRES(gmm.set_lock);
 /* The chunk at a machine address, or NULL. Needs no lock. */
 struct gmm_chunk *gmm_chunk_at(hpa_t addr);
 /*
- * A chunk of the supply, NULL: there is none. If need be the supply gets one
- * that KERNEL memory can spare, or a PRIVATE one that GMM kept. Claims are the
- * caller's business.
+ * Takes a chunk off the supply, if need be a PRIVATE one that GMM kept; NULL:
+ * there is none. It is on its way to becoming a chunk of this kind, and counts
+ * as one. Claims are the caller's business.
  */
-struct gmm_chunk *gmm_chunk_supplied(void) Q_REQUIRES(gmm.lock);
-/* From the supply to a kind: the chunk gets an id, and all its pages are free and stale. */
-void gmm_chunk_take(struct gmm_chunk *chunk, enum gmm_chunk_kind kind) Q_REQUIRES(gmm.lock);
-/* Back to the supply; all its pages are free, and a KERNEL chunk is unmapped already. */
-void gmm_chunk_return(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+struct gmm_chunk *gmm_chunk_detach(enum gmm_chunk_kind kind) Q_REQUIRES(gmm.set_lock);
+/* It has arrived: it gets an id, and all its pages are free. */
+void gmm_chunk_attach(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
+/* Both, for chunks that nothing has to be done for on the way. */
+struct gmm_chunk *gmm_chunk_take(enum gmm_chunk_kind kind) Q_REQUIRES(gmm.set_lock);
+
+/* The way back: all its pages are free; it loses its id, and counts as FREE from here on. */
+void gmm_chunk_leave(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
+/* Puts it into the supply, also one that was detached only. */
+void gmm_chunk_supply(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
+/* Both. */
+void gmm_chunk_return(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
 
 /* --- gmm_set.c: free pages -------------------------------------------------------- */
 
@@ -181,89 +198,99 @@ static inline bool gmm_chunk_is_mixed(const struct gmm_chunk *chunk)
 }
 
 void gmm_set_init(struct gmm_set *set);
-struct gmm_set *gmm_set_of(const struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+struct gmm_set *gmm_set_of(const struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
 /*
  * Takes a chunk out of its set's lists and all totals, and puts it back. Every
  * change of a chunk's pages is made between the two, so totals cannot drift.
  */
-void gmm_set_remove(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
-void gmm_set_add(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+void gmm_set_remove(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
+void gmm_set_add(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
 /* The chunk with the fewest, or with the most free pages, to a class; NULL: the set is empty. */
-struct gmm_chunk *gmm_set_fullest(const struct gmm_set *set) Q_REQUIRES(gmm.lock);
-struct gmm_chunk *gmm_set_emptiest(const struct gmm_set *set) Q_REQUIRES(gmm.lock);
+struct gmm_chunk *gmm_set_fullest(const struct gmm_set *set) Q_REQUIRES(gmm.set_lock);
+struct gmm_chunk *gmm_set_emptiest(const struct gmm_set *set) Q_REQUIRES(gmm.set_lock);
 
 /* All pages of a chunk become free and stale, in ascending order. The chunk is in no set. */
-void gmm_chain_init(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+void gmm_chain_init(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
 /* Takes a free page off, a zeroed one if there is one; the caller writes its word. */
-uint32_t gmm_chain_pop(struct gmm_chunk *chunk, bool *out_is_zeroed) Q_REQUIRES(gmm.lock);
-uint32_t gmm_chain_pop_stale(struct gmm_chunk *chunk) Q_REQUIRES(gmm.lock);
+uint32_t gmm_chain_pop(struct gmm_chunk *chunk, bool *out_is_zeroed) Q_REQUIRES(gmm.set_lock);
+uint32_t gmm_chain_pop_stale(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
 /* Makes a page free. */
-void gmm_chain_push(struct gmm_chunk *chunk, uint32_t index, bool is_zeroed) Q_REQUIRES(gmm.lock);
+void gmm_chain_push(struct gmm_chunk *chunk, uint32_t index, bool is_zeroed)
+	Q_REQUIRES(gmm.set_lock);
 
 /* --- gmm_alloc.c --------------------------------------------------------------------- */
 
 /* May the VM have so many more private pages? Q_LIMIT, Q_NO_MEMORY. */
-q_status_t gmm_private_admit(gmm_vm_t vm, uint64_t count) Q_REQUIRES(gmm.lock) Q_MUST_USE;
+q_status_t gmm_private_admit(gmm_vm_t vm, uint64_t count) Q_REQUIRES(gmm.set_lock) Q_MUST_USE;
 /* Takes up to `want` pages from one chunk for the VM, and returns how many. Charges nothing. */
 unsigned gmm_private_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page *out_pages,
-			  unsigned want) Q_REQUIRES(gmm.lock);
+			  unsigned want) Q_REQUIRES(gmm.set_lock);
 /* The chunk of a page that is private and the VM's, or why not: Q_NOT_FOUND, Q_STATE, Q_NOT_OWNER. */
 q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_chunk)
-	Q_REQUIRES(gmm.lock) Q_MUST_USE;
+	Q_REQUIRES(gmm.set_lock) Q_MUST_USE;
 /* Frees a page that gmm_private_find() found. Discharges nothing. */
-void gmm_private_free(struct gmm_chunk *chunk, gmm_vm_t vm, uint32_t index) Q_REQUIRES(gmm.lock);
+void gmm_private_free(struct gmm_chunk *chunk, gmm_vm_t vm, uint32_t index)
+	Q_REQUIRES(gmm.set_lock);
 /* A wholly free PRIVATE chunk, kept or taken from the machine; NULL: there is none. */
-struct gmm_chunk *gmm_private_whole(void) Q_REQUIRES(gmm.lock);
+struct gmm_chunk *gmm_private_whole(void) Q_REQUIRES(gmm.set_lock);
 /* Frees every page that the VM has in a PRIVATE chunk. */
-void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
 /* Gives wholly free PRIVATE chunks back to the machine until `kept` are left. */
-void gmm_private_trim(uint64_t kept) Q_REQUIRES(gmm.lock);
+void gmm_private_trim(uint64_t kept) Q_REQUIRES(gmm.set_lock);
 
 /* --- gmm_account.c -------------------------------------------------------------------- */
 
-struct gmm_vm *gmm_vm_find(gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+struct gmm_vm *gmm_vm_find(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
 /* Makes `vm` what `wanted` says, and the claims follow. */
-void gmm_vm_replace(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.lock);
+void gmm_vm_replace(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.set_lock);
 /* Moves pages into or out of an account (BASE: private ones); claims move the other way. */
-void gmm_vm_charge(gmm_vm_t vm, enum gmm_account account, uint64_t pages) Q_REQUIRES(gmm.lock);
-void gmm_vm_discharge(gmm_vm_t vm, enum gmm_account account, uint64_t pages) Q_REQUIRES(gmm.lock);
+void gmm_vm_charge(gmm_vm_t vm, enum gmm_account account, uint64_t pages) Q_REQUIRES(gmm.set_lock);
+void gmm_vm_discharge(gmm_vm_t vm, enum gmm_account account, uint64_t pages)
+	Q_REQUIRES(gmm.set_lock);
 /* What this VM's promises add to gmm.claims. */
 struct gmm_claims gmm_vm_claims(const struct gmm_vm *vm);
 /* The machine's claims if `vm` were `wanted`. */
 struct gmm_claims gmm_claims_with(const struct gmm_vm *vm, const struct gmm_vm *wanted)
-	Q_REQUIRES(gmm.lock);
+	Q_REQUIRES(gmm.set_lock);
 /* What may still be added to allocated[GMM_BASE], ballooned or set_aside. */
 uint64_t gmm_vm_room(const struct gmm_vm *vm);
 /* Pages that could become PRIVATE pages of some VM. */
-uint64_t gmm_available_pages(void) Q_REQUIRES(gmm.lock);
+uint64_t gmm_available_pages(void) Q_REQUIRES(gmm.set_lock);
+/* Of them, those that no KERNEL chunk has to be given back for. */
+uint64_t gmm_pages_at_hand(void) Q_REQUIRES(gmm.set_lock);
 /* Could the machine meet these claims? *out_chunks: how many chunks must become KERNEL for it. */
-bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks) Q_REQUIRES(gmm.lock);
+bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks) Q_REQUIRES(gmm.set_lock);
 
 /* --- gmm_wait.c ----------------------------------------------------------------------- */
 
 /* How many more BASE pages the VM may have now, were its promise without end. */
-uint64_t gmm_pages_for(gmm_vm_t vm) Q_REQUIRES(gmm.lock);
-/* As gmm_wait_end(), for who holds gmm.lock. */
-void gmm_wait_end_locked(gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+uint64_t gmm_pages_for(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
+/* As gmm_wait_end(), for who holds gmm.set_lock. */
+void gmm_wait_end_locked(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
 /* A waiter's priority may have changed. */
-void gmm_wait_update(void) Q_REQUIRES(gmm.lock);
+void gmm_wait_update(void) Q_REQUIRES(gmm.set_lock);
 /* Asserts W1 and W2. */
-void gmm_wait_check(void) Q_REQUIRES(gmm.lock);
+void gmm_wait_check(void) Q_REQUIRES(gmm.set_lock);
 
 /* --- gmm_kernel.c ----------------------------------------------------------------------- */
 
-/* Makes `chunk_count` more KERNEL chunks; Q_NO_MEMORY: mapping failed, nothing changed. */
-q_status_t gmm_kernel_grow(uint64_t chunk_count) Q_REQUIRES(gmm.lock) Q_MUST_USE;
-/* Gives wholly free KERNEL chunks back while more than `kept` unclaimed pages stay. */
-void gmm_kernel_trim(uint64_t kept) Q_REQUIRES(gmm.lock);
+/*
+ * Makes `chunk_count` more KERNEL chunks; Q_NO_MEMORY: mapping failed, nothing
+ * changed. gmm.set_lock is released meanwhile: the caller looks again.
+ */
+q_status_t gmm_kernel_grow(uint64_t chunk_count) Q_REQUIRES(gmm.lock, gmm.set_lock) Q_MUST_USE;
+/* Gives wholly free KERNEL chunks back while more than `kept` unclaimed pages stay. As above. */
+void gmm_kernel_trim(uint64_t kept) Q_REQUIRES(gmm.lock, gmm.set_lock);
+/* All that can be spared, and waits for what is on its way; for who holds no lock. */
+void gmm_kernel_spare(void) Q_EXCLUDES(gmm.lock, gmm.set_lock);
 /* Frees every page that the VM has in a KERNEL chunk. */
-void gmm_kernel_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.lock);
+void gmm_kernel_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
 
 /* --- gmm_map.c ------------------------------------------------------------------------------ */
 
 void gmm_map_init(void);
-/* As gmm_page_map(), for who holds gmm.lock. */
-void *gmm_map_chunk_page(const struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.lock);
+/* As gmm_page_map(), for who holds gmm.set_lock. */
+void *gmm_map_chunk_page(const struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.set_lock);
 /* Asserts the invariants of this CPU's cache. */
 void gmm_map_check(void);
 

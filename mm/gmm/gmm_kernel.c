@@ -10,7 +10,8 @@
  * new chunks, as long as every VM's claims still fit beside them.
  *
  * physmem_kernel_map() and physmem_kernel_unmap() are called with gmm.lock
- * held and must not come back to GMM. Pages are cleared outside the lock.
+ * held, but not gmm.set_lock, and must not come back to GMM. Pages are cleared
+ * outside the locks.
  */
 #include "mm/gmm/gmm.h"
 
@@ -23,39 +24,22 @@
 
 /* --- chunks ----------------------------------------------------------------------------- */
 
-/* Whole chunks that can become KERNEL: those with the machine, then the free PRIVATE ones. */
-static struct gmm_chunk *candidate_after(const struct gmm_chunk *chunk)
+static void chunks_unmap(const struct list_node *from, const struct list_node *end)
 {
-	struct list_node *whole = &gmm.private_sets[GMM_VM_QUIRE].lists[GMM_CLASS_WHOLE];
-	struct list_node *node = chunk ? chunk->link.next : gmm.supply.next;
-
-	if (node == &gmm.supply)
-		node = whole->next;
-	/* gmm_claims_fit() counted them. */
-	Q_ASSERT(node != whole);
-	return list_entry(node, struct gmm_chunk, link);
+	for (const struct list_node *node = from->next; node != end; node = node->next)
+		physmem_kernel_unmap(list_entry(node, struct gmm_chunk, link)->base,
+				     GMM_CHUNK_SIZE);
 }
 
-static void candidates_unmap(uint64_t count)
+/* All of them or none. */
+static q_status_t chunks_map(const struct list_node *chunks)
 {
-	struct gmm_chunk *chunk = NULL;
-
-	for (uint64_t i = 0; i < count; i++) {
-		chunk = candidate_after(chunk);
-		physmem_kernel_unmap(chunk->base, GMM_CHUNK_SIZE);
-	}
-}
-
-/* Maps the first `count` candidates where they are. */
-static q_status_t candidates_map(uint64_t count)
-{
-	struct gmm_chunk *chunk = NULL;
-
-	for (uint64_t i = 0; i < count; i++) {
-		chunk = candidate_after(chunk);
-		q_status_t status = physmem_kernel_map(chunk->base, GMM_CHUNK_SIZE);
+	list_for_each(node, chunks)
+	{
+		hpa_t base = list_entry(node, struct gmm_chunk, link)->base;
+		q_status_t status = physmem_kernel_map(base, GMM_CHUNK_SIZE);
 		if (status != Q_OK) {
-			candidates_unmap(i);
+			chunks_unmap(chunks, node);
 			return status;
 		}
 	}
@@ -64,56 +48,106 @@ static q_status_t candidates_map(uint64_t count)
 
 q_status_t gmm_kernel_grow(uint64_t chunk_count)
 {
-	q_status_t status = candidates_map(chunk_count);
-	if (status != Q_OK)
-		return status;
-	/* Each first candidate leaves its list, so the next one moves up: the same as above. */
+	struct list_node chunks;
+
+	list_init(&chunks);
 	for (uint64_t i = 0; i < chunk_count; i++) {
-		struct gmm_chunk *chunk = candidate_after(NULL);
-		if (chunk->kind == GMM_CHUNK_PRIVATE)
-			gmm_chunk_return(chunk);
-		gmm_chunk_take(chunk, GMM_CHUNK_KERNEL);
+		struct gmm_chunk *chunk = gmm_chunk_detach(GMM_CHUNK_KERNEL);
+		/* gmm_claims_fit() counted them. */
+		Q_ASSERT(chunk);
+		list_add_tail(&chunks, &chunk->link);
 	}
-	return Q_OK;
+	spin_unlock(&gmm.set_lock);
+	q_status_t status = chunks_map(&chunks);
+	spin_lock(&gmm.set_lock);
+	while (!list_is_empty(&chunks)) {
+		struct gmm_chunk *chunk = list_entry(chunks.next, struct gmm_chunk, link);
+		list_remove(&chunk->link);
+		if (status == Q_OK)
+			gmm_chunk_attach(chunk);
+		else
+			gmm_chunk_supply(chunk);
+	}
+	return status;
+}
+
+/* More than `kept` unclaimed pages would stay if a wholly free chunk went back. */
+static bool can_spare(uint64_t kept) Q_REQUIRES(gmm.set_lock)
+{
+	const struct gmm_set *set = &gmm.kernel_set;
+
+	return set->whole_count > 0 &&
+	       set->free_pages - gmm.claims.kernel >= GMM_PAGES_PER_CHUNK + kept;
 }
 
 void gmm_kernel_trim(uint64_t kept)
 {
-	struct gmm_set *set = &gmm.kernel_set;
-
-	while (set->whole_count > 0 &&
-	       set->free_pages - gmm.claims.kernel >= GMM_PAGES_PER_CHUNK + kept) {
-		struct gmm_chunk *chunk = gmm_set_emptiest(set);
+	while (can_spare(kept)) {
+		struct gmm_chunk *chunk = gmm_set_emptiest(&gmm.kernel_set);
+		gmm_chunk_leave(chunk);
+		spin_unlock(&gmm.set_lock);
 		physmem_kernel_unmap(chunk->base, GMM_CHUNK_SIZE);
-		gmm_chunk_return(chunk);
+		spin_lock(&gmm.set_lock);
+		gmm_chunk_supply(chunk);
 	}
+}
+
+void gmm_kernel_spare(void)
+{
+	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
+	gmm_kernel_trim(0);
+	spin_unlock(&gmm.set_lock);
+	spin_unlock(&gmm.lock);
 }
 
 /* --- pages --------------------------------------------------------------------------------- */
 
-/* Makes sure that a page is free that the caller may have. */
-static q_status_t page_admit(gmm_vm_t handle, enum gmm_account account) Q_REQUIRES(gmm.lock)
+static struct gmm_claims claims_with_a_page(void) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_claims claims = gmm.claims;
+
+	claims.kernel++;
+	return claims;
+}
+
+/* Is a page free that the caller may have? Q_STATE: Quire has to take a chunk for it. */
+static q_status_t page_admit(gmm_vm_t handle, enum gmm_account account) Q_REQUIRES(gmm.set_lock)
+{
 	uint64_t chunks;
 
 	if (handle != GMM_VM_QUIRE) {
 		const struct gmm_vm *vm = gmm_vm_find(handle);
 		return vm->allocated[account] < vm->promised[account] ? Q_OK : Q_LIMIT;
 	}
-	claims.kernel++;
-	if (!gmm_claims_fit(claims, &chunks))
+	if (!gmm_claims_fit(claims_with_a_page(), &chunks))
 		return Q_NO_MEMORY;
-	return gmm_kernel_grow(chunks);
+	return chunks == 0 ? Q_OK : Q_STATE;
 }
 
-static hpa_t page_take(gmm_vm_t vm, enum gmm_account account) Q_REQUIRES(gmm.lock)
+/* Takes a chunk for one unclaimed page, unless there is such a page by now. */
+static q_status_t page_provide(void)
 {
-	/* G8: page_admit() found one, or it was set aside. */
+	uint64_t chunks;
+
+	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
+	q_status_t status = gmm_claims_fit(claims_with_a_page(), &chunks) ? Q_OK : Q_NO_MEMORY;
+	if (status == Q_OK)
+		status = gmm_kernel_grow(chunks);
+	spin_unlock(&gmm.set_lock);
+	spin_unlock(&gmm.lock);
+	return status;
+}
+
+static hpa_t page_take(gmm_vm_t vm, enum gmm_account account, bool *out_is_zeroed)
+	Q_REQUIRES(gmm.set_lock)
+{
+	/* G8: it was set aside, or page_admit() found one. */
 	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.kernel_set);
 	Q_ASSERT(chunk);
 	gmm_set_remove(chunk);
-	uint32_t index = gmm_chain_pop_stale(chunk);
+	uint32_t index = gmm_chain_pop(chunk, out_is_zeroed);
 	chunk->words[index] = gmm_word_kernel(vm, account);
 	gmm_set_add(chunk);
 	if (vm != GMM_VM_QUIRE)
@@ -124,18 +158,40 @@ static hpa_t page_take(gmm_vm_t vm, enum gmm_account account) Q_REQUIRES(gmm.loc
 q_status_t gmm_kernel_page_alloc(gmm_vm_t vm, enum gmm_account account, hpa_t *out_page)
 {
 	Q_ASSERT(account == GMM_SHADOW || account == GMM_FIXED);
+	q_status_t status, provided = Q_OK;
+	bool is_zeroed = false;
 	hpa_t page = hpa(0);
 
-	spin_lock(&gmm.lock);
-	q_status_t status = page_admit(vm, account);
-	if (status == Q_OK)
-		page = page_take(vm, account);
-	spin_unlock(&gmm.lock);
+	/* Who loses the page that he provided to somebody faster provides another one. */
+	do {
+		spin_lock(&gmm.set_lock);
+		status = page_admit(vm, account);
+		if (status == Q_OK)
+			page = page_take(vm, account, &is_zeroed);
+		spin_unlock(&gmm.set_lock);
+		if (status == Q_STATE)
+			provided = page_provide();
+	} while (status == Q_STATE && provided == Q_OK);
 	if (status != Q_OK)
-		return status;
-	memset(physmem_kernel_ptr(page), 0, PAGE_SIZE);
+		return status == Q_STATE ? provided : status;
+	if (!is_zeroed)
+		memset(physmem_kernel_ptr(page), 0, PAGE_SIZE);
 	*out_page = page;
 	return Q_OK;
+}
+
+/*
+ * Nobody waits for slow work here: if somebody is at it, then he, or who frees
+ * a page after him, gives back what can be spared. It is available all the same.
+ */
+static void trim_if_idle(void)
+{
+	if (!spin_try_lock(&gmm.lock))
+		return;
+	spin_lock(&gmm.set_lock);
+	gmm_kernel_trim(GMM_KERNEL_PAGES_KEPT);
+	spin_unlock(&gmm.set_lock);
+	spin_unlock(&gmm.lock);
 }
 
 void gmm_kernel_page_free(gmm_vm_t vm, enum gmm_account account, hpa_t page)
@@ -144,7 +200,7 @@ void gmm_kernel_page_free(gmm_vm_t vm, enum gmm_account account, hpa_t page)
 	Q_ASSERT(chunk && is_aligned(page.raw, PAGE_SIZE));
 	uint32_t index = (uint32_t)((page.raw - chunk->base.raw) >> PAGE_SHIFT);
 
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	Q_ASSERT(chunk->kind == GMM_CHUNK_KERNEL);
 	Q_ASSERT(chunk->words[index] == gmm_word_kernel(vm, account));
 	gmm_set_remove(chunk);
@@ -152,8 +208,10 @@ void gmm_kernel_page_free(gmm_vm_t vm, enum gmm_account account, hpa_t page)
 	gmm_set_add(chunk);
 	if (vm != GMM_VM_QUIRE)
 		gmm_vm_discharge(vm, account, 1);
-	gmm_kernel_trim(GMM_KERNEL_PAGES_KEPT);
-	spin_unlock(&gmm.lock);
+	bool has_spare = can_spare(GMM_KERNEL_PAGES_KEPT);
+	spin_unlock(&gmm.set_lock);
+	if (has_spare)
+		trim_if_idle();
 }
 
 void gmm_kernel_release(struct gmm_chunk *chunk, gmm_vm_t vm)

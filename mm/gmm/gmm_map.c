@@ -18,7 +18,7 @@
  * With the oldest of 64 windows going first, an address stays valid until
  * 63 other chunks were mapped; gmm.h promises half of that.
  *
- * Locks: only a miss takes gmm.lock, to find the chunk. Callers hold no lock
+ * Locks: only a miss takes gmm.set_lock, to find the chunk. Callers hold no lock
  * of a rank above LOCK_RANK_PGM. Interrupt handlers stay out.
  */
 #include "mm/gmm/gmm.h"
@@ -166,9 +166,9 @@ static void *page_find(page_id_t id)
 	struct map_entry *entry = entry_find(cache, id.raw >> GMM_CHUNK_ID_SHIFT);
 
 	if (!entry) {
-		spin_lock(&gmm.lock);
+		spin_lock(&gmm.set_lock);
 		const struct gmm_chunk *chunk = gmm_chunk_find(id);
-		spin_unlock(&gmm.lock);
+		spin_unlock(&gmm.set_lock);
 		if (!chunk)
 			return NULL;
 		entry = entry_fill(cache, chunk);

@@ -18,7 +18,8 @@
 /* --- whole chunks ----------------------------------------------------------------- */
 
 /* The chunk is wholly free; its words get consecutive guest frames. */
-static void chunk_fill(struct gmm_chunk *chunk, gmm_vm_t vm, gfn_t first_gfn) Q_REQUIRES(gmm.lock)
+static void chunk_fill(struct gmm_chunk *chunk, gmm_vm_t vm, gfn_t first_gfn)
+	Q_REQUIRES(gmm.set_lock)
 {
 	gmm_set_remove(chunk);
 	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++)
@@ -32,15 +33,19 @@ static void chunk_fill(struct gmm_chunk *chunk, gmm_vm_t vm, gfn_t first_gfn) Q_
 	gmm_set_add(chunk);
 }
 
-static q_status_t chunk_alloc_locked(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_first)
-	Q_REQUIRES(gmm.lock)
+/* *out_needs_spare: no chunk is at hand, but KERNEL memory can spare one. */
+static q_status_t chunk_alloc_locked(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_first,
+				     bool *out_needs_spare) Q_REQUIRES(gmm.set_lock)
 {
+	*out_needs_spare = false;
 	q_status_t status = gmm_private_admit(vm, GMM_PAGES_PER_CHUNK);
 	if (status != Q_OK)
 		return status;
 	struct gmm_chunk *chunk = gmm_private_whole();
-	if (!chunk)
+	if (!chunk) {
+		*out_needs_spare = gmm_pages_at_hand() < gmm_available_pages();
 		return Q_NO_MEMORY;
+	}
 	out_first->id = gmm_page_id(chunk, 0);
 	out_first->frame = hpa_to_hfn(chunk->base);
 	out_first->is_zeroed = chunk->zeroed_count == GMM_PAGES_PER_CHUNK;
@@ -54,9 +59,16 @@ q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_fi
 	if (!is_aligned(first_gfn.raw, GMM_PAGES_PER_CHUNK) ||
 	    first_gfn.raw > GMM_GFN_LAST - (GMM_PAGES_PER_CHUNK - 1))
 		return Q_RANGE;
-	spin_lock(&gmm.lock);
-	q_status_t status = chunk_alloc_locked(vm, first_gfn, out_first);
-	spin_unlock(&gmm.lock);
+	q_status_t status;
+	bool needs_spare;
+
+	do {
+		spin_lock(&gmm.set_lock);
+		status = chunk_alloc_locked(vm, first_gfn, out_first, &needs_spare);
+		spin_unlock(&gmm.set_lock);
+		if (needs_spare)
+			gmm_kernel_spare();
+	} while (needs_spare);
 	return status;
 }
 
@@ -78,7 +90,7 @@ static bool is_better(const struct gmm_chunk *chunk, const struct gmm_chunk *tha
 
 /* Of the VM's own chunks with free pages, one that is better than `than`; NULL: none is. */
 static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
-	Q_REQUIRES(gmm.lock)
+	Q_REQUIRES(gmm.set_lock)
 {
 	const struct gmm_set *set = &gmm.private_sets[vm];
 
@@ -97,7 +109,7 @@ static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
 }
 
 static q_status_t move_alloc_locked(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page)
-	Q_REQUIRES(gmm.lock)
+	Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk;
 	q_status_t status = gmm_private_find(vm, from, &chunk);
@@ -117,8 +129,8 @@ static q_status_t move_alloc_locked(gmm_vm_t vm, page_id_t from, struct gmm_page
 
 q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = move_alloc_locked(vm, from, out_page);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return status;
 }

@@ -24,7 +24,7 @@
 #include "gmm_internal.h"
 
 /* The page is a shared one, or why not. */
-static q_status_t shared_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQUIRES(gmm.lock)
+static q_status_t shared_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk = gmm_chunk_find(id);
 	if (!chunk)
@@ -37,24 +37,30 @@ static q_status_t shared_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQU
 
 /* --- alloc --------------------------------------------------------------------------- */
 
-/* A SHARED chunk with a free page; NULL: claims and used chunks leave none. */
-static struct gmm_chunk *chunk_choose(void) Q_REQUIRES(gmm.lock)
+/*
+ * A SHARED chunk with a free page; NULL: claims and used chunks leave none, or
+ * (*out_needs_spare) only KERNEL memory can spare one.
+ */
+static struct gmm_chunk *chunk_choose(bool *out_needs_spare) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.shared_set);
+
+	*out_needs_spare = false;
 	if (chunk)
 		return chunk;
 	/* G9: what is claimed is available. */
-	if (gmm_available_pages() - gmm.claims.base < GMM_PAGES_PER_CHUNK)
+	uint64_t available = gmm_available_pages();
+	if (available - gmm.claims.base < GMM_PAGES_PER_CHUNK)
 		return NULL;
-	chunk = gmm_chunk_supplied();
-	if (chunk)
-		gmm_chunk_take(chunk, GMM_CHUNK_SHARED);
+	chunk = gmm_chunk_take(GMM_CHUNK_SHARED);
+	*out_needs_spare = !chunk && gmm_pages_at_hand() < available;
 	return chunk;
 }
 
-static q_status_t alloc_locked(struct gmm_page *out_page) Q_REQUIRES(gmm.lock)
+static q_status_t alloc_locked(struct gmm_page *out_page, bool *out_needs_spare)
+	Q_REQUIRES(gmm.set_lock)
 {
-	struct gmm_chunk *chunk = chunk_choose();
+	struct gmm_chunk *chunk = chunk_choose(out_needs_spare);
 	if (!chunk)
 		return Q_NO_MEMORY;
 	gmm_set_remove(chunk);
@@ -69,16 +75,24 @@ static q_status_t alloc_locked(struct gmm_page *out_page) Q_REQUIRES(gmm.lock)
 
 q_status_t gmm_shared_alloc(struct gmm_page *out_page)
 {
-	spin_lock(&gmm.lock);
-	q_status_t status = alloc_locked(out_page);
-	spin_unlock(&gmm.lock);
+	q_status_t status;
+	bool needs_spare;
+
+	do {
+		spin_lock(&gmm.set_lock);
+		status = alloc_locked(out_page, &needs_spare);
+		spin_unlock(&gmm.set_lock);
+		if (needs_spare)
+			gmm_kernel_spare();
+	} while (needs_spare);
 	return status;
 }
 
 /* --- get ------------------------------------------------------------------------------ */
 
 /* The chunk of a page that can be referred to once more, or why not. */
-static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQUIRES(gmm.lock)
+static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk)
+	Q_REQUIRES(gmm.set_lock)
 {
 	q_status_t status = shared_find(id, out_chunk);
 	if (status != Q_OK)
@@ -89,7 +103,7 @@ static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk) Q_R
 
 /* Cannot fail: referable_find() found the page, and the VM's promise has room. */
 static void reference_add(struct gmm_vm *vm, struct gmm_chunk *chunk, page_id_t id)
-	Q_REQUIRES(gmm.lock)
+	Q_REQUIRES(gmm.set_lock)
 {
 	gmm_word_t *word = &chunk->words[gmm_page_index(id)];
 	uint32_t references = gmm_word_references(*word);
@@ -103,7 +117,7 @@ static void reference_add(struct gmm_vm *vm, struct gmm_chunk *chunk, page_id_t 
 	gmm.pages_saved += references > 0;
 }
 
-static q_status_t hold_add(page_id_t id) Q_REQUIRES(gmm.lock)
+static q_status_t hold_add(page_id_t id) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk;
 	q_status_t status = shared_find(id, &chunk);
@@ -117,7 +131,7 @@ static q_status_t hold_add(page_id_t id) Q_REQUIRES(gmm.lock)
 	return Q_OK;
 }
 
-static q_status_t get_locked(gmm_vm_t handle, page_id_t id) Q_REQUIRES(gmm.lock)
+static q_status_t get_locked(gmm_vm_t handle, page_id_t id) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk;
 
@@ -135,16 +149,16 @@ static q_status_t get_locked(gmm_vm_t handle, page_id_t id) Q_REQUIRES(gmm.lock)
 
 q_status_t gmm_shared_get(gmm_vm_t vm, page_id_t shared)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = get_locked(vm, shared);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return status;
 }
 
 /* --- replace ----------------------------------------------------------------------------- */
 
 static q_status_t replace_locked(gmm_vm_t vm, page_id_t private_page, page_id_t shared)
-	Q_REQUIRES(gmm.lock)
+	Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *private_chunk, *shared_chunk;
 	q_status_t status = gmm_private_find(vm, private_page, &private_chunk);
@@ -161,16 +175,16 @@ static q_status_t replace_locked(gmm_vm_t vm, page_id_t private_page, page_id_t 
 
 q_status_t gmm_shared_replace(gmm_vm_t vm, page_id_t private_page, page_id_t shared)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	q_status_t status = replace_locked(vm, private_page, shared);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return status;
 }
 
 /* --- put ---------------------------------------------------------------------------------- */
 
 /* The page has no reference and no hold any more. */
-static void page_free(struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.lock)
+static void page_free(struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.set_lock)
 {
 	gmm_set_remove(chunk);
 	gmm_chain_push(chunk, index, false);
@@ -179,7 +193,7 @@ static void page_free(struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.lo
 		gmm_chunk_return(chunk);
 }
 
-static void reference_drop(gmm_vm_t handle, gmm_word_t *word) Q_REQUIRES(gmm.lock)
+static void reference_drop(gmm_vm_t handle, gmm_word_t *word) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_vm *vm = gmm_vm_find(handle);
 	struct gmm_vm wanted = *vm;
@@ -193,20 +207,20 @@ static void reference_drop(gmm_vm_t handle, gmm_word_t *word) Q_REQUIRES(gmm.loc
 	gmm.pages_saved -= references > 1;
 }
 
-static void hold_drop(gmm_word_t *word) Q_REQUIRES(gmm.lock)
+static void hold_drop(gmm_word_t *word) Q_REQUIRES(gmm.set_lock)
 {
 	*word = gmm_word_shared(gmm_word_references(*word), gmm_word_holds(*word) - 1);
 	gmm.shared_holds--;
 }
 
-static bool may_put(gmm_vm_t vm, gmm_word_t word) Q_REQUIRES(gmm.lock)
+static bool may_put(gmm_vm_t vm, gmm_word_t word) Q_REQUIRES(gmm.set_lock)
 {
 	if (vm == GMM_VM_QUIRE)
 		return gmm_word_holds(word) > 0;
 	return gmm_word_references(word) > 0 && gmm_vm_find(vm)->shared_references > 0;
 }
 
-static q_status_t put_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.lock)
+static q_status_t put_locked(gmm_vm_t vm, page_id_t id) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk;
 	q_status_t status = shared_find(id, &chunk);
@@ -229,14 +243,14 @@ q_status_t gmm_shared_put(gmm_vm_t vm, const page_id_t *ids, unsigned count, uns
 	q_status_t status = Q_OK;
 	unsigned done = 0;
 
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	while (done < count) {
 		status = put_locked(vm, ids[done]);
 		if (status != Q_OK)
 			break;
 		done++;
 	}
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	/* Also on failure: the caller has to know which references are gone. */
 	*out_done = done;
 	return status;

@@ -52,7 +52,7 @@ void gmm_wait_update(void)
 }
 
 /* May the VM have pages that no reservation claims, if there are any? */
-static bool has_turn(gmm_vm_t handle) Q_REQUIRES(gmm.lock)
+static bool has_turn(gmm_vm_t handle) Q_REQUIRES(gmm.set_lock)
 {
 	if (gmm.first_waiter == GMM_VM_QUIRE || gmm.first_waiter == handle)
 		return true;
@@ -70,12 +70,12 @@ uint64_t gmm_pages_for(gmm_vm_t vm)
 
 void gmm_wait_begin(gmm_vm_t vm)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	if (!gmm_vm_find(vm)->wait_ticket) {
 		gmm.vms[vm].wait_ticket = ++gmm.wait_ticket;
 		gmm_wait_update();
 	}
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 }
 
 void gmm_wait_end_locked(gmm_vm_t vm)
@@ -86,23 +86,23 @@ void gmm_wait_end_locked(gmm_vm_t vm)
 
 void gmm_wait_end(gmm_vm_t vm)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	gmm_wait_end_locked(vm);
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 }
 
 gmm_vm_t gmm_wait_first(void)
 {
-	spin_lock(&gmm.lock);
+	spin_lock(&gmm.set_lock);
 	gmm_vm_t first = gmm.first_waiter;
-	spin_unlock(&gmm.lock);
+	spin_unlock(&gmm.set_lock);
 	return first;
 }
 
 /* --- checks --------------------------------------------------------------------------------- */
 
 /* W1 */
-static void ticket_check(gmm_vm_t handle) Q_REQUIRES(gmm.lock)
+static void ticket_check(gmm_vm_t handle) Q_REQUIRES(gmm.set_lock)
 {
 	const struct gmm_vm *vm = &gmm.vms[handle];
 

@@ -29,8 +29,9 @@ fuzz_mm   := lib mm/gmm mm/pgm
 fuzz_insn := lib vm/insn
 
 # Under ThreadSanitizer: tests/threads/NAME_test.c.
-THREAD_TESTS := request_queue vm_table
+THREAD_TESTS := request_queue vm_table gmm_lock
 threads_request_queue := lib
 threads_vm_table      := lib vm/vm_table.c
+threads_gmm_lock      := lib mm/gmm
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))

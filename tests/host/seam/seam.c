@@ -25,6 +25,7 @@ static struct {
 	uint8_t *windows; /* PHYSMEM_CPU_MAX * PHYSMEM_WINDOW_COUNT chunks of address space */
 	uint64_t window_maps;
 	unsigned kernel_map_fail_at;
+	void (*kernel_map_hook)(void);
 } ram = { .fd = -1 };
 
 static _Thread_local unsigned current_cpu;
@@ -100,6 +101,11 @@ void fake_kernel_map_fail_at(unsigned count)
 	ram.kernel_map_fail_at = count;
 }
 
+void fake_kernel_map_hook(void (*hook)(void))
+{
+	ram.kernel_map_hook = hook;
+}
+
 uint64_t fake_window_maps(void)
 {
 	return ram.window_maps;
@@ -115,6 +121,8 @@ void *physmem_kernel_ptr(hpa_t addr)
 q_status_t physmem_kernel_map(hpa_t start, uint64_t size_bytes)
 {
 	uint64_t offset = ram_offset(start, size_bytes);
+	if (ram.kernel_map_hook)
+		ram.kernel_map_hook();
 	if (ram.kernel_map_fail_at && --ram.kernel_map_fail_at == 0)
 		return Q_NO_MEMORY;
 	void *p = mmap(ram.kernel + offset, size_bytes, PROT_READ | PROT_WRITE,
@@ -126,6 +134,8 @@ q_status_t physmem_kernel_map(hpa_t start, uint64_t size_bytes)
 void physmem_kernel_unmap(hpa_t start, uint64_t size_bytes)
 {
 	uint64_t offset = ram_offset(start, size_bytes);
+	if (ram.kernel_map_hook)
+		ram.kernel_map_hook();
 	void *p = mmap(ram.kernel + offset, size_bytes, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	check(p != MAP_FAILED, "mmap");
@@ -185,18 +195,37 @@ void spin_init(struct spinlock *lock, enum lock_rank rank, const char *name)
 	lock->name = name;
 }
 
-void spin_lock(struct spinlock *lock)
+static void rank_check(const struct spinlock *lock)
 {
 	if (held_count && held_ranks[held_count - 1] >= lock->rank) {
 		fprintf(stderr, "lock order: %s (rank %d) under rank %d\n", lock->name, lock->rank,
 			held_ranks[held_count - 1]);
 		abort();
 	}
-	pthread_mutex_lock(&lock->mutex);
+	Q_ASSERT(held_count < ARRAY_COUNT(held_ranks));
+}
+
+static void holder_set(struct spinlock *lock)
+{
 	lock->holder = pthread_self();
 	lock->is_held = true;
-	Q_ASSERT(held_count < ARRAY_COUNT(held_ranks));
 	held_ranks[held_count++] = lock->rank;
+}
+
+void spin_lock(struct spinlock *lock)
+{
+	rank_check(lock);
+	pthread_mutex_lock(&lock->mutex);
+	holder_set(lock);
+}
+
+bool spin_try_lock(struct spinlock *lock)
+{
+	rank_check(lock);
+	if (pthread_mutex_trylock(&lock->mutex) != 0)
+		return false;
+	holder_set(lock);
+	return true;
 }
 
 void spin_unlock(struct spinlock *lock)

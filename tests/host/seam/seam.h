@@ -27,6 +27,12 @@ void fake_cpu_set(unsigned cpu);
 /* physmem_kernel_map() fails with Q_NO_MEMORY at the `count`-th call from now; 0: never. */
 void fake_kernel_map_fail_at(unsigned count);
 
+/*
+ * Called at the start of each physmem_kernel_map() and physmem_kernel_unmap(), which
+ * take long on a real machine: what others do meanwhile. NULL: nothing.
+ */
+void fake_kernel_map_hook(void (*hook)(void));
+
 /* How many window mappings were made since the start. */
 uint64_t fake_window_maps(void);
 
