@@ -34,7 +34,13 @@ static struct vm *vm_named(const struct command_words *words)
 static void life(const struct command_words *words, q_status_t (*change)(struct vm *))
 {
 	struct vm *vm = vm_named(words);
-	if (vm && change(vm) != Q_OK)
+	q_status_t status = vm ? change(vm) : Q_OK;
+	if (status == Q_DECLINED)
+		console_print("%s: not possible: others have the %lluM that %s reserves\n",
+			      words->word[0],
+			      (unsigned long long)(vm_configuration(vm)->reserve_bytes >> 20),
+			      vm_name(vm));
+	else if (status != Q_OK)
 		console_print("%s: not possible: %s is %s\n", words->word[0], vm_name(vm),
 			      vm_state_text(vm));
 }

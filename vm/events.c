@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happened to a VM: one line for people, and with events=json one for
+ * What happened to VMs: one line for people, and with events=json one for
  * programs. Called without locks. When no VM is left, exit= is carried out.
  */
 #include <quire/log.h>
@@ -28,26 +28,37 @@ static void say(const struct vm *vm, const char *state, const struct vm_ending *
 	log_notice("vm %s: %s%s%s%s", vm->config.name, state, reason, status, more);
 }
 
+/* A line that starts with '@' and holds one JSON object. */
+static void event_open(struct json *json, char *line, size_t line_bytes, const char *kind)
+{
+	line[0] = '@';
+	/* Two bytes are kept back: '@' before it, '\n' behind. */
+	json_init(json, line + 1, line_bytes - 2);
+	json_object_open(json, NULL);
+	json_text(json, "event", kind);
+}
+
+static void event_close(struct json *json, char *line)
+{
+	json_object_close(json);
+	line[1 + json->used_bytes] = '\n';
+	line[2 + json->used_bytes] = 0;
+	console_print_line(line);
+}
+
 static void print_json(const struct vm *vm, const char *state, const struct vm_ending *ending,
 		       const char *detail)
 {
 	char line[LINE_BYTES];
 	struct json json;
-	line[0] = '@';
-	/* Two bytes are kept back: '@' before it, '\n' behind. */
-	json_init(&json, line + 1, sizeof(line) - 2);
-	json_object_open(&json, NULL);
-	json_text(&json, "event", "vm");
+	event_open(&json, line, sizeof(line), "vm");
 	json_text(&json, "vm", vm->config.name);
 	json_text(&json, "state", state);
 	json_text(&json, "reason", ending && ending->reason ? ending->reason : "");
 	json_number(&json, "status", ending ? ending->status : 0);
 	if (detail && detail[0])
 		json_text(&json, "detail", detail);
-	json_object_close(&json);
-	line[1 + json.used_bytes] = '\n';
-	line[2 + json.used_bytes] = 0;
-	console_print_line(line);
+	event_close(&json, line);
 }
 
 void vm_event(const struct vm *vm, const char *state, const struct vm_ending *ending,
@@ -57,6 +68,53 @@ void vm_event(const struct vm *vm, const char *state, const struct vm_ending *en
 	if (options()->events_json)
 		print_json(vm, state, ending, detail);
 }
+
+/* --- no memory is left for anybody ------------------------------------------------------ */
+
+static void say_exhausted(const struct memory_waiter *waiters, unsigned listed, unsigned more)
+{
+	char text[240] = "", rest[32] = "";
+	size_t used = 0;
+	for (unsigned i = 0; i < listed && used < sizeof(text); i++)
+		used += format_text(text + used, sizeof(text) - used, "%s%s (%llu page%s, %s)",
+				    i ? ", " : "", waiters[i].name,
+				    (unsigned long long)waiters[i].page_count,
+				    waiters[i].page_count == 1 ? "" : "s",
+				    config_priority_text(waiters[i].priority));
+	if (more)
+		format_text(rest, sizeof(rest), " and %u more", more);
+	log_notice("memory: exhausted, every VM waits: %s%s", text, rest);
+}
+
+static void print_exhausted(const struct memory_waiter *waiters, unsigned listed, unsigned more)
+{
+	char line[MEMORY_WAITERS_LISTED * 96 + 96];
+	struct json json;
+	event_open(&json, line, sizeof(line), "memory");
+	json_text(&json, "state", "exhausted");
+	json_array_open(&json, "waiting");
+	for (unsigned i = 0; i < listed; i++) {
+		json_object_open(&json, NULL);
+		json_text(&json, "vm", waiters[i].name);
+		json_number(&json, "pages", waiters[i].page_count);
+		json_text(&json, "priority", config_priority_text(waiters[i].priority));
+		json_object_close(&json);
+	}
+	json_array_close(&json);
+	if (more)
+		json_number(&json, "more", more);
+	event_close(&json, line);
+}
+
+void vm_event_exhausted(const struct memory_waiter *waiters, unsigned count)
+{
+	unsigned listed = count < MEMORY_WAITERS_LISTED ? count : MEMORY_WAITERS_LISTED;
+	say_exhausted(waiters, listed, count - listed);
+	if (options()->events_json)
+		print_exhausted(waiters, listed, count - listed);
+}
+
+/* --- the last one --------------------------------------------------------------------------- */
 
 void vm_exit_if_idle(void)
 {

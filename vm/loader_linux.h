@@ -13,6 +13,9 @@
 #include "mm/pgm/pgm.h"
 #include "vm/modules.h"
 
+/* Besides the files at most: boot_params, command line, page tables for 3 GiB. */
+#define LOADER_LINUX_OWN_PAGES 7u
+
 struct loader_linux_request {
 	const struct module *kernel;
 	const struct module *initrd; /* or NULL */

@@ -12,6 +12,7 @@
 #include "arch/x86_64/lazy.h"
 
 #include "insn_length.h"
+#include "memory_wait.h"
 #include "vm_internal.h"
 
 /* What others, or interrupt handlers, ask of the thread: it looks before each entry. */
@@ -136,7 +137,7 @@ static inline void vcpu_memory_used(struct vcpu *vcpu)
 /* The exit cannot be handled for want of `page_count` pages: waits, then tries it again. */
 static inline void vcpu_out_of_memory(struct vcpu *vcpu, uint64_t page_count)
 {
-	vm_memory_wait_start(vcpu, page_count);
+	memory_wait_start(vcpu, page_count);
 }
 
 static inline uint64_t vcpu_tsc(const struct vcpu *vcpu)

@@ -2,6 +2,8 @@
 /* A VM's birth and end, and its figures. What happens between is vm_life.c. */
 #include "vm/vm.h"
 
+#include <quire/assert.h>
+
 #include "lib/string.h"
 #include "kernel/heap.h"
 #include "kernel/thread.h"
@@ -197,6 +199,7 @@ q_status_t vm_destroy(struct vm *vm)
 	vm_requests_close(vm);
 	vm_references_wait(vm);
 	release(vm);
+	memory_wait_wake();
 	return Q_OK;
 }
 
@@ -240,6 +243,9 @@ void vm_memory_figures(const struct vm *vm, struct pgm_stats *out_stats)
 void vm_check(struct vm *vm)
 {
 	pgm_check(vm->pgm);
+	spin_lock(&vm->lock);
+	Q_ASSERT((vm->wait.vcpu != NULL) == ((vm->hold & VM_HOLD_MEMORY) != 0));
+	spin_unlock(&vm->lock);
 	spin_lock(&vm->devices_lock);
 	vpc_check(vm->vpc);
 	spin_unlock(&vm->devices_lock);

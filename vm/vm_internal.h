@@ -38,13 +38,25 @@ enum vm_hold {
 	VM_HOLD_JOB = BIT32(4),      /* a job waits or is being done */
 };
 
-enum vm_job { VM_JOB_NONE, VM_JOB_POWER_ON, VM_JOB_STOP };
+enum vm_job {
+	VM_JOB_NONE,
+	VM_JOB_POWER_ON,
+	VM_JOB_LOAD, /* the rest of a power-on that had to wait for memory */
+	VM_JOB_STOP,
+};
 
 /* Why a VM stopped. */
 struct vm_ending {
 	const char *reason; /* static text */
 	uint32_t status;    /* of a debug exit */
 	bool is_failure;
+};
+
+/* What the VM waits for while it has VM_HOLD_MEMORY, see memory_wait.h. */
+struct memory_wait {
+	struct vcpu *vcpu;   /* whose thread tries; NULL: the VM does not wait */
+	uint64_t page_count; /* that it needs to go on */
+	bool is_for_load;    /* its kernel is not in place yet; needs that many at most */
 };
 
 struct vm {
@@ -77,12 +89,12 @@ struct vm {
 
 	struct spinlock lock; /* LOCK_RANK_VM */
 	/* Guarded by lock; `hold` is also read without it, where a stale value only costs a turn. */
-	uint32_t hold;              /* enum vm_hold */
-	unsigned held_count;        /* vCPU threads in vm_hold_wait() */
-	enum vm_job job;            /* wanted, not yet begun */
-	struct vm_ending ending;    /* of the STOP job, and of the last run */
-	struct vcpu *memory_waiter; /* retries while VM_HOLD_MEMORY */
-	bool is_fresh;              /* its memory was not touched since creation or stop */
+	uint32_t hold;           /* enum vm_hold */
+	unsigned held_count;     /* vCPU threads in vm_hold_wait() */
+	enum vm_job job;         /* wanted, not yet begun */
+	struct vm_ending ending; /* of the STOP job, and of the last run */
+	struct memory_wait wait; /* with a vCPU exactly while VM_HOLD_MEMORY */
+	bool is_fresh;           /* its memory was not touched since creation or stop */
 
 	struct request_queue requests; /* atomic, see vm/request.h */
 	/* Atomic: what the guest asked of the power switch, see vm_host.c; 0: nothing. */
@@ -97,16 +109,22 @@ struct vm {
 void vm_hold_wait(struct vcpu *vcpu);
 /* Ends the run as soon as every vCPU is out of the guest. */
 void vm_stop_post(struct vm *vm, const struct vm_ending *ending);
-/* Holds the VM until memory is there; `vcpu` retries. */
-void vm_memory_wait_start(struct vcpu *vcpu, uint64_t page_count);
+/* Its memory came: what is left of the power-on is done next, unless the VM is to stop. */
+void vm_job_load_post_locked(struct vm *vm) Q_REQUIRES(vm->lock);
+/* Every vCPU looks at `hold` again. */
+void vm_kick(struct vm *vm);
 /* Carries out what the guest asked of the power switch. */
 void vm_power_request_handle(struct vm *vm);
 
 /* --- vm_power.c ------------------------------------------------------------------------ */
 
-/* With all vCPUs held, in vCPU 0's thread: memory, devices and CPUs as at power-on, kernel loaded. */
-q_status_t vm_power_on(struct vm *vm, char *error, size_t error_bytes) Q_MUST_USE;
-/* Gives memory back and stops the devices' timer. */
+/* With all vCPUs held, in vCPU 0's thread: memory, devices and CPUs as at power-on. */
+void vm_power_on(struct vm *vm);
+/* Then the kernel. Q_NO_MEMORY: what is in place stays; calling it again goes on from there. */
+q_status_t vm_load(struct vm *vm, char *error, size_t error_bytes) Q_MUST_USE;
+/* How many pages more that can take, at most. */
+uint64_t vm_load_pages_max(const struct vm *vm);
+/* Gives memory and its guarantee back, and stops the devices' timer. */
 void vm_power_off(struct vm *vm);
 
 /* --- vm_devices.c ---------------------------------------------------------------------- */
@@ -147,12 +165,24 @@ q_status_t vm_table_add(struct vm *vm) Q_MUST_USE;
 /* From here on there are no new references; vm_references_wait() waits for the old ones. */
 void vm_table_remove(struct vm *vm);
 void vm_references_wait(struct vm *vm);
+/* Around a walk with vm_next() in any thread but the operator's. */
+void vm_table_enter(void);
+void vm_table_leave(void);
 
 /* --- events.c ------------------------------------------------------------------------------ */
 
 /* Says it in the log and, if wanted, as a JSON line. `detail` may be NULL. */
 void vm_event(const struct vm *vm, const char *state, const struct vm_ending *ending,
 	      const char *detail);
+/* One VM of those that wait, and for what. */
+struct memory_waiter {
+	char name[CONFIG_NAME_BYTES];
+	uint64_t page_count;
+	enum gmm_priority priority;
+};
+#define MEMORY_WAITERS_LISTED 16u
+/* All VMs that could run wait, `count` of them; `waiters` has the first MEMORY_WAITERS_LISTED. */
+void vm_event_exhausted(const struct memory_waiter *waiters, unsigned count);
 /* Carries out exit= when no VM is left; returns otherwise. */
 void vm_exit_if_idle(void);
 

@@ -6,7 +6,6 @@
  */
 #include <quire/log.h>
 
-#include "lib/format.h"
 #include "arch/x86_64/cpu.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -16,10 +15,9 @@
 #include "vcpu.h"
 #include "vm_internal.h"
 
-#define MEMORY_RETRY_US 50000u
-#define HOLD_OFF        (VM_HOLD_CREATED | VM_HOLD_STOPPED)
+#define HOLD_OFF (VM_HOLD_CREATED | VM_HOLD_STOPPED)
 
-static void kick(struct vm *vm)
+void vm_kick(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], VCPU_REQUEST_HOLD);
@@ -36,19 +34,26 @@ static void job_post_locked(struct vm *vm, enum vm_job job)
 	hold_set_locked(vm, vm->hold | VM_HOLD_JOB);
 }
 
+void vm_job_load_post_locked(struct vm *vm)
+{
+	if (vm->job == VM_JOB_NONE)
+		job_post_locked(vm, VM_JOB_LOAD);
+}
+
 /* --- what the operator wants ------------------------------------------------------------ */
 
 q_status_t vm_start(struct vm *vm)
 {
+	q_status_t status = Q_STATE;
 	spin_lock(&vm->lock);
-	bool is_allowed = (vm->hold & HOLD_OFF) && !(vm->hold & VM_HOLD_JOB);
-	if (is_allowed)
+	if ((vm->hold & HOLD_OFF) && !(vm->hold & VM_HOLD_JOB))
+		status = pgm_reserve(vm->pgm);
+	if (status == Q_OK)
 		job_post_locked(vm, VM_JOB_POWER_ON);
 	spin_unlock(&vm->lock);
-	if (!is_allowed)
-		return Q_STATE;
-	kick(vm);
-	return Q_OK;
+	if (status == Q_OK)
+		vm_kick(vm);
+	return status;
 }
 
 q_status_t vm_reset(struct vm *vm)
@@ -60,7 +65,7 @@ q_status_t vm_reset(struct vm *vm)
 	spin_unlock(&vm->lock);
 	if (!is_allowed)
 		return Q_STATE;
-	kick(vm);
+	vm_kick(vm);
 	return Q_OK;
 }
 
@@ -81,11 +86,13 @@ q_status_t vm_pause(struct vm *vm)
 	bool is_allowed = !(vm->hold & (HOLD_OFF | VM_HOLD_OPERATOR));
 	if (is_allowed)
 		hold_set_locked(vm, vm->hold | VM_HOLD_OPERATOR);
+	memory_wait_operator_locked(vm);
 	spin_unlock(&vm->lock);
 	if (!is_allowed)
 		return Q_STATE;
-	kick(vm);
+	vm_kick(vm);
 	vm_event(vm, "paused", &(struct vm_ending){ .reason = "by the operator" }, NULL);
+	memory_wait_wake();
 	return Q_OK;
 }
 
@@ -93,12 +100,17 @@ q_status_t vm_resume(struct vm *vm)
 {
 	spin_lock(&vm->lock);
 	bool is_allowed = vm->hold & VM_HOLD_OPERATOR;
+	bool waits = vm->hold & VM_HOLD_MEMORY;
 	hold_set_locked(vm, vm->hold & ~(uint32_t)VM_HOLD_OPERATOR);
+	memory_wait_operator_locked(vm);
 	spin_unlock(&vm->lock);
 	if (!is_allowed)
 		return Q_STATE;
-	kick(vm);
-	vm_event(vm, "resumed", NULL, NULL);
+	vm_kick(vm);
+	if (waits)
+		vm_event(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, NULL);
+	else
+		vm_event(vm, "resumed", NULL, NULL);
 	return Q_OK;
 }
 
@@ -113,7 +125,7 @@ void vm_stop_post(struct vm *vm, const struct vm_ending *ending)
 		job_post_locked(vm, VM_JOB_STOP);
 	}
 	spin_unlock(&vm->lock);
-	kick(vm);
+	vm_kick(vm);
 }
 
 void vm_power_request_handle(struct vm *vm)
@@ -137,59 +149,20 @@ void vm_power_request_handle(struct vm *vm)
 		log_info("vm %s: resets itself", vm->config.name);
 }
 
-/* --- memory ----------------------------------------------------------------------------------- */
-
-void vm_memory_wait_start(struct vcpu *vcpu, uint64_t page_count)
-{
-	struct vm *vm = vcpu->vm;
-	spin_lock(&vm->lock);
-	bool is_first = !(vm->hold & VM_HOLD_MEMORY);
-	if (is_first) {
-		vm->memory_waiter = vcpu;
-		hold_set_locked(vm, vm->hold | VM_HOLD_MEMORY);
-	}
-	spin_unlock(&vm->lock);
-	if (!is_first)
-		return;
-	kick(vm);
-	char needs[40];
-	format_text(needs, sizeof(needs), "needs %llu page%s", (unsigned long long)page_count,
-		    page_count == 1 ? "" : "s");
-	vm_event(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, needs);
-}
-
-/* In the waiter's thread: one try, then a short sleep if there is still none. */
-static void memory_retry(struct vm *vm)
-{
-	if (pgm_handy_refill(vm->pgm) != Q_OK) {
-		thread_park_until(cpu_rdtsc() + time_ticks_from_us(MEMORY_RETRY_US));
-		return;
-	}
-	spin_lock(&vm->lock);
-	bool was_waiting = vm->hold & VM_HOLD_MEMORY;
-	vm->memory_waiter = NULL;
-	hold_set_locked(vm, vm->hold & ~(uint32_t)VM_HOLD_MEMORY);
-	spin_unlock(&vm->lock);
-	kick(vm);
-	if (was_waiting)
-		vm_event(vm, "resumed", &(struct vm_ending){ .reason = "memory is there again" },
-			 NULL);
-}
-
 /* --- jobs ---------------------------------------------------------------------------------------- */
 
 /* What is left of `hold` when a job is done: JOB stays if another was posted meanwhile. */
 static void job_finish(struct vm *vm, uint32_t clear, uint32_t set)
 {
 	spin_lock(&vm->lock);
+	if (clear & VM_HOLD_MEMORY)
+		memory_wait_cancel_locked(vm);
 	uint32_t hold = (vm->hold & ~clear) | set;
 	if (vm->job == VM_JOB_NONE)
 		hold &= ~(uint32_t)VM_HOLD_JOB;
-	if (clear & VM_HOLD_MEMORY)
-		vm->memory_waiter = NULL;
 	hold_set_locked(vm, hold);
 	spin_unlock(&vm->lock);
-	kick(vm);
+	vm_kick(vm);
 }
 
 static void stop_finish(struct vm *vm, const char *detail)
@@ -213,10 +186,16 @@ static void first_guest_report(void)
 		   (unsigned long long)(cpu_rdtsc() - time_start()));
 }
 
-static void job_power_on(struct vm *vm)
+static void job_load(struct vm *vm)
 {
 	char error[160] = "";
-	if (vm_power_on(vm, error, sizeof(error)) != Q_OK) {
+	q_status_t status = vm_load(vm, error, sizeof(error));
+	if (status == Q_NO_MEMORY) {
+		memory_wait_start_load(vm, vm_load_pages_max(vm));
+		job_finish(vm, HOLD_OFF, 0);
+		return;
+	}
+	if (status != Q_OK) {
 		vm->ending = (struct vm_ending){ .reason = "cannot start", .is_failure = true };
 		stop_finish(vm, error);
 		return;
@@ -231,17 +210,26 @@ static void job_run(struct vm *vm, enum vm_job job)
 {
 	switch (job) {
 	case VM_JOB_NONE: return;
-	case VM_JOB_POWER_ON: job_power_on(vm); return;
-	case VM_JOB_STOP: stop_finish(vm, NULL); return;
+	case VM_JOB_POWER_ON:
+		vm_power_on(vm);
+		job_load(vm);
+		break;
+	case VM_JOB_LOAD: job_load(vm); break;
+	case VM_JOB_STOP: stop_finish(vm, NULL); break;
 	}
+	/* It may have given memory back, or it waited itself and left the queue. */
+	memory_wait_wake();
 }
 
-static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu)
+static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu) Q_REQUIRES(vm->lock)
 {
 	enum vm_job job = vm->job;
 	if (vcpu->index != 0 || vm->held_count != vm->vcpu_count)
 		return VM_JOB_NONE;
 	vm->job = VM_JOB_NONE;
+	/* Whoever starts anew or stops needs no page for what it did; a load goes on waiting. */
+	if (job == VM_JOB_POWER_ON || job == VM_JOB_STOP)
+		memory_wait_cancel_locked(vm);
 	return job;
 }
 
@@ -266,7 +254,7 @@ static void hold_turn(struct vcpu *vcpu, enum vm_job job, bool is_memory_waiter)
 	if (job != VM_JOB_NONE)
 		job_run(vcpu->vm, job);
 	else if (is_memory_waiter)
-		memory_retry(vcpu->vm);
+		memory_wait_turn(vcpu);
 	else
 		thread_park();
 }
@@ -281,7 +269,8 @@ void vm_hold_wait(struct vcpu *vcpu)
 		thread_unpark(vm->vcpus[0]->thread);
 	while (vm->hold && !must_end(vcpu)) {
 		enum vm_job job = job_take_locked(vm, vcpu);
-		bool is_memory_waiter = vm->memory_waiter == vcpu && !(vm->hold & VM_HOLD_JOB);
+		bool is_memory_waiter =
+			vm->wait.vcpu == vcpu && !(vm->hold & (VM_HOLD_JOB | VM_HOLD_OPERATOR));
 		spin_unlock(&vm->lock);
 		hold_turn(vcpu, job, is_memory_waiter);
 		spin_lock(&vm->lock);

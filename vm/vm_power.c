@@ -3,7 +3,13 @@
  * From nothing to the first instruction: memory all zero, devices and CPUs as
  * after power-on, the kernel in place. A reset is the same thing again, so what
  * a guest sees after it never depends on what was before.
+ *
+ * The kernel may not fit into the memory that there is just now. What was loaded
+ * stays then, and the whole is loaded again when there is more: it writes the
+ * same bytes to the same pages, and only those that were missing cost any.
  */
+#include <quire/assert.h>
+
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
 
@@ -38,7 +44,7 @@ q_status_t vm_boot_check(const struct vm_config *config, const struct module_tab
 	return loader_linux_fit(&request, error, error_bytes);
 }
 
-static q_status_t load(struct vm *vm, char *error, size_t error_bytes)
+q_status_t vm_load(struct vm *vm, char *error, size_t error_bytes)
 {
 	const struct loader_linux_request request = request_of(&vm->config, vm_modules());
 	struct vcpu *vcpu = vm->vcpus[0];
@@ -46,9 +52,21 @@ static q_status_t load(struct vm *vm, char *error, size_t error_bytes)
 	vm->ops->state_get(vcpu->virt, &state);
 	q_status_t status =
 		loader_linux_load(vm->pgm, &request, &state, &vcpu->regs, error, error_bytes);
-	if (status != Q_OK)
-		return status;
-	return vm->ops->state_set(vcpu->virt, &state);
+	vcpu_memory_used(vcpu);
+	return status == Q_OK ? vm->ops->state_set(vcpu->virt, &state) : status;
+}
+
+uint64_t vm_load_pages_max(const struct vm *vm)
+{
+	const struct loader_linux_request request = request_of(&vm->config, vm_modules());
+	struct pgm_stats stats;
+
+	Q_ASSERT(request.kernel); /* config_vm_check() */
+	uint64_t pages = pages_from_bytes(request.kernel->size_bytes) + LOADER_LINUX_OWN_PAGES;
+	if (request.initrd)
+		pages += pages_from_bytes(request.initrd->size_bytes);
+	pgm_stats(vm->pgm, &stats);
+	return pages > stats.private_pages ? pages - stats.private_pages : 1;
 }
 
 /* Start-up IPIs of the run before are void; the other vCPUs reset themselves. */
@@ -62,7 +80,7 @@ static void requests_renew(struct vm *vm)
 	}
 }
 
-q_status_t vm_power_on(struct vm *vm, char *error, size_t error_bytes)
+void vm_power_on(struct vm *vm)
 {
 	if (!vm->is_fresh)
 		pgm_reset(vm->pgm);
@@ -72,14 +90,12 @@ q_status_t vm_power_on(struct vm *vm, char *error, size_t error_bytes)
 	vm_devices_power_on(vm);
 	requests_renew(vm);
 	vcpu_power_on(vm->vcpus[0]);
-	q_status_t status = load(vm, error, error_bytes);
-	vcpu_memory_used(vm->vcpus[0]);
-	return status;
 }
 
 void vm_power_off(struct vm *vm)
 {
 	vm_devices_power_off(vm);
 	pgm_reset(vm->pgm);
+	pgm_unreserve(vm->pgm);
 	vm->is_fresh = true;
 }

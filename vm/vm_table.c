@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * All VMs, in the order of creation, and what state each is in. Only the
- * operator's thread adds and removes, so it may walk without the lock. Others
- * walk by number, since the VM that they looked at last may be gone.
+ * operator's thread adds and removes, so it may walk without the lock; others
+ * walk between vm_table_enter() and vm_table_leave(), or by number, since the
+ * VM that they looked at last may be gone.
  */
 #include <quire/assert.h>
 #include <quire/atomic.h>
@@ -46,6 +47,16 @@ void vm_table_remove(struct vm *vm)
 {
 	spin_lock(&table_lock);
 	list_remove(&vm->node);
+	spin_unlock(&table_lock);
+}
+
+void vm_table_enter(void) Q_NO_ANALYSIS
+{
+	spin_lock(&table_lock);
+}
+
+void vm_table_leave(void) Q_NO_ANALYSIS
+{
 	spin_unlock(&table_lock);
 }
 
@@ -151,7 +162,7 @@ const char *vm_state_text(const struct vm *vm)
 	switch (vm_state(vm)) {
 	case VM_CREATED: return "created";
 	case VM_RUNNING: return "running";
-	case VM_PAUSED: return vm->hold & VM_HOLD_MEMORY ? "paused (out of memory)" : "paused";
+	case VM_PAUSED: return vm->hold & VM_HOLD_OPERATOR ? "paused" : "paused (out of memory)";
 	case VM_STOPPED: return vm->ending.is_failure ? "stopped (failed)" : "stopped";
 	}
 	return "";

@@ -122,6 +122,12 @@ void gmm_vm_destroy(gmm_vm_t vm);
 /* Grows or shrinks the promises; Q_DECLINED or Q_STATE (below what is allocated). */
 q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config) Q_MUST_USE;
 
+/*
+ * Changes what of BASE is guaranteed, and nothing else. Q_DECLINED as at
+ * creation; less than now is never declined.
+ */
+q_status_t gmm_vm_reserve(gmm_vm_t vm, uint64_t guaranteed_base_pages) Q_MUST_USE;
+
 void gmm_vm_stats(gmm_vm_t vm, struct gmm_vm_stats *out_stats);
 void gmm_stats(struct gmm_stats *out_stats);
 

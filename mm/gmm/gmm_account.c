@@ -290,6 +290,34 @@ q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config)
 	return status;
 }
 
+static q_status_t vm_reserve_locked(gmm_vm_t handle, uint64_t pages) Q_REQUIRES(gmm.set_lock)
+{
+	struct gmm_vm *vm = gmm_vm_find(handle);
+	struct gmm_vm wanted = *vm;
+	uint64_t kernel_chunks;
+
+	if (pages > vm->promised[GMM_BASE])
+		return Q_INVALID;
+	/* Alone, so that the sum cannot overflow. */
+	if (pages > (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT)
+		return Q_DECLINED;
+	wanted.guaranteed_base = pages;
+	if (!gmm_claims_fit(gmm_claims_with(vm, &wanted), &kernel_chunks))
+		return Q_DECLINED;
+	/* G8: kernel claims are what they were, and covered. */
+	Q_ASSERT(kernel_chunks == 0);
+	gmm_vm_replace(vm, &wanted);
+	return Q_OK;
+}
+
+q_status_t gmm_vm_reserve(gmm_vm_t vm, uint64_t guaranteed_base_pages)
+{
+	spin_lock(&gmm.set_lock);
+	q_status_t status = vm_reserve_locked(vm, guaranteed_base_pages);
+	spin_unlock(&gmm.set_lock);
+	return status;
+}
+
 /* --- the end of a VM --------------------------------------------------------------------------- */
 
 static bool vm_has_pages(const struct gmm_vm *vm)

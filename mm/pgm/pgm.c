@@ -206,7 +206,10 @@ static q_status_t pgm_create_in(gmm_vm_t vm, const struct slat_format *format,
 	if (status != Q_OK)
 		return status;
 	struct pgm *pgm = page; /* zeroed */
+	struct gmm_vm_stats stats;
+	gmm_vm_stats(vm, &stats);
 	pgm->vm = vm;
+	pgm->reserved_pages = stats.guaranteed_base;
 	status = pgm_build(pgm, format, layout);
 	if (status == Q_OK)
 		*out_pgm = pgm;
@@ -271,6 +274,17 @@ void pgm_reset(struct pgm *pgm)
 	spin_lock(&pgm->lock);
 	pgm_reset_locked(pgm);
 	spin_unlock(&pgm->lock);
+}
+
+void pgm_unreserve(struct pgm *pgm)
+{
+	q_status_t status = gmm_vm_reserve(pgm->vm, 0);
+	Q_ASSERT(status == Q_OK);
+}
+
+q_status_t pgm_reserve(struct pgm *pgm)
+{
+	return gmm_vm_reserve(pgm->vm, pgm->reserved_pages);
 }
 
 /* --- for the vCPU loop, and figures ------------------------------------------------------------ */

@@ -50,6 +50,13 @@ void pgm_destroy(struct pgm *pgm);
 void pgm_reset(struct pgm *pgm);
 
 /*
+ * A VM that is off needs no guarantee: pgm_unreserve() lets others have what it
+ * claims, pgm_reserve() claims it again, or is Q_DECLINED. Created: reserved.
+ */
+void pgm_unreserve(struct pgm *pgm);
+q_status_t pgm_reserve(struct pgm *pgm) Q_MUST_USE;
+
+/*
  * ROM: allocated in one batch, not cleared, filled from `image` (8-byte aligned;
  * pages of zeros are the zero page and cost nothing); reads as it,
  * guest writes are PGM_DENIED. Page aligned, outside RAM: else Q_CONFLICT.

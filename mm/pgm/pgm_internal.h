@@ -87,6 +87,7 @@ struct pgm {
 	uint64_t ram_pages;
 	gfn_t ram_end;
 	bool has_dirty_bits;
+	uint64_t reserved_pages; /* of BASE, while it is not unreserved */
 	page_id_t zero_id;
 	hfn_t zero_frame;
 	struct pgm_handy *handy;

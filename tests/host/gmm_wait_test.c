@@ -209,6 +209,40 @@ TEST(gmm_wait, a_waiter_behind_can_use_its_reservation)
 	EXPECT(available(second) == 5 && take(second, 5) == Q_OK && take(second, 1) == Q_NO_MEMORY);
 }
 
+/* What is no longer guaranteed is there for others, and can be claimed again while it is. */
+TEST(gmm_reserve, a_reservation_is_dropped_and_claimed_again)
+{
+	set_up();
+	gmm_vm_t vm = create(P, GMM_PRIORITY_NORMAL), other = create_normal();
+	struct gmm_vm_stats stats;
+
+	EXPECT(take(vm, 10) == Q_OK && available(other) == PAGES_ALL - P);
+	EXPECT(gmm_vm_reserve(vm, 0) == Q_OK);
+	gmm_check();
+	gmm_vm_stats(vm, &stats);
+	EXPECT(stats.guaranteed_base == 0 && stats.allocated[GMM_BASE] == 10);
+	EXPECT(available(other) == PAGES_ALL - 10);
+	EXPECT(gmm_vm_reserve(vm, P) == Q_OK);
+	gmm_check();
+	EXPECT(available(other) == PAGES_ALL - P && available(vm) == PAGES_ALL - 10);
+	EXPECT(gmm_vm_reserve(vm, PAGES_ALL) == Q_OK && available(other) == 0);
+	EXPECT(gmm_vm_reserve(vm, PAGES_ALL + 1) == Q_INVALID);
+	gmm_check();
+}
+
+TEST(gmm_reserve, what_others_took_is_declined)
+{
+	set_up();
+	gmm_vm_t vm = create(P, GMM_PRIORITY_NORMAL), other = create_normal();
+
+	EXPECT(gmm_vm_reserve(vm, 0) == Q_OK);
+	EXPECT(take(other, PAGES_ALL - P + 1) == Q_OK);
+	EXPECT(gmm_vm_reserve(vm, P) == Q_DECLINED);
+	gmm_check();
+	EXPECT(available(other) == P - 1 && available(vm) == P - 1);
+	EXPECT(gmm_vm_reserve(vm, P - 1) == Q_OK && available(other) == 0);
+}
+
 /* --- changes ------------------------------------------------------------------------------- */
 
 TEST(gmm_wait, a_destroyed_waiter_leaves_its_place)

@@ -1049,6 +1049,29 @@ TEST(pgm_reset, is_as_at_power_on)
 	check();
 }
 
+/* A VM that is off leaves its guarantee to others; switched on again it has the same one. */
+TEST(pgm_reset, unreserved_memory_is_there_for_others)
+{
+	struct pgm_config config = config_of(MIB(4));
+	struct gmm_stats before, after;
+	struct pgm_stats off;
+
+	set_up_machine(MIB(16));
+	config.guaranteed_bytes = MIB(2);
+	EXPECT(pgm_create(&config, &pgm) == Q_OK);
+	gmm_stats(&before);
+	pgm_unreserve(pgm);
+	pgm_check(pgm);
+	pgm_stats(pgm, &off);
+	gmm_stats(&after);
+	EXPECT(off.reserved == 0);
+	EXPECT(before.reserved_pages - after.reserved_pages == 512 + 1 + PGM_HANDY_MAX);
+	EXPECT(pgm_reserve(pgm) == Q_OK && pgm_reserve(pgm) == Q_OK);
+	gmm_stats(&after);
+	EXPECT(after.reserved_pages == before.reserved_pages);
+	gmm_check();
+}
+
 TEST(pgm_destroy, returns_everything)
 {
 	static uint8_t image[4 * PAGE_SIZE];
