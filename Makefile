@@ -160,6 +160,10 @@ threads-build: $(THREAD_TESTS:%=$(BUILD)/threads/%_test)
 threads: threads-build
 	$(Q)scripts/run-host-tests.py $(BUILD)/threads $(THREAD_TESTS)
 
+.PHONY: models
+models:
+	$(Q)scripts/check-models.py
+
 .PHONY: all check host-build host-tests layers headers format format-fix iso bench run fuzz help clean analyze
 
 host-build: $(HOST_TESTS:%=$(BUILD)/host/%_test) $(FUZZ_TESTS:%=$(BUILD)/host/%_fuzz)
@@ -208,6 +212,7 @@ help:
 	@echo 'make check      build, layers, headers, format, host tests (under a minute)'
 	@echo 'make host-NAME  one host test (names: $(HOST_TESTS))'
 	@echo 'make threads    tests with threads, under ThreadSanitizer ($(THREAD_TESTS))'
+	@echo 'make models     Spin searches every state of tests/model/*.pml'
 	@echo 'make fuzz       model-based fuzzers ($(FUZZ_TESTS))'
 	@echo 'make iso        build/quire.iso with the default guests'
 	@echo 'make run        scripts/run: the default guests on an emulated machine'

@@ -36,6 +36,7 @@ busybox-static        the programs in the guests' initial file system
 cpio                  lists initial file systems while debugging
 libxxhash-dev         XXH3, compiled into the sharing scanner (header only)
 libcmocka-dev         the frame of the host tests
+spin                  searches the models of the protocols between threads
 python3-pytest        runs the system tests
 python3-pytest-xdist  two system tests at a time
 python3-pexpect       tests of the interactive terminal

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """scripts/test after the set-up.
 
-Steps, in order: build; the checks of the tree; host tests; fuzzers; the tests
-of mm/ in its other layouts; system tests (boots). A step that cannot be counted test by test counts as one test.
+Steps, in order: build; the checks of the tree; host tests; models; fuzzers; the
+tests of mm/ in its other layouts; system tests (boots). A step that cannot be
+counted test by test counts as one test.
 Every step runs even if an earlier one failed, except that nothing runs
 without a build.
 """
@@ -25,7 +26,7 @@ FUZZ_SEED = 1
 
 REPORTS = paths.BUILD / "test"
 
-STEPS = ("checks", "host", "fuzz", "layouts", "system")
+STEPS = ("checks", "host", "models", "fuzz", "layouts", "system")
 
 # The builds that differ in the layout of mm/'s tables; the first is what `make` builds.
 LAYOUTS = [(shift, bits) for shift in (21, 20) for bits in (32, 64)]
@@ -66,11 +67,18 @@ class Tester:
         self._host_programs("build/host", make_variable("HOST_TESTS"))
         self._host_programs("build/threads", make_variable("THREAD_TESTS"))
 
+    def models(self):
+        self._counted("models", ["scripts/check-models.py"])
+
     def _host_programs(self, folder, names):
-        counts = REPORTS / "host.json"
+        self._counted(folder.replace("/", "-"), ["scripts/run-host-tests.py", folder, *names])
+
+    def _counted(self, name, command):
+        """A command that writes its counts to a file."""
+        counts = REPORTS / f"{name}.json"
         counts.unlink(missing_ok=True)
-        subprocess.run(["scripts/run-host-tests.py", "--counts", str(counts), folder, *names],
-                       cwd=paths.ROOT, check=False)
+        subprocess.run([command[0], "--counts", str(counts), *command[1:]], cwd=paths.ROOT,
+                       check=False)
         if counts.exists():
             self.counts.update(json.loads(counts.read_text()))
         else:
