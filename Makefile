@@ -164,7 +164,7 @@ threads: threads-build
 models:
 	$(Q)scripts/check-models.py
 
-.PHONY: all check host-build host-tests layers headers format format-fix iso bench run fuzz help clean analyze
+.PHONY: all check host-build host-tests layers twins headers format format-fix iso bench run fuzz help clean analyze
 
 host-build: $(HOST_TESTS:%=$(BUILD)/host/%_test) $(FUZZ_TESTS:%=$(BUILD)/host/%_fuzz)
 
@@ -176,6 +176,9 @@ host-tests: host-build
 layers:
 	$(Q)scripts/check-layers.py
 
+twins:
+	$(Q)scripts/check-twins.py
+
 headers:
 	$(Q)scripts/check-headers.sh
 
@@ -185,7 +188,7 @@ format:
 format-fix:
 	$(Q)clang-format -i $(C_FILES)
 
-check: all layers headers format host-tests
+check: all layers twins headers format host-tests
 
 analyze:
 	$(Q)scripts/analyze.sh
@@ -209,7 +212,7 @@ clean:
 
 help:
 	@echo 'make            build/quire.elf'
-	@echo 'make check      build, layers, headers, format, host tests (under a minute)'
+	@echo 'make check      build, layers, twins, headers, format, host tests (under a minute)'
 	@echo 'make host-NAME  one host test (names: $(HOST_TESTS))'
 	@echo 'make threads    tests with threads, under ThreadSanitizer ($(THREAD_TESTS))'
 	@echo 'make models     Spin searches every state of tests/model/*.pml'

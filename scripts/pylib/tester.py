@@ -60,6 +60,8 @@ class Tester:
     def checks(self):
         self._single("layers", ["scripts/check-layers.py"])
         self._single("layers self-test", ["scripts/check-layers.py", "--self-test"])
+        self._single("twins", ["scripts/check-twins.py"])
+        self._single("twins self-test", ["scripts/check-twins.py", "--self-test"])
         self._single("headers", ["scripts/check-headers.sh"])
         self._single("format", ["make", "-s", "format"])
 
