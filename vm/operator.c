@@ -12,6 +12,7 @@
 #include "vm/refuse.h"
 #include "vm/scan.h"
 #include "vm/vm.h"
+#include "vm/zero_ahead.h"
 
 #include "vm_internal.h"
 
@@ -58,9 +59,9 @@ static q_status_t load(const struct loading *loading)
 					 loading->error_bytes);
 	if (status != Q_OK)
 		return status;
-	if (scan_start(&config.machine) != Q_OK)
+	if (scan_start(&config.machine) != Q_OK || zero_ahead_start() != Q_OK)
 		return refuse(loading->error, loading->error_bytes, Q_NO_MEMORY,
-			      "no memory for the sharing scanner");
+			      "no memory for the threads that use idle time");
 	return vms_create(loading);
 }
 
