@@ -138,6 +138,15 @@ $(BUILD)/host/$(1)_fuzz: $(BUILD)/host/tests/fuzz/$(1)_fuzz.o $(call host_object
 endef
 $(foreach t,$(FUZZ_TESTS),$(eval $(call fuzz_rule,$(t))))
 
+# The same without sanitizers and optimised, for long runs: FUZZ_LONG operations, an audit a hundred.
+FUZZ_LONG ?= 1000000000
+FUZZ_SEED ?= 1
+$(BUILD)/fast/mm_fuzz: tests/fuzz/mm_fuzz.c $(call host_sources,$(fuzz_mm) $(HOST_SEAM))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -O1,$(HOST_BASE_CFLAGS)) -O3 -o $@ $(filter-out %/test_main.c,$^) -lpthread
+fuzz-long: $(BUILD)/fast/mm_fuzz
+	$(Q)time $< $(FUZZ_LONG) $(FUZZ_SEED) 100
+
 # --- tests with threads: tests/threads/NAME_test.c with what threads_NAME lists, under TSan ----
 
 thread_objects = $(patsubst %.c,$(BUILD)/threads/%.o,$(call host_sources,$(1)))
@@ -164,7 +173,7 @@ threads: threads-build
 models:
 	$(Q)scripts/check-models.py
 
-.PHONY: all check host-build host-tests layers twins headers format format-fix iso bench run fuzz help clean analyze
+.PHONY: all check host-build host-tests layers twins headers format format-fix iso bench run fuzz fuzz-long help clean analyze
 
 host-build: $(HOST_TESTS:%=$(BUILD)/host/%_test) $(FUZZ_TESTS:%=$(BUILD)/host/%_fuzz)
 
@@ -216,6 +225,7 @@ help:
 	@echo 'make host-NAME  one host test (names: $(HOST_TESTS))'
 	@echo 'make threads    tests with threads, under ThreadSanitizer ($(THREAD_TESTS))'
 	@echo 'make models     Spin searches every state of tests/model/*.pml'
+	@echo 'make fuzz-long  mm_fuzz for FUZZ_LONG operations (10^9) without sanitizers'
 	@echo 'make fuzz       model-based fuzzers ($(FUZZ_TESTS))'
 	@echo 'make iso        build/quire.iso with the default guests'
 	@echo 'make run        scripts/run: the default guests on an emulated machine'

@@ -843,7 +843,7 @@ static void vm_refill(struct vm *vm)
 
 static void hog_take(void)
 {
-	uint64_t count = gmm_pages_available(hog, below(4) ? 1 + below(64) : HOG_PAGES_MAX);
+	uint64_t count = gmm_pages_available(hog, below(32) ? 1 + below(64) : HOG_PAGES_MAX);
 
 	for (; count > 0; count--) {
 		struct gmm_page page;
@@ -855,7 +855,7 @@ static void hog_take(void)
 
 static void hog_give(void)
 {
-	uint64_t count = below(4) ? below(64) : hog_count;
+	uint64_t count = below(32) ? below(64) : hog_count;
 	unsigned done;
 
 	for (; count > 0 && hog_count > 0; count--) {
