@@ -13,6 +13,7 @@
  *   gmm_chunk_take   gmm_chunk_return
  *          v            |
  *   PRIVATE chunk: guest pages, each of one VM
+ *   BOUND chunk:   the same, of one VM for as long as it lives
  *   KERNEL chunk:  nested tables, records, heap; mapped as long as it is one
  *   SHARED chunk:  read-only pages with a reference count
  *
@@ -41,8 +42,9 @@
  *   G3  Free pages and wholly free chunks of a set are the sums over its lists.
  *   G4  A PRIVATE chunk is tagged with a VM that owns own_count > 0 pages in it;
  *       or it is wholly free and has no tag.
- *   G5  mixed_chunks and private_free_pages are the sums over PRIVATE chunks.
- *   G6  gmm.stale holds exactly the PRIVATE chunks with stale free pages.
+ *   G5  mixed_chunks and private_free_pages are the sums over PRIVATE chunks,
+ *       bound_free_pages over BOUND ones.
+ *   G6  gmm.stale holds exactly the PRIVATE and BOUND chunks with stale free pages.
  *
  *   accounts
  *   G7  A VM's accounts hold what a recount of the words finds, and not more
@@ -66,6 +68,11 @@
  *   G16 References are as many as the VMs' books say in sum, Quire's holds as
  *       many as its own book says; shared_references and pages_saved are what a
  *       recount finds.
+ *
+ *   bound VMs
+ *   G17 A BOUND chunk is tagged with a bound VM, and nobody else has a page in it;
+ *       a VM has so many BOUND chunks as all pages of its promise of BASE take, and
+ *       no other page; a VM that is not bound has none.
  *
  *   mapping cache
  *   G14 An entry with a chunk is in its CPU's tree under the id that the chunk
@@ -224,8 +231,10 @@ static void stats_of_promises(struct gmm_stats *stats)
 		stats->vm_count++;
 		stats->reserved_pages +=
 			vm->guaranteed_base + vm->promised[GMM_SHADOW] + vm->promised[GMM_FIXED];
+		if (vm->is_bound)
+			stats->unclaimed_pages += vm->promised[GMM_BASE] - vm->allocated[GMM_BASE];
 	}
-	stats->unclaimed_pages = gmm.claims.base + gmm.claims.kernel;
+	stats->unclaimed_pages += gmm.claims.base + gmm.claims.kernel;
 }
 
 static uint64_t pages_of_kind(enum gmm_chunk_kind kind)
@@ -242,9 +251,11 @@ void gmm_stats(struct gmm_stats *out_stats)
 	stats.machine_pages = (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT;
 	stats.chunks_free = gmm.chunks_by_kind[GMM_CHUNK_FREE];
 	stats.chunk_count = gmm.chunk_count - stats.chunks_free;
-	stats.free_pages =
-		gmm.private_free_pages + gmm.shared_set.free_pages + gmm.kernel_set.free_pages;
-	stats.private_pages = pages_of_kind(GMM_CHUNK_PRIVATE) - gmm.private_free_pages;
+	stats.free_pages = gmm.private_free_pages + gmm.bound_free_pages +
+			   gmm.shared_set.free_pages + gmm.kernel_set.free_pages;
+	stats.bound_pages = pages_of_kind(GMM_CHUNK_BOUND);
+	stats.private_pages = pages_of_kind(GMM_CHUNK_PRIVATE) - gmm.private_free_pages +
+			      stats.bound_pages - gmm.bound_free_pages;
 	stats.kernel_pages = pages_of_kind(GMM_CHUNK_KERNEL) - gmm.kernel_set.free_pages;
 	stats.shared_pages = pages_of_kind(GMM_CHUNK_SHARED) - gmm.shared_set.free_pages;
 	stats.shared_references = gmm.shared_references;

@@ -63,6 +63,9 @@ struct gmm_vm_config {
 	uint64_t guaranteed_base_pages;    /* of GMM_BASE, can always be had */
 	enum gmm_overcommit overcommit;    /* NONE: guarantees all of GMM_BASE */
 	enum gmm_priority priority;
+	/* Memory of its own, see gmm_bound.c; only with overcommit NONE. */
+	bool is_bound;
+	struct gmm_region bound_range; /* where it must be; empty: anywhere */
 };
 
 struct gmm_vm_stats {
@@ -73,6 +76,7 @@ struct gmm_vm_stats {
 	uint64_t shared_pages; /* references to shared pages */
 	uint64_t ballooned_pages;
 	uint64_t set_aside_pages;
+	uint64_t bound_pages; /* in its own chunks, used or free; 0: it is not bound */
 };
 
 struct gmm_stats {
@@ -85,6 +89,7 @@ struct gmm_stats {
 	uint64_t pages_saved;       /* what those VMs would have more, each with pages of its own */
 	uint64_t reserved_pages;    /* what all guarantees and table accounts add up to */
 	uint64_t unclaimed_pages;   /* of it, not yet allocated: nobody else may have them */
+	uint64_t bound_pages;       /* in chunks of bound VMs, used or free */
 	uint64_t mixed_chunks;      /* PRIVATE chunks with pages of more than one VM */
 	uint64_t vm_count;
 	uint64_t metadata_bytes; /* chunk records and words */
@@ -107,9 +112,9 @@ q_status_t gmm_init(const struct gmm_region *regions, unsigned region_count,
 
 /*
  * Admission, in one atomic step: Q_DECLINED if all guarantees together would
- * exceed the machine, Q_LIMIT when no handle is left. Kernel pages for the
- * SHADOW and FIXED accounts are set aside here, so gmm_kernel_page_alloc()
- * within them cannot fail later.
+ * exceed the machine, or if bound_range has not enough free chunks; Q_LIMIT when
+ * no handle is left. Kernel pages for the SHADOW and FIXED accounts are set aside
+ * here, so gmm_kernel_page_alloc() within them cannot fail later.
  */
 q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm) Q_MUST_USE;
 
@@ -119,7 +124,10 @@ q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm) Q
  */
 void gmm_vm_destroy(gmm_vm_t vm);
 
-/* Grows or shrinks the promises; Q_DECLINED or Q_STATE (below what is allocated). */
+/*
+ * Grows or shrinks the promises; Q_DECLINED, or Q_STATE: below what is allocated, or
+ * is_bound or the BASE pages of a bound VM would change.
+ */
 q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config) Q_MUST_USE;
 
 /*
@@ -214,7 +222,7 @@ q_status_t gmm_shared_replace(gmm_vm_t vm, page_id_t private_page, page_id_t sha
 /*
  * One more reference for the VM, charged to BASE, or for GMM_VM_QUIRE, which
  * nobody is charged for. Q_LIMIT: the VM's promise or the counter is used up;
- * Q_NOT_FOUND, Q_STATE: not a shared page.
+ * Q_DENIED: the VM is bound; Q_NOT_FOUND, Q_STATE: not a shared page.
  */
 q_status_t gmm_shared_get(gmm_vm_t vm, page_id_t shared) Q_MUST_USE;
 

@@ -39,6 +39,9 @@ static uint64_t uint64_min(uint64_t a, uint64_t b)
 
 static uint64_t base_claim(const struct gmm_vm *vm)
 {
+	/* What it was promised, it has. */
+	if (vm->is_bound)
+		return 0;
 	uint64_t private_pages = vm->allocated[GMM_BASE] - vm->shared_references;
 	uint64_t claim =
 		vm->guaranteed_base > private_pages ? vm->guaranteed_base - private_pages : 0;
@@ -86,8 +89,10 @@ uint64_t gmm_available_pages(void)
 	return gmm.private_free_pages + machine_free_pages() + reclaimable_pages(surplus);
 }
 
-uint64_t gmm_pages_at_hand(void)
+uint64_t gmm_pages_at_hand(gmm_vm_t vm)
 {
+	if (gmm.vms[vm].is_bound)
+		return gmm.private_sets[vm].free_pages;
 	return gmm.private_free_pages + (gmm.supply_count << GMM_CHUNK_ID_SHIFT);
 }
 
@@ -171,6 +176,9 @@ static bool config_is_valid(const struct gmm_vm_config *config)
 {
 	if (config->priority > GMM_PRIORITY_HIGH)
 		return false;
+	if (config->is_bound && (config->overcommit != GMM_OVERCOMMIT_NONE ||
+				 config->bound_range.start.raw > config->bound_range.end.raw))
+		return false;
 	switch (config->overcommit) {
 	case GMM_OVERCOMMIT_NONE:
 	case GMM_OVERCOMMIT_ZERO_AND_SHARED:
@@ -182,6 +190,7 @@ static bool config_is_valid(const struct gmm_vm_config *config)
 static void config_apply(struct gmm_vm *vm, const struct gmm_vm_config *config)
 {
 	vm->is_live = true;
+	vm->is_bound = config->is_bound;
 	vm->overcommit = config->overcommit;
 	vm->priority = config->priority;
 	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
@@ -199,6 +208,9 @@ static q_status_t vm_wanted(const struct gmm_vm *vm, const struct gmm_vm_config 
 		if (config->pages[i] < vm->allocated[i])
 			return Q_STATE;
 	if (config->pages[GMM_BASE] - vm->allocated[GMM_BASE] < vm->ballooned + vm->set_aside)
+		return Q_STATE;
+	if (vm->is_live && (vm->is_bound != config->is_bound ||
+			    (vm->is_bound && vm->promised[GMM_BASE] != config->pages[GMM_BASE])))
 		return Q_STATE;
 	*out_wanted = *vm;
 	config_apply(out_wanted, config);
@@ -258,9 +270,14 @@ static q_status_t vm_create_locked(const struct gmm_vm_config *config, gmm_vm_t 
 		handle++;
 	if (handle > GMM_VM_LAST)
 		return Q_LIMIT;
-	q_status_t status = vm_admit(&gmm.vms[handle], config);
+	uint64_t bound_chunks = config->is_bound ? gmm_bound_chunks(config->pages[GMM_BASE]) : 0;
+	q_status_t status = gmm_bound_take(handle, config->bound_range, bound_chunks);
+	if (status == Q_OK)
+		status = vm_admit(&gmm.vms[handle], config);
 	if (status == Q_OK)
 		*out_vm = handle;
+	else
+		gmm_bound_return(handle);
 	return status;
 }
 
@@ -331,7 +348,8 @@ static void chunk_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.s
 	if (chunk->id == 0)
 		return;
 	switch (chunk->kind) {
-	case GMM_CHUNK_PRIVATE: gmm_private_release(chunk, vm); return;
+	case GMM_CHUNK_PRIVATE:
+	case GMM_CHUNK_BOUND: gmm_private_release(chunk, vm); return;
 	case GMM_CHUNK_KERNEL: gmm_kernel_release(chunk, vm); return;
 	case GMM_CHUNK_FREE:
 	case GMM_CHUNK_SHARED: /* has references, not owners */
@@ -357,6 +375,7 @@ void gmm_vm_destroy(gmm_vm_t handle)
 	spin_lock(&gmm.lock);
 	spin_lock(&gmm.set_lock);
 	struct gmm_vm nobody = { .is_live = false };
+	gmm_bound_return(handle);
 	Q_ASSERT(!vm_has_pages(gmm_vm_find(handle)));
 	gmm_wait_end_locked(handle);
 	gmm_vm_replace(&gmm.vms[handle], &nobody);
@@ -382,6 +401,7 @@ void gmm_vm_stats(gmm_vm_t handle, struct gmm_vm_stats *out_stats)
 	stats.shared_pages = vm->shared_references;
 	stats.ballooned_pages = vm->ballooned;
 	stats.set_aside_pages = vm->set_aside;
+	stats.bound_pages = vm->bound_chunks << GMM_CHUNK_ID_SHIFT;
 	spin_unlock(&gmm.set_lock);
 	*out_stats = stats;
 }

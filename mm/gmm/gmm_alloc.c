@@ -13,6 +13,8 @@
  *   4. chunks of other VMs: of the VM with most free pages, emptiest first, so
  *      that as few chunks as possible get mixed.
  *
+ * A bound VM has step 1 only, and always enough for what it was promised.
+ *
  * Page ids come from records that a bug may have damaged, so every function
  * that takes one checks it against the words before it changes anything.
  */
@@ -35,20 +37,23 @@ q_status_t gmm_private_admit(gmm_vm_t handle, uint64_t count)
 	return count > gmm_pages_for(handle) ? Q_NO_MEMORY : Q_OK;
 }
 
-/* The other VMs' chunks are the only memory left: those of the VM with most free pages. */
+/* Other VMs' chunks are the only memory left: those of the VM with most free pages, not bound. */
 static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.set_lock)
 {
 	const struct gmm_set *richest = &gmm.private_sets[0];
 
 	for (unsigned i = 1; i < GMM_VM_COUNT; i++)
-		if (gmm.private_sets[i].free_pages > richest->free_pages)
+		if (gmm.private_sets[i].free_pages > richest->free_pages &&
+		    gmm.vms[i].bound_chunks == 0)
 			richest = &gmm.private_sets[i];
 	return gmm_set_emptiest(richest);
 }
 
-struct gmm_chunk *gmm_private_whole(void)
+struct gmm_chunk *gmm_private_whole(gmm_vm_t vm)
 {
-	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.private_sets[GMM_VM_QUIRE]);
+	if (gmm.vms[vm].is_bound)
+		return gmm_set_whole(&gmm.private_sets[vm]);
+	struct gmm_chunk *chunk = gmm_set_whole(&gmm.private_sets[GMM_VM_QUIRE]);
 
 	return chunk ? chunk : gmm_chunk_take(GMM_CHUNK_PRIVATE);
 }
@@ -58,7 +63,7 @@ static struct gmm_chunk *chunk_choose(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock)
 	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.private_sets[vm]);
 
 	if (!chunk)
-		chunk = gmm_private_whole();
+		chunk = gmm_private_whole(vm);
 	return chunk ? chunk : foreign_chunk();
 }
 
@@ -104,7 +109,7 @@ q_status_t gmm_pages_alloc(gmm_vm_t vm, struct gmm_page *out_pages, unsigned cou
 	do {
 		spin_lock(&gmm.set_lock);
 		status = gmm_private_admit(vm, count);
-		is_at_hand = count <= gmm_pages_at_hand();
+		is_at_hand = count <= gmm_pages_at_hand(vm);
 		if (status == Q_OK && is_at_hand)
 			pages_draw(vm, out_pages, count);
 		spin_unlock(&gmm.set_lock);
@@ -122,7 +127,7 @@ q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_ch
 	if (!chunk)
 		return Q_NOT_FOUND;
 	gmm_word_t word = chunk->words[gmm_page_index(id)];
-	if (chunk->kind != GMM_CHUNK_PRIVATE || gmm_word_is_free(word))
+	if (!gmm_chunk_is_guest(chunk) || gmm_word_is_free(word))
 		return Q_STATE;
 	if (gmm_word_owner(word) != vm)
 		return Q_NOT_OWNER;
@@ -232,6 +237,7 @@ static struct gmm_page_info info_of(enum gmm_chunk_kind kind, gmm_word_t word)
 		return info;
 	switch (kind) {
 	case GMM_CHUNK_PRIVATE:
+	case GMM_CHUNK_BOUND:
 		info.kind = GMM_PAGE_PRIVATE;
 		info.owner = gmm_word_owner(word);
 		info.gfn = gmm_word_gfn(word);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walks all of GMM's state and asserts the invariants G1 to G16 of gmm.c's
+ * Walks all of GMM's state and asserts the invariants G1 to G17 of gmm.c's
  * header, and W1 and W2 of gmm_wait.c's. Changes nothing. Everything is
  * recounted from the words, so that a figure that is kept is never compared with
  * itself. Time grows with the machine, and the lock is held throughout: for
@@ -22,6 +22,7 @@ static struct recount {
 	uint64_t chunks_with_stale; /* in gmm.stale */
 	uint64_t mixed;
 	uint64_t references, holds, saved; /* of SHARED pages */
+	uint64_t bound_chunks[GMM_VM_COUNT];
 } recount;
 
 /* --- chunks -------------------------------------------------------------------------------- */
@@ -66,9 +67,19 @@ static void owner_count(const struct gmm_chunk *chunk, gmm_word_t word)
 		Q_ASSERT(owner == GMM_VM_QUIRE || gmm.vms[owner].is_live);
 	}
 	recount.allocated[owner][account]++;
+	/* G17: all of a bound VM is where nobody else is. */
+	Q_ASSERT(!gmm_chunk_is_guest(chunk) ||
+		 gmm.vms[owner].is_bound == (chunk->kind == GMM_CHUNK_BOUND));
 }
 
-/* G4, G5, G6. */
+/* G17 */
+static void bound_check(const struct gmm_chunk *chunk, uint32_t own, uint32_t used)
+{
+	Q_ASSERT(own == used && chunk->own_count == own);
+	recount.bound_chunks[chunk->tag]++;
+}
+
+/* G4, G5 */
 static void private_check(const struct gmm_chunk *chunk, uint32_t own, uint32_t used)
 {
 	if (chunk->tag == GMM_VM_QUIRE) {
@@ -77,7 +88,6 @@ static void private_check(const struct gmm_chunk *chunk, uint32_t own, uint32_t 
 		Q_ASSERT(own > 0 && chunk->own_count == own && gmm.vms[chunk->tag].is_live);
 	}
 	recount.mixed += used > own;
-	recount.chunks_with_stale += chunk->free_count > chunk->zeroed_count;
 }
 
 static void words_check(const struct gmm_chunk *chunk)
@@ -109,6 +119,10 @@ static void words_check(const struct gmm_chunk *chunk)
 	recount.chunks_with_free += chunk->free_count > 0;
 	if (chunk->kind == GMM_CHUNK_PRIVATE)
 		private_check(chunk, own, used);
+	if (chunk->kind == GMM_CHUNK_BOUND)
+		bound_check(chunk, own, used);
+	if (gmm_chunk_is_guest(chunk))
+		recount.chunks_with_stale += chunk->free_count > chunk->zeroed_count;
 }
 
 static void chunk_check(const struct gmm_chunk *chunk)
@@ -173,8 +187,7 @@ static void stale_check(void)
 		const struct gmm_chunk *chunk = list_entry(node, struct gmm_chunk, stale_link);
 		/* G6 */
 		Q_ASSERT(node->next->prev == node && ++linked <= gmm.chunk_count);
-		Q_ASSERT(chunk->kind == GMM_CHUNK_PRIVATE &&
-			 chunk->free_count > chunk->zeroed_count);
+		Q_ASSERT(gmm_chunk_is_guest(chunk) && chunk->free_count > chunk->zeroed_count);
 	}
 	Q_ASSERT(linked == recount.chunks_with_stale);
 }
@@ -207,6 +220,10 @@ static void vm_check(gmm_vm_t handle, struct gmm_claims *claims)
 	uint64_t base = vm->promised[GMM_BASE] - vm->allocated[GMM_BASE];
 	Q_ASSERT(vm->ballooned <= base && vm->set_aside <= base - vm->ballooned);
 	Q_ASSERT(vm->guaranteed_base <= vm->promised[GMM_BASE]);
+	/* G17 */
+	uint64_t bound_chunks = vm->is_bound ? gmm_bound_chunks(vm->promised[GMM_BASE]) : 0;
+	Q_ASSERT(vm->bound_chunks == bound_chunks && recount.bound_chunks[handle] == bound_chunks);
+	Q_ASSERT(!vm->is_bound || vm->shared_references == 0);
 	Q_ASSERT(vm->is_live || vm->promised[GMM_SHADOW] + vm->promised[GMM_FIXED] == 0);
 	struct gmm_claims own = gmm_vm_claims(vm);
 	claims->base += own.base;
@@ -256,6 +273,7 @@ static void totals_check(void)
 	Q_ASSERT(pages == (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT);
 	/* G5 */
 	Q_ASSERT(recount.free_pages[GMM_CHUNK_PRIVATE] == gmm.private_free_pages);
+	Q_ASSERT(recount.free_pages[GMM_CHUNK_BOUND] == gmm.bound_free_pages);
 	Q_ASSERT(recount.free_pages[GMM_CHUNK_KERNEL] == gmm.kernel_set.free_pages);
 	Q_ASSERT(recount.mixed == gmm.mixed_chunks);
 }

@@ -12,7 +12,7 @@
  * tree. Records never move and never go away, so a lookaside entry is a hint
  * that needs no invalidation: it is right exactly if the record has the id.
  *
- *     supply --detach--> on its way --attach--> PRIVATE, SHARED, KERNEL
+ *     supply --detach--> on its way --attach--> PRIVATE, BOUND, SHARED, KERNEL
  *     supply <--supply-- on its way <--leave---
  *
  * On the way into and out of KERNEL memory a chunk is mapped and unmapped, which
@@ -114,24 +114,29 @@ static void kind_set(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
 	chunk->kind = kind;
 }
 
-struct gmm_chunk *gmm_chunk_detach(enum gmm_chunk_kind kind)
+struct gmm_chunk *gmm_chunk_supplied(void)
 {
 	if (gmm.supply_count == 0 && gmm.private_sets[GMM_VM_QUIRE].whole_count > 0)
 		gmm_chunk_return(gmm_set_emptiest(&gmm.private_sets[GMM_VM_QUIRE]));
 	if (gmm.supply_count == 0)
 		return NULL;
-	struct gmm_chunk *chunk = list_entry(gmm.supply.next, struct gmm_chunk, link);
+	return list_entry(gmm.supply.next, struct gmm_chunk, link);
+}
+
+void gmm_chunk_detach(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)
+{
+	Q_ASSERT(chunk->kind == GMM_CHUNK_FREE && kind != GMM_CHUNK_FREE);
+
 	list_remove(&chunk->link);
 	gmm.supply_count--;
 	kind_set(chunk, kind);
-	return chunk;
 }
 
-void gmm_chunk_attach(struct gmm_chunk *chunk)
+void gmm_chunk_attach(struct gmm_chunk *chunk, gmm_vm_t tag)
 {
 	Q_ASSERT(chunk->kind != GMM_CHUNK_FREE && chunk->id == 0);
 
-	chunk->tag = GMM_VM_QUIRE;
+	chunk->tag = tag;
 	chunk->own_count = 0;
 	if (!chunk->has_chains)
 		gmm_chain_init(chunk);
@@ -144,9 +149,12 @@ void gmm_chunk_attach(struct gmm_chunk *chunk)
 
 struct gmm_chunk *gmm_chunk_take(enum gmm_chunk_kind kind)
 {
-	struct gmm_chunk *chunk = gmm_chunk_detach(kind);
-	if (chunk)
-		gmm_chunk_attach(chunk);
+	struct gmm_chunk *chunk = gmm_chunk_supplied();
+
+	if (!chunk)
+		return NULL;
+	gmm_chunk_detach(chunk, kind);
+	gmm_chunk_attach(chunk, GMM_VM_QUIRE);
 	return chunk;
 }
 

@@ -39,6 +39,7 @@
 enum gmm_chunk_kind {
 	GMM_CHUNK_FREE, /* with the machine */
 	GMM_CHUNK_PRIVATE,
+	GMM_CHUNK_BOUND, /* private pages, of the tagged VM only */
 	GMM_CHUNK_SHARED,
 	GMM_CHUNK_KERNEL,
 	GMM_CHUNK_KIND_COUNT,
@@ -55,18 +56,19 @@ struct gmm_chunk {
 	enum gmm_chunk_kind kind;
 	bool has_chains;       /* it was in use before, and its free chains are still in order */
 	gmm_vm_t tag;          /* PRIVATE: the VM that it is for; QUIRE exactly if wholly free */
-	uint16_t own_count;    /* PRIVATE: pages that the tagged VM owns */
+	uint16_t own_count;    /* PRIVATE, BOUND: pages that the tagged VM owns */
 	uint16_t free_count;   /* on both chains */
 	uint16_t zeroed_count; /* on the zeroed chain */
 	uint16_t stale_head;   /* free pages with unknown contents, last freed first */
 	uint16_t zeroed_head;  /* free pages that are known to be zero */
 	struct list_node link; /* in the supply; in a list of its set if a page is free */
-	struct list_node stale_link; /* in gmm.stale, if PRIVATE and a stale page is free */
-	struct avl_node node;        /* in gmm.tree, by id */
+	struct list_node
+		stale_link;   /* in gmm.stale, if PRIVATE or BOUND and a stale page is free */
+	struct avl_node node; /* in gmm.tree, by id */
 	gmm_word_t words[GMM_PAGES_PER_CHUNK];
 };
 
-/* Chunks with free pages of one kind, and for PRIVATE chunks of one tag. */
+/* Chunks with free pages of one kind, and for PRIVATE and BOUND chunks of one tag. */
 struct gmm_set {
 	struct list_node lists[GMM_CLASS_COUNT];
 	uint64_t free_pages;
@@ -81,8 +83,10 @@ struct gmm_vm {
 	uint64_t wait_ticket; /* 0: does not wait; the lower, the longer */
 	uint64_t promised[GMM_ACCOUNT_COUNT];
 	uint64_t guaranteed_base;
+	bool is_bound;
 
 	/* Guarded by gmm.set_lock. */
+	uint64_t bound_chunks;                 /* its own; not 0 also while it is being created */
 	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private pages and shared references */
 	uint64_t shared_references;            /* of allocated[GMM_BASE] */
 	uint64_t ballooned;
@@ -131,8 +135,9 @@ struct gmm {
 	struct gmm_set private_sets[GMM_VM_COUNT]; /* by tag; that of QUIRE: the wholly free */
 	struct gmm_set kernel_set;
 	struct gmm_set shared_set;
-	struct list_node stale;      /* PRIVATE chunks that gmm_zero_ahead() could work on */
-	uint64_t private_free_pages; /* over all private_sets */
+	struct list_node stale; /* PRIVATE and BOUND chunks that gmm_zero_ahead() could work on */
+	uint64_t private_free_pages; /* in PRIVATE chunks */
+	uint64_t bound_free_pages;   /* in BOUND chunks */
 	uint64_t mixed_chunks;
 	uint64_t shared_references; /* of all VMs */
 	uint64_t shared_holds;      /* of Quire */
@@ -168,14 +173,15 @@ struct gmm_chunk *gmm_chunk_find(page_id_t id) Q_REQUIRES(gmm.set_lock);
 /* The chunk at a machine address, or NULL. Needs no lock. */
 struct gmm_chunk *gmm_chunk_at(hpa_t addr);
 /*
- * Takes a chunk off the supply, if need be a PRIVATE one that GMM kept; NULL:
- * there is none. It is on its way to becoming a chunk of this kind, and counts
- * as one. Claims are the caller's business.
+ * The first chunk of the supply, if need be a PRIVATE one that GMM kept till now;
+ * NULL: there is none. Claims are the caller's business.
  */
-struct gmm_chunk *gmm_chunk_detach(enum gmm_chunk_kind kind) Q_REQUIRES(gmm.set_lock);
-/* It has arrived: it gets an id, and all its pages are free. */
-void gmm_chunk_attach(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
-/* Both, for chunks that nothing has to be done for on the way. */
+struct gmm_chunk *gmm_chunk_supplied(void) Q_REQUIRES(gmm.set_lock);
+/* Takes it off the supply: on its way to becoming a chunk of this kind, it counts as one. */
+void gmm_chunk_detach(struct gmm_chunk *chunk, enum gmm_chunk_kind kind) Q_REQUIRES(gmm.set_lock);
+/* It has arrived: it gets an id, and all its pages are free. `tag`: QUIRE, unless BOUND. */
+void gmm_chunk_attach(struct gmm_chunk *chunk, gmm_vm_t tag) Q_REQUIRES(gmm.set_lock);
+/* All of it, where nothing has to be done on the way; NULL: there is no chunk. */
 struct gmm_chunk *gmm_chunk_take(enum gmm_chunk_kind kind) Q_REQUIRES(gmm.set_lock);
 
 /* The way back: all its pages are free; it loses its id, and counts as FREE from here on. */
@@ -190,6 +196,12 @@ void gmm_chunk_return(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
 static inline unsigned gmm_class_of(const struct gmm_chunk *chunk)
 {
 	return chunk->free_count >> GMM_CLASS_SHIFT;
+}
+
+/* Its used pages are private pages of VMs. */
+static inline bool gmm_chunk_is_guest(const struct gmm_chunk *chunk)
+{
+	return chunk->kind == GMM_CHUNK_PRIVATE || chunk->kind == GMM_CHUNK_BOUND;
 }
 
 static inline bool gmm_chunk_is_mixed(const struct gmm_chunk *chunk)
@@ -208,6 +220,8 @@ void gmm_set_add(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
 /* The chunk with the fewest, or with the most free pages, to a class; NULL: the set is empty. */
 struct gmm_chunk *gmm_set_fullest(const struct gmm_set *set) Q_REQUIRES(gmm.set_lock);
 struct gmm_chunk *gmm_set_emptiest(const struct gmm_set *set) Q_REQUIRES(gmm.set_lock);
+/* One that is wholly free; NULL: there is none. */
+struct gmm_chunk *gmm_set_whole(const struct gmm_set *set) Q_REQUIRES(gmm.set_lock);
 
 /* All pages of a chunk become free and stale, in ascending order. The chunk is in no set. */
 void gmm_chain_init(struct gmm_chunk *chunk) Q_REQUIRES(gmm.set_lock);
@@ -231,9 +245,9 @@ q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_ch
 /* Frees a page that gmm_private_find() found. Discharges nothing. */
 void gmm_private_free(struct gmm_chunk *chunk, gmm_vm_t vm, uint32_t index)
 	Q_REQUIRES(gmm.set_lock);
-/* A wholly free PRIVATE chunk, kept or taken from the machine; NULL: there is none. */
-struct gmm_chunk *gmm_private_whole(void) Q_REQUIRES(gmm.set_lock);
-/* Frees every page that the VM has in a PRIVATE chunk. */
+/* A wholly free chunk for the VM, kept or taken from the machine; NULL: there is none. */
+struct gmm_chunk *gmm_private_whole(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
+/* Frees every page that the VM has in a PRIVATE or BOUND chunk. */
 void gmm_private_release(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
 /* Gives wholly free PRIVATE chunks back to the machine until `kept` are left. */
 void gmm_private_trim(uint64_t kept) Q_REQUIRES(gmm.set_lock);
@@ -256,8 +270,8 @@ struct gmm_claims gmm_claims_with(const struct gmm_vm *vm, const struct gmm_vm *
 uint64_t gmm_vm_room(const struct gmm_vm *vm);
 /* Pages that could become PRIVATE pages of some VM. */
 uint64_t gmm_available_pages(void) Q_REQUIRES(gmm.set_lock);
-/* Of them, those that no KERNEL chunk has to be given back for. */
-uint64_t gmm_pages_at_hand(void) Q_REQUIRES(gmm.set_lock);
+/* Pages for the VM that no KERNEL chunk has to be given back for. */
+uint64_t gmm_pages_at_hand(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
 /* Could the machine meet these claims? *out_chunks: how many chunks must become KERNEL for it. */
 bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks) Q_REQUIRES(gmm.set_lock);
 
@@ -271,6 +285,20 @@ void gmm_wait_end_locked(gmm_vm_t vm) Q_REQUIRES(gmm.set_lock);
 void gmm_wait_update(void) Q_REQUIRES(gmm.set_lock);
 /* Asserts W1 and W2. */
 void gmm_wait_check(void) Q_REQUIRES(gmm.set_lock);
+
+/* --- gmm_bound.c ------------------------------------------------------------------------ */
+
+/* Chunks for so many pages. */
+static inline uint64_t gmm_bound_chunks(uint64_t pages)
+{
+	return (pages >> GMM_CHUNK_ID_SHIFT) + ((pages & (GMM_PAGES_PER_CHUNK - 1)) != 0);
+}
+
+/* `count` chunks inside the range (empty: anywhere) become the VM's, or none: Q_DECLINED. */
+q_status_t gmm_bound_take(gmm_vm_t vm, struct gmm_region range, uint64_t count)
+	Q_REQUIRES(gmm.lock, gmm.set_lock) Q_MUST_USE;
+/* They go back to the machine; no page in them is used. gmm.set_lock is released in between. */
+void gmm_bound_return(gmm_vm_t vm) Q_REQUIRES(gmm.lock, gmm.set_lock);
 
 /* --- gmm_kernel.c ----------------------------------------------------------------------- */
 

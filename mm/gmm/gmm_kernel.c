@@ -52,9 +52,10 @@ q_status_t gmm_kernel_grow(uint64_t chunk_count)
 
 	list_init(&chunks);
 	for (uint64_t i = 0; i < chunk_count; i++) {
-		struct gmm_chunk *chunk = gmm_chunk_detach(GMM_CHUNK_KERNEL);
+		struct gmm_chunk *chunk = gmm_chunk_supplied();
 		/* gmm_claims_fit() counted them. */
 		Q_ASSERT(chunk);
+		gmm_chunk_detach(chunk, GMM_CHUNK_KERNEL);
 		list_add_tail(&chunks, &chunk->link);
 	}
 	spin_unlock(&gmm.set_lock);
@@ -64,7 +65,7 @@ q_status_t gmm_kernel_grow(uint64_t chunk_count)
 		struct gmm_chunk *chunk = list_entry(chunks.next, struct gmm_chunk, link);
 		list_remove(&chunk->link);
 		if (status == Q_OK)
-			gmm_chunk_attach(chunk);
+			gmm_chunk_attach(chunk, GMM_VM_QUIRE);
 		else
 			gmm_chunk_supply(chunk);
 	}

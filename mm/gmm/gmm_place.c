@@ -41,9 +41,11 @@ static q_status_t chunk_alloc_locked(gmm_vm_t vm, gfn_t first_gfn, struct gmm_pa
 	q_status_t status = gmm_private_admit(vm, GMM_PAGES_PER_CHUNK);
 	if (status != Q_OK)
 		return status;
-	struct gmm_chunk *chunk = gmm_private_whole();
+	struct gmm_chunk *chunk = gmm_private_whole(vm);
 	if (!chunk) {
-		*out_needs_spare = gmm_pages_at_hand() < gmm_available_pages();
+		/* A bound VM has its chunks, and KERNEL memory has none for it. */
+		*out_needs_spare =
+			!gmm_vm_find(vm)->is_bound && gmm_pages_at_hand(vm) < gmm_available_pages();
 		return Q_NO_MEMORY;
 	}
 	out_first->id = gmm_page_id(chunk, 0);
@@ -115,7 +117,8 @@ static q_status_t move_alloc_locked(gmm_vm_t vm, page_id_t from, struct gmm_page
 	q_status_t status = gmm_private_find(vm, from, &chunk);
 	if (status != Q_OK)
 		return status;
-	struct gmm_chunk *better = better_chunk(chunk, vm);
+	/* A BOUND page stays where it is. */
+	struct gmm_chunk *better = chunk->kind == GMM_CHUNK_BOUND ? NULL : better_chunk(chunk, vm);
 	if (!better)
 		return Q_NOT_FOUND;
 	status = gmm_private_admit(vm, 1);

@@ -11,7 +11,8 @@
  * PRIVATE chunks have one set for each VM: a chunk is tagged with a VM from
  * its first page on, and only when no other memory is left does another VM
  * take pages from it. So two VMs that grow side by side do not mix, and the
- * end of one frees whole chunks.
+ * end of one frees whole chunks. A bound VM's set has its BOUND chunks, and
+ * those only.
  */
 #include "mm/gmm/gmm.h"
 
@@ -80,7 +81,8 @@ void gmm_set_init(struct gmm_set *set)
 struct gmm_set *gmm_set_of(const struct gmm_chunk *chunk)
 {
 	switch (chunk->kind) {
-	case GMM_CHUNK_PRIVATE: return &gmm.private_sets[chunk->tag];
+	case GMM_CHUNK_PRIVATE:
+	case GMM_CHUNK_BOUND: return &gmm.private_sets[chunk->tag];
 	case GMM_CHUNK_SHARED: return &gmm.shared_set;
 	case GMM_CHUNK_KERNEL: return &gmm.kernel_set;
 	case GMM_CHUNK_FREE:
@@ -112,19 +114,28 @@ static void tag_update(struct gmm_chunk *chunk)
 	}
 }
 
-static void private_remove(struct gmm_chunk *chunk)
+/* The totals over chunks with guest pages, and the list of those that can be zeroed ahead. */
+static void guest_remove(struct gmm_chunk *chunk)
 {
-	gmm.private_free_pages -= chunk->free_count;
-	gmm.mixed_chunks -= gmm_chunk_is_mixed(chunk);
+	if (chunk->kind == GMM_CHUNK_PRIVATE) {
+		gmm.private_free_pages -= chunk->free_count;
+		gmm.mixed_chunks -= gmm_chunk_is_mixed(chunk);
+	} else {
+		gmm.bound_free_pages -= chunk->free_count;
+	}
 	if (chunk->free_count > chunk->zeroed_count)
 		list_remove(&chunk->stale_link);
 }
 
-static void private_add(struct gmm_chunk *chunk)
+static void guest_add(struct gmm_chunk *chunk)
 {
-	tag_update(chunk);
-	gmm.private_free_pages += chunk->free_count;
-	gmm.mixed_chunks += gmm_chunk_is_mixed(chunk);
+	if (chunk->kind == GMM_CHUNK_PRIVATE) {
+		tag_update(chunk);
+		gmm.private_free_pages += chunk->free_count;
+		gmm.mixed_chunks += gmm_chunk_is_mixed(chunk);
+	} else {
+		gmm.bound_free_pages += chunk->free_count;
+	}
 	if (chunk->free_count > chunk->zeroed_count)
 		list_add_head(&gmm.stale, &chunk->stale_link);
 }
@@ -133,8 +144,8 @@ void gmm_set_remove(struct gmm_chunk *chunk)
 {
 	struct gmm_set *set = gmm_set_of(chunk);
 
-	if (chunk->kind == GMM_CHUNK_PRIVATE)
-		private_remove(chunk);
+	if (gmm_chunk_is_guest(chunk))
+		guest_remove(chunk);
 	if (chunk->free_count == 0)
 		return;
 	list_remove(&chunk->link);
@@ -145,8 +156,8 @@ void gmm_set_remove(struct gmm_chunk *chunk)
 void gmm_set_add(struct gmm_chunk *chunk)
 {
 	/* First, for it may change the tag and with it the set. */
-	if (chunk->kind == GMM_CHUNK_PRIVATE)
-		private_add(chunk);
+	if (gmm_chunk_is_guest(chunk))
+		guest_add(chunk);
 	if (chunk->free_count == 0)
 		return;
 	struct gmm_set *set = gmm_set_of(chunk);
@@ -169,4 +180,11 @@ struct gmm_chunk *gmm_set_emptiest(const struct gmm_set *set)
 		if (!list_is_empty(&set->lists[i]))
 			return list_entry(set->lists[i].next, struct gmm_chunk, link);
 	return NULL;
+}
+
+struct gmm_chunk *gmm_set_whole(const struct gmm_set *set)
+{
+	const struct list_node *whole = &set->lists[GMM_CLASS_WHOLE];
+
+	return list_is_empty(whole) ? NULL : list_entry(whole->next, struct gmm_chunk, link);
 }

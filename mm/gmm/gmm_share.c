@@ -53,7 +53,7 @@ static struct gmm_chunk *chunk_choose(bool *out_needs_spare) Q_REQUIRES(gmm.set_
 	if (available - gmm.claims.base < GMM_PAGES_PER_CHUNK)
 		return NULL;
 	chunk = gmm_chunk_take(GMM_CHUNK_SHARED);
-	*out_needs_spare = !chunk && gmm_pages_at_hand() < available;
+	*out_needs_spare = !chunk && gmm_pages_at_hand(GMM_VM_QUIRE) < available;
 	return chunk;
 }
 
@@ -138,6 +138,8 @@ static q_status_t get_locked(gmm_vm_t handle, page_id_t id) Q_REQUIRES(gmm.set_l
 	if (handle == GMM_VM_QUIRE)
 		return hold_add(id);
 	struct gmm_vm *vm = gmm_vm_find(handle);
+	if (vm->is_bound)
+		return Q_DENIED;
 	q_status_t status = referable_find(id, &chunk);
 	if (status != Q_OK)
 		return status;
@@ -161,15 +163,20 @@ static q_status_t replace_locked(gmm_vm_t vm, page_id_t private_page, page_id_t 
 	Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *private_chunk, *shared_chunk;
+	struct gmm_vm *books = gmm_vm_find(vm), wanted;
+	if (books->is_bound)
+		return Q_DENIED;
 	q_status_t status = gmm_private_find(vm, private_page, &private_chunk);
 	if (status == Q_OK)
 		status = referable_find(shared, &shared_chunk);
 	if (status != Q_OK)
 		return status;
 	gmm_private_free(private_chunk, vm, gmm_page_index(private_page));
-	gmm_vm_discharge(vm, GMM_BASE, 1);
-	/* The private page left room for it. */
-	reference_add(gmm_vm_find(vm), shared_chunk, shared);
+	/* An exchange: nothing is freed that could be set aside, and there is room for the reference. */
+	wanted = *books;
+	wanted.allocated[GMM_BASE]--;
+	gmm_vm_replace(books, &wanted);
+	reference_add(books, shared_chunk, shared);
 	return Q_OK;
 }
 

@@ -64,6 +64,9 @@ uint64_t gmm_pages_for(gmm_vm_t vm)
 {
 	uint64_t own = gmm_vm_claims(gmm_vm_find(vm)).base;
 
+	/* G17: it has chunks for all of its promise. */
+	if (gmm_vm_find(vm)->is_bound)
+		return ~0ull;
 	/* G9: what is claimed is available. */
 	return has_turn(vm) ? own + gmm_available_pages() - gmm.claims.base : own;
 }

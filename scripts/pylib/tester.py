@@ -103,13 +103,15 @@ class Tester:
         for shift, bits in LAYOUTS[1:]:
             build = f"build/layout-{shift}-{bits}"
             title = f"layout CHUNK_SHIFT={shift} WORD_BITS={bits}"
-            programs = [f"{build}/host/{name}_test" for name in names] + [f"{build}/host/mm_fuzz"]
+            fuzzers = [f"{build}/host/{name}_fuzz" for name in ("gmm", "mm")]
+            programs = [f"{build}/host/{name}_test" for name in names] + fuzzers
             self._single(f"{title}, build", ["make", "-s", "-j2", f"BUILD={build}",
                                              f"CHUNK_SHIFT={shift}", f"WORD_BITS={bits}",
                                              *[f"{build}/{name}" for name in objects], *programs])
             self._host_programs(f"{build}/host", names)
-            self._single(f"{title}, fuzz mm", [programs[-1], str(LAYOUT_OPERATIONS),
-                                               str(FUZZ_SEED)])
+            for fuzzer in fuzzers:
+                self._single(f"{title}, {fuzzer.rpartition('/')[2]}",
+                             [fuzzer, str(LAYOUT_OPERATIONS), str(FUZZ_SEED)])
 
     def system(self):
         report = REPORTS / "system.xml"

@@ -24,7 +24,8 @@ host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_
 host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx_check.c \
                   vmx/vmx_check_guest.c
 
-FUZZ_TESTS := mm insn
+FUZZ_TESTS := gmm mm insn
+fuzz_gmm  := lib mm/gmm
 fuzz_mm   := lib mm/gmm mm/pgm
 fuzz_insn := lib vm/insn
 

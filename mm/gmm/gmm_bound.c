@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bound VMs: memory of one's own, for guests whose pages must stay where they
+ * are. All of a bound VM's BASE pages come from BOUND chunks, which are taken
+ * as a whole when the VM is created, from a range of machine addresses if it
+ * says so, and go back to the machine when it ends. In between nobody else has
+ * a page in them, and no page is shared or moved.
+ *
+ * So nothing of a bound VM is over-committed, it claims nothing of what others
+ * share, and others do not count on its free pages: they are simply not part
+ * of what gmm_account.c adds up. Its tables and records are KERNEL pages as any
+ * VM's. Its balloon and what it sets aside are books without consequence.
+ */
+#include "mm/gmm/gmm.h"
+
+#include <quire/assert.h>
+
+#include "gmm_internal.h"
+
+/* How many chunks are looked at before others get a turn with gmm.set_lock. */
+#define TURN 64u
+
+static void turn_offer(uint32_t index) Q_REQUIRES(gmm.set_lock)
+{
+	if (index % TURN != TURN - 1)
+		return;
+	spin_unlock(&gmm.set_lock);
+	spin_lock(&gmm.set_lock);
+}
+
+static bool is_inside(const struct gmm_chunk *chunk, struct gmm_region range)
+{
+	if (range.start.raw == range.end.raw)
+		return true;
+	return chunk->base.raw >= range.start.raw && chunk->base.raw < range.end.raw &&
+	       range.end.raw - chunk->base.raw >= GMM_CHUNK_SIZE;
+}
+
+/* G9 after so many chunks are gone. */
+static bool claims_allow(uint64_t chunk_count) Q_REQUIRES(gmm.set_lock)
+{
+	uint64_t unclaimed = gmm_available_pages() - gmm.claims.base;
+
+	return chunk_count <= unclaimed >> GMM_CHUNK_ID_SHIFT;
+}
+
+static void chunk_bind(struct gmm_chunk *chunk, gmm_vm_t vm) Q_REQUIRES(gmm.set_lock)
+{
+	gmm_chunk_detach(chunk, GMM_CHUNK_BOUND);
+	gmm_chunk_attach(chunk, vm);
+	gmm.vms[vm].bound_chunks++;
+}
+
+q_status_t gmm_bound_take(gmm_vm_t handle, struct gmm_region range, uint64_t count)
+{
+	const struct gmm_vm *vm = &gmm.vms[handle];
+
+	if (count == 0)
+		return Q_OK;
+	if (!claims_allow(count))
+		return Q_DECLINED;
+	/* What GMM keeps and KERNEL memory can spare may be inside the range. */
+	gmm_private_trim(0);
+	gmm_kernel_trim(0);
+	for (uint32_t i = 0; i < gmm.chunk_count && vm->bound_chunks < count; i++) {
+		struct gmm_chunk *chunk = &gmm.chunks[i];
+		/* gmm.lock is held, so a FREE chunk is in the supply. */
+		if (chunk->kind == GMM_CHUNK_FREE && is_inside(chunk, range) && claims_allow(1))
+			chunk_bind(chunk, handle);
+		turn_offer(i);
+	}
+	if (vm->bound_chunks == count)
+		return Q_OK;
+	gmm_bound_return(handle);
+	return Q_DECLINED;
+}
+
+void gmm_bound_return(gmm_vm_t handle)
+{
+	struct gmm_vm *vm = &gmm.vms[handle];
+
+	for (uint32_t i = 0; vm->bound_chunks > 0; i++) {
+		struct gmm_chunk *chunk = &gmm.chunks[i];
+		/* G17: there are as many as the counter says. */
+		Q_ASSERT(i < gmm.chunk_count);
+		if (chunk->kind == GMM_CHUNK_BOUND && chunk->tag == handle) {
+			gmm_chunk_return(chunk);
+			vm->bound_chunks--;
+		}
+		turn_offer(i);
+	}
+}
