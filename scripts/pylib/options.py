@@ -8,6 +8,9 @@ from pathlib import Path
 
 DEFAULT_TIMEOUT_S = 600.0
 
+# The first one is the default.
+MACHINES = ("qemu-svm", "bochs-vmx", "bochs-svm")
+
 ABOUT = """\
 Builds Quire, makes its boot files and starts it on an emulated machine. Without
 options: two guests with Debian's stock kernel, one of them attached to this
@@ -45,8 +48,8 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="scripts/run", description=ABOUT, epilog=STATUS,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     machine = parser.add_argument_group("the machine")
-    machine.add_argument("--machine", choices=("qemu-svm", "bochs-vmx", "bochs-svm"),
-                         default="qemu-svm", help="emulator and CPU vendor (default %(default)s)")
+    machine.add_argument("--machine", choices=MACHINES, default=MACHINES[0],
+                         help="emulator and CPU vendor (default %(default)s)")
     machine.add_argument("--cpus", type=int, default=1, metavar="N", help="default %(default)s")
     machine.add_argument("--memory", default="512M", metavar="SIZE", help="default %(default)s")
     machine.add_argument("--cpu", metavar="MODEL", help="the emulator's CPU model, such as max,-svm")

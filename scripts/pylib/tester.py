@@ -2,10 +2,10 @@
 """scripts/test after the set-up.
 
 Steps, in order: build; the checks of the tree; host tests; models; fuzzers; the
-tests of mm/ in its other layouts; system tests (boots). A step that cannot be
-counted test by test counts as one test.
-Every step runs even if an earlier one failed, except that nothing runs
-without a build.
+tests of mm/ in its other layouts; system tests (boots), with a table of them by
+machine. A step that cannot be counted test by test counts as one test. Every
+step runs even if an earlier one failed, except that nothing runs without a
+build.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 
+import options as run_options
 import paths
 import runner
 
@@ -44,6 +45,7 @@ def make_variable(name):
 class Tester:
     def __init__(self, pytest_words):
         self.counts = Counter()
+        self.machine_table = ()
         self._pytest_words = pytest_words
 
     def _single(self, name, command):
@@ -116,19 +118,48 @@ class Tester:
     def system(self):
         report = REPORTS / "system.xml"
         report.unlink(missing_ok=True)
-        # Two at a time: an emulator with one CPU keeps one core busy.
-        subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider",
-                        f"--junitxml={report}", *(self._pytest_words or ["tests/system"])],
+        # Two at a time: an emulator with one CPU keeps one core busy. "loadgroup" hands
+        # tests out one by one, where the default does in batches.
+        subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup",
+                        "-p", "no:cacheprovider", f"--junitxml={report}",
+                        *(self._pytest_words or ["tests/system"])],
                        cwd=paths.ROOT, check=False)
         if not report.exists():
             self.counts["failed"] += 1
             return
-        for suite in ElementTree.parse(report).iter("testsuite"):
+        results = ElementTree.parse(report)
+        for suite in results.iter("testsuite"):
             bad = int(suite.get("failures")) + int(suite.get("errors"))
             skipped = int(suite.get("skipped"))
             self.counts["failed"] += bad
             self.counts["skipped"] += skipped
             self.counts["passed"] += int(suite.get("tests")) - bad - skipped
+        self.machine_table = machine_table(results)
+
+
+# The worst of a test's parameters is what it shows.
+VERDICTS = ("passed", "skipped", "failed")
+
+
+def verdict(case):
+    if case.find("failure") is not None or case.find("error") is not None:
+        return "failed"
+    return "skipped" if case.find("skipped") is not None else "passed"
+
+
+def machine_table(results):
+    """Lines: a row for each system test, a column for each machine."""
+    found = {}
+    for case in results.iter("testcase"):
+        machine = next((p.get("value") for p in case.iter("property") if p.get("name") == "machine"), "")
+        test = f"{case.get('classname').rpartition('.')[2]}.{case.get('name').partition('[')[0]}"
+        row = found.setdefault(test, {})
+        row[machine] = max(row.get(machine, "passed"), verdict(case), key=VERDICTS.index)
+    width = max(map(len, found), default=0)
+    yield "  ".join(["".ljust(width), *run_options.MACHINES])
+    for test, row in sorted(found.items()):
+        cells = (row.get(machine, "-").ljust(len(machine)) for machine in run_options.MACHINES)
+        yield "  ".join([test.ljust(width), *cells]).rstrip()
 
 
 def summary(counts):
@@ -155,6 +186,8 @@ def main():
     for step in options.only or STEPS:
         print(f"== {step}", flush=True)
         getattr(tester, step)()
+    for line in tester.machine_table:
+        print(line)
     print(summary(tester.counts))
     return 1 if tester.counts["failed"] else 0
 

@@ -15,15 +15,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Of scripts/test: an emulator with one CPU keeps one core busy.
+WORKERS = 2
+
 # Both CPU vendors; the third is a second AMD-V, where boots of a second or two run as well.
-BOTH_VENDORS = ("qemu-svm", "bochs-vmx")
+QEMU_SVM = "qemu-svm"
+BOTH_VENDORS = (QEMU_SVM, "bochs-vmx")
 EVERY_MACHINE = (*BOTH_VENDORS, "bochs-svm")
 
 on_both_vendors = pytest.mark.parametrize("machine", BOTH_VENDORS)
 on_every_machine = pytest.mark.parametrize("machine", EVERY_MACHINE)
 # An interpreter takes minutes to boot Linux.
 linux_on_both_vendors = pytest.mark.parametrize("machine", [
-    "qemu-svm", pytest.param("bochs-vmx", marks=pytest.mark.long)])
+    QEMU_SVM, pytest.param("bochs-vmx", marks=pytest.mark.long)])
 
 # A boot of Linux takes about ten seconds in QEMU and minutes in Bochs, on a quiet
 # machine; tests never judge speed.
@@ -100,7 +104,7 @@ class Quire:
 @pytest.fixture
 def machine():
     """Where a test runs; replaced by a parameter of the same name."""
-    return "qemu-svm"
+    return QEMU_SVM
 
 
 @pytest.fixture
@@ -113,11 +117,16 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Long tests first, so that no worker ends with one; and each says where it runs."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Long tests first, so that no worker ends with one; and each says where it runs.
+
+    A worker is always given one test more than the one that it runs, so the first
+    long ones are followed by short ones: a long one would wait there for nothing."""
+    longs = [item for item in items if item.get_closest_marker("long")]
+    shorts = [item for item in items if not item.get_closest_marker("long")]
+    items[:] = longs[:WORKERS] + shorts[:WORKERS] + longs[WORKERS:] + shorts[WORKERS:]
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        item.user_properties.append(("machine", parameters.get("machine", "qemu-svm")))
+        item.user_properties.append(("machine", parameters.get("machine", QEMU_SVM)))
 
 
 def linux(name, what, **keys):

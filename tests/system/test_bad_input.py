@@ -9,7 +9,7 @@ overlaps. Host tests have all of them.
 import struct
 
 import pytest
-from conftest import ROOT, guest, linux, on_both_vendors
+from conftest import ROOT, guest, linux, on_every_machine
 
 KERNEL = ROOT / "build/guests/touch.bzimage"
 
@@ -57,19 +57,19 @@ def test_a_cpu_that_cannot_run_guests(quire, model, words):
     refused(quire.run(one(), "--cpu", model), *words)
 
 
-@on_both_vendors
+@on_every_machine
 def test_an_unknown_key(quire):
     run = quire.run("[machine]\n\n" + one(memroy="1G"))
     refused(run, "quire.conf", "memroy")
 
 
-@on_both_vendors
+@on_every_machine
 def test_the_line_of_an_error_is_named(quire):
     run = quire.run("# a comment\n\n[vm one]\nkernel = touch.bzimage\nmemory = 64M\ncolour = blue\n")
     refused(run, "quire.conf", "6", "colour")
 
 
-@on_both_vendors
+@on_every_machine
 @pytest.mark.parametrize("key, value", [
     ("memory", "lots"), ("memory", "-1M"), ("memory", "99999999999999999999G"), ("memory", "0"),
     ("vcpus", "none"), ("vcpus", "0"), ("serial", "parallel"), ("on-reset", "maybe"),
@@ -80,7 +80,7 @@ def test_a_bad_value(quire, key, value):
     refused(run, "quire.conf", key)
 
 
-@on_both_vendors
+@on_every_machine
 @pytest.mark.parametrize("conf, word", [
     ("[vm one]\nkernel = touch.bzimage\n", "memory"),
     ("[vm one]\nmemory = 64M\n", "kernel"),
@@ -95,50 +95,50 @@ def test_a_malformed_configuration(quire, conf, word):
     refused(quire.run(conf), word)
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_section_given_twice(quire):
     run = quire.run(one() + one())
     refused(run, "quire.conf", "already")
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_configuration_that_is_too_long(quire):
     refused(quire.run("# filler\n" * 8000 + one()), "quire.conf", "64")
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_missing_module(quire):
     run = quire.run(one(kernel="no-such-kernel"))
     refused(run, "no-such-kernel")
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_missing_initrd(quire):
     run = quire.run(one(initrd="no-such-initrd"))
     refused(run, "no-such-initrd")
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_kernel_that_is_none(quire):
     run = quire.run(one(kernel="kernel"), "--module",
                     f"{quire.file('text', 'no kernel at all ' * 1000)}:kernel")
     refused(run, "'kernel'")
 
 
-@on_both_vendors
+@on_every_machine
 def test_an_empty_kernel(quire):
     run = quire.run(one(kernel="kernel"), "--module", f"{quire.file('empty', b'')}:kernel")
     refused(run, "'kernel'")
 
 
-@on_both_vendors
+@on_every_machine
 @pytest.mark.parametrize("size", [0x100, 0x200, 0x250, 0x400, 0x1000])
 def test_a_truncated_kernel(quire, size):
     short = quire.file("short", KERNEL.read_bytes()[:size])
     refused(quire.run(one(kernel="kernel"), "--module", f"{short}:kernel"), "'kernel'")
 
 
-@on_both_vendors
+@on_every_machine
 @pytest.mark.parametrize("changes", [
     pytest.param({SETUP_SECTS: b"\xff", SYSSIZE: struct.pack("<I", 0x7FFFFFFF)}, id="larger_than_file"),
     pytest.param({SYSSIZE: struct.pack("<I", 0xFFFFFFFF)}, id="image_size_wraps"),
@@ -153,31 +153,31 @@ def test_a_kernel_whose_header_lies(quire, changes):
     refused(run, "'kernel'")
 
 
-@on_both_vendors
+@on_every_machine
 def test_memory_smaller_than_the_kernel_needs(quire):
     refused(quire.run(linux("one", "idle", memory="16M")), "vmlinuz", "memory")
 
 
-@on_both_vendors
+@on_every_machine
 def test_reservations_that_exceed_the_machine(quire):
     conf = "".join(guest(name, image="touch", memory="512M", reserve="300M")
                    for name in ("one", "two"))
     refused(quire.run(conf, "--memory", "512M"), "reserv")
 
 
-@on_both_vendors
+@on_every_machine
 def test_guaranteed_memory_that_exceeds_the_machine(quire):
     conf = one(overcommit="none", memory="1G")
     refused(quire.run(conf, "--memory", "512M"), "one")
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_machine_with_too_little_memory(quire):
     # The files fit, the guests' guarantees do not.
     refused(quire.run(linux("one", "idle"), "--memory", "96M"), "memory")
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_second_vm_that_is_wrong_keeps_the_first_from_starting(quire):
     conf = guest("spin") + guest("other", image="no-such-image")
     refused(quire.run(conf), "no-such-image")

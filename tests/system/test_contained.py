@@ -57,7 +57,7 @@ def test_a_wild_guest_gets_what_a_machine_would_give(quire, neighbour, name, las
     assert run.status == 0, run
 
 
-@on_both_vendors
+@on_every_machine
 def test_a_guest_that_runs_where_nothing_is(quire, neighbour):
     run = quire.run(guest("lost") + neighbour.conf())
     neighbour.check(run)

@@ -3,7 +3,7 @@
 machine has, work side by side and power off."""
 
 import pytest
-from conftest import guest, linux, linux_on_both_vendors, sum16
+from conftest import guest, linux, linux_on_both_vendors, on_every_machine, sum16
 
 TWO_SUMS = linux("one", "sum16") + linux("two", "sum16")
 
@@ -49,13 +49,13 @@ def test_a_shell_answers_and_the_console_moves_between_guests(quire):
 
 
 # Bochs counts instructions anyway; a small guest will do there, as Linux takes minutes.
-@pytest.mark.parametrize("machine, conf, arguments", [
-    ("qemu-svm", linux("one", "tsc"), ["--icount"]),
-    ("bochs-vmx", guest("bench", memory="512M"), []),
-    ("bochs-svm", guest("bench", memory="512M"), []),
-])
-def test_boots_are_bit_identical(quire, conf, arguments):
-    first = quire.run(conf, *arguments)
-    second = quire.run(conf, *arguments)
+@on_every_machine
+def test_boots_are_bit_identical(quire, machine):
+    if machine == "qemu-svm":
+        boot = (linux("one", "tsc"), "--icount")
+    else:
+        boot = (guest("bench", memory="512M"),)
+    first = quire.run(*boot)
+    second = quire.run(*boot)
     assert first.status == 0, first
     assert first.output == second.output
