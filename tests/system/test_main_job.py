@@ -18,6 +18,7 @@ def check_two_sums(run):
 @pytest.mark.parametrize("machine, way", [
     ("qemu-svm", "none"), ("qemu-svm", "bios"), ("qemu-svm", "uefi"),
     pytest.param("bochs-vmx", "bios", marks=pytest.mark.long),
+    pytest.param("bochs-svm", "bios", marks=pytest.mark.long),
 ])
 def test_two_guests_compute_their_sums_and_power_off(quire, way):
     check_two_sums(quire.run(TWO_SUMS, "--iso", way, "--memory", "512M"))
