@@ -18,6 +18,7 @@ void exit_memory(struct vcpu *vcpu)
 	case PGM_RESOLVED: vcpu_memory_used(vcpu); return;
 	case PGM_MMIO:
 	case PGM_DENIED:
+	case PGM_EMULATE:
 	case PGM_HANDLER: emulate_memory_access(vcpu); return;
 	case PGM_NO_MEMORY: vcpu_out_of_memory(vcpu, 1); return;
 	}

@@ -22,9 +22,10 @@
  *   handy stock         one page         FIXED    pgm_handy.c
  *   records             16 bytes a page  FIXED    pgm_record.h, pgm_region.c
  *   nested tables       derived          SHADOW   slat.c
+ *   shelves             16 bytes a page  FIXED    pgm_shelf.c
  *   RAM pages, references to shared
- *   ones, ROM, the zero page and the
- *   pages in the handy stock             BASE     pgm_back.c, pgm_page.c, pgm_rom.c
+ *   ones, ROM and its shadow, the zero
+ *   page and those in the handy stock    BASE     pgm_back.c, pgm_page.c, pgm_rom.c, pgm_rom_shadow.c
  *
  * All of it belongs to the VM's account in GMM, struct pgm included. So giving
  * back a VM, whole or half built, is one call of gmm_vm_destroy(), once its
@@ -32,8 +33,8 @@
  *
  * Invariants, asserted by pgm_check():
  *   P1  Regions are sorted, disjoint and below PGM_GFN_END. A page has a record
- *       of type RAM or ROM if and only if it is in such a region; all other
- *       records are zero.
+ *       of a region's type if and only if it is in such a region of memory; all
+ *       other records are zero.
  *   P2  A ROM page is ZERO or NORMAL. A recount by state gives ram_pages,
  *       private_pages, monitored_pages, shared_pages, ballooned_pages, and
  *       rom_pages and rom_private_pages.
@@ -43,9 +44,10 @@
  *   P5  Pages in the handy stock are private, have no guest frame, and the next
  *       one to be taken is all zero.
  *   P6  The zero page is all zero.
- *   P7  A record is read-only unless it is RAM and NORMAL and has no handler.
- *   P8  A leaf of the nested tables is a 4 KiB page of RAM or ROM, has its
- *       record's frame, can be read, and written only if the record is not
+ *   P7  A record is read-only unless it is RAM (or ROM's shadow in a mode that
+ *       takes writes) and NORMAL and has no handler.
+ *   P8  A leaf of the nested tables is a 4 KiB page of memory, has its record's
+ *       frame, can be read, and written only if the record is not
  *       read-only.
  *   P9  GMM's accounts of the VM hold exactly the pages listed above.
  *   P10 The id of a SHARED page is a shared page with that frame. GMM counts a
@@ -85,7 +87,9 @@ static uint64_t uint64_min(uint64_t a, uint64_t b)
 
 static void range_add(struct ram_layout *layout, uint64_t start, uint64_t end)
 {
-	struct pgm_region ram = { gpa_to_gfn(gpa(start)), gpa_to_gfn(gpa(end)), PGM_REGION_RAM };
+	struct pgm_region ram = { .start = gpa_to_gfn(gpa(start)),
+				  .end = gpa_to_gfn(gpa(end)),
+				  .kind = PGM_REGION_RAM };
 
 	if (end <= start)
 		return;
@@ -197,7 +201,7 @@ static q_status_t pgm_build(struct pgm *pgm, const struct slat_format *format,
 	return status;
 }
 
-static q_status_t pgm_create_in(gmm_vm_t vm, const struct slat_format *format,
+static q_status_t pgm_create_in(gmm_vm_t vm, const struct pgm_config *config,
 				const struct ram_layout *layout, struct pgm **out_pgm)
 {
 	void *page;
@@ -210,7 +214,10 @@ static q_status_t pgm_create_in(gmm_vm_t vm, const struct slat_format *format,
 	gmm_vm_stats(vm, &stats);
 	pgm->vm = vm;
 	pgm->reserved_pages = stats.guaranteed_base;
-	status = pgm_build(pgm, format, layout);
+	pgm->overcommit = config->overcommit;
+	pgm->priority = config->priority;
+	pgm->is_bound = config->is_bound;
+	status = pgm_build(pgm, config->format, layout);
 	if (status == Q_OK)
 		*out_pgm = pgm;
 	return status;
@@ -236,11 +243,13 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 		.guaranteed_base_pages = guaranteed + own_pages,
 		.overcommit = config->overcommit,
 		.priority = config->priority,
+		.is_bound = config->is_bound,
+		.bound_range = config->bound_range,
 	};
 	status = gmm_vm_create(&promises, &vm);
 	if (status != Q_OK)
 		return status;
-	status = pgm_create_in(vm, config->format, &layout, out_pgm);
+	status = pgm_create_in(vm, config, &layout, out_pgm);
 	if (status != Q_OK) {
 		gmm_vm_destroy(vm);
 		return status;
@@ -265,6 +274,7 @@ void pgm_reset_locked(struct pgm *pgm)
 	/* Translations first: nothing may reach a page that GMM gives to somebody else. */
 	slat_clear(&pgm->slat);
 	pgm_ram_release(pgm);
+	pgm_rom_reset(pgm);
 	pgm_handy_drop(pgm);
 	gmm_balloon_reset(pgm->vm);
 }
@@ -327,10 +337,13 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 		.monitored = atomic_load_relaxed(&pgm->monitored_pages),
 		.ballooned = ballooned,
 		.rom = atomic_load_relaxed(&pgm->rom_private_pages),
+		.rom_shadow = atomic_load_relaxed(&pgm->rom_shadow_pages),
 		.handy = atomic_load_relaxed(&pgm->handy_count),
 		.reserved = gmm.guaranteed_base,
 		.table_pages = atomic_load_relaxed(&pgm->slat.table_pages),
-		.record_bytes = atomic_load_relaxed(&pgm->record_pages) * PAGE_SIZE,
+		.record_bytes = (atomic_load_relaxed(&pgm->record_pages) +
+				 atomic_load_relaxed(&pgm->shelf_pages)) *
+				PAGE_SIZE,
 		.faults_read = atomic_load_relaxed(&pgm->faults_read),
 		.faults_write = atomic_load_relaxed(&pgm->faults_write),
 		.refills = atomic_load_relaxed(&pgm->refills),

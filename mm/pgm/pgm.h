@@ -23,6 +23,8 @@ struct pgm_config {
 	enum gmm_overcommit overcommit;
 	bool has_dirty_bits; /* the CPU sets them in nested tables */
 	enum gmm_priority priority;
+	bool is_bound; /* to memory of its own, with overcommit NONE; see gmm.h */
+	struct gmm_region bound_range;
 };
 
 /* RAM above this goes above 4 GiB; the hole below 4 GiB is for devices. */
@@ -72,6 +74,7 @@ enum pgm_outcome {
 	PGM_RESOLVED,  /* mapped: re-enter the guest at the same RIP */
 	PGM_MMIO,      /* no memory there: emulate the instruction */
 	PGM_DENIED,    /* memory, but this access is not allowed (ROM write) */
+	PGM_EMULATE,   /* memory, but no table can say so: emulate with pgm_read(), pgm_write() */
 	PGM_HANDLER,   /* memory, but a handler wants the access first: emulate it */
 	PGM_NO_MEMORY, /* GMM is out of pages: pause the VM, then retry */
 };
@@ -204,10 +207,13 @@ uint64_t pgm_slat_generation(const struct pgm *pgm);
 
 /* --- figures and checks --------------------------------------------------------------- */
 
-/* pages == zero + private_pages + shared + ballooned (RAM); rom apart: its pages that are not zero. */
+/*
+ * pages == zero + private_pages + shared + ballooned (RAM); rom apart: its pages
+ * that are not zero, rom_shadow: those in the shadow of ROM.
+ */
 struct pgm_stats {
 	uint64_t pages, zero, private_pages, shared, monitored, ballooned;
-	uint64_t rom, handy, reserved, table_pages, record_bytes;
+	uint64_t rom, rom_shadow, handy, reserved, table_pages, record_bytes;
 	uint64_t faults_read, faults_write, refills; /* refills: entries into GMM for pages */
 	uint64_t copies, monitor_hits;               /* writes to shared and to monitored pages */
 };

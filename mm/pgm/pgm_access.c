@@ -122,6 +122,15 @@ static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 	return Q_OK;
 }
 
+/* The record of what a write to this page of memory reaches, or NULL. */
+static struct pgm_record *record_written(const struct pgm *pgm, gfn_t gfn,
+					 struct pgm_record *record)
+{
+	if (pgm_record_type(*record) == PGM_TYPE_ROM_SHADOWED)
+		return pgm_rom_written(pgm, gfn, record);
+	return pgm_record_takes_writes(*record) ? record : NULL;
+}
+
 static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)
 {
 	struct pgm_record *record = pgm_record_find(pgm, piece.gfn);
@@ -129,7 +138,8 @@ static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const 
 		return Q_RANGE;
 	if (piece.side == SIDE_FRONT && pgm_handler_wants(*record, MEM_WRITE))
 		return Q_HANDLER;
-	if (pgm_record_type(*record) != PGM_TYPE_RAM)
+	record = record_written(pgm, piece.gfn, record);
+	if (!record)
 		return Q_RANGE;
 	if (pgm_record_state(*record) != PGM_STATE_NORMAL) {
 		q_status_t status = page_own(pgm, piece.gfn, record);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making a page of RAM the VM's own: what the first write to it does, by the
+ * Making a page of RAM, or of ROM's shadow, the VM's own: what the first write to it does, by the
  * guest or for it.
  *
  *   ZERO       a page of the handy stock, which is all zero, takes its place
@@ -31,7 +31,10 @@ static bool page_take(struct pgm *pgm, gfn_t gfn, struct pgm_record *record, pag
 	if (!page)
 		return false;
 	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, page->frame, page->id);
-	pgm->private_pages++;
+	if (pgm_record_type(*record) == PGM_TYPE_ROM_SHADOWED)
+		pgm->rom_shadow_pages++;
+	else
+		pgm->private_pages++;
 	return true;
 }
 

@@ -13,7 +13,8 @@
 /* What a recount found. */
 struct recount {
 	uint64_t zero, private_pages, monitored, shared, ballooned;
-	uint64_t rom, rom_private, unreported;
+	uint64_t rom, rom_private, rom_shadow, unreported;
+	uint64_t records; /* of memory in the map */
 };
 
 /* --- the map ----------------------------------------------------------------------------- */
@@ -146,17 +147,51 @@ static void rom_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record
 	recount->rom_private++;
 }
 
+/* R1: one half of a page of shadowed ROM; true if it is not the zero page. */
+static bool rom_half_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
+			   struct recount *recount)
+{
+	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_ROM_SHADOWED);
+	if (pgm_record_state(record) == PGM_STATE_ZERO) {
+		zero_page_check(pgm, record);
+		return false;
+	}
+	Q_ASSERT(pgm_record_state(record) == PGM_STATE_NORMAL);
+	private_page_check(pgm, gfn, record, recount);
+	return true;
+}
+
+static void rom_shadowed_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
+			       struct recount *recount)
+{
+	struct pgm_record hidden = *pgm_rom_hidden(pgm, gfn);
+	enum pgm_rom_mode mode = pgm_record_rom_mode(record);
+	bool is_shadow = mode == PGM_ROM_READ_RAM || mode == PGM_ROM_READ_RAM_WRITE_RAM;
+	uint64_t read_private = rom_half_check(pgm, gfn, record, recount);
+	uint64_t hidden_private = rom_half_check(pgm, gfn, hidden, recount);
+
+	recount->rom_private += is_shadow ? hidden_private : read_private;
+	recount->rom_shadow += is_shadow ? read_private : hidden_private;
+	Q_ASSERT(pgm_record_handler(hidden) == PGM_HANDLER_NONE);
+	Q_ASSERT(pgm_record_rom_mode(hidden) == PGM_ROM_READ_ROM);
+	Q_ASSERT(pgm_record_is_read_only(hidden)); /* R2 */
+	Q_ASSERT(pgm_record_is_read_only(record) || mode == PGM_ROM_READ_RAM_WRITE_RAM);
+}
+
 static void region_records_check(const struct pgm *pgm, const struct pgm_region *region,
 				 struct recount *recount)
 {
 	for (gfn_t gfn = region->start; gfn.raw < region->end.raw; gfn.raw++) {
 		const struct pgm_record *record = pgm_record_find(pgm, gfn);
-		if (record)
-			pgm_handler_record_check(pgm, gfn, *record);
+		if (region->kind == PGM_REGION_MMIO)
+			return;
+		pgm_handler_record_check(pgm, gfn, *record);
+		recount->records++;
 		switch (region->kind) {
 		case PGM_REGION_RAM: ram_record_check(pgm, gfn, *record, recount); break;
 		case PGM_REGION_ROM: rom_record_check(pgm, gfn, *record, recount); break;
-		case PGM_REGION_MMIO: return;
+		case PGM_REGION_ROM_SHADOWED: rom_shadowed_check(pgm, gfn, *record, recount); break;
+		case PGM_REGION_MMIO: break;
 		}
 	}
 }
@@ -181,6 +216,18 @@ static void next_page_check(const struct gmm_page *page)
 	Q_ASSERT(gmm_page_is_zero(page->id));
 }
 
+/* The record of the reported frame has the page, or the hidden half of shadowed ROM does. */
+static void report_check(const struct pgm *pgm, const struct pgm_report *report)
+{
+	const struct pgm_record *record = pgm_record_find(pgm, gfn(report->gfn));
+
+	Q_ASSERT(record);
+	if (pgm_record_id(*record).raw == report->id.raw)
+		return;
+	record = pgm_rom_hidden(pgm, gfn(report->gfn));
+	Q_ASSERT(pgm_record_id(*record).raw == report->id.raw);
+}
+
 static void handy_check(const struct pgm *pgm)
 {
 	const struct pgm_handy *handy = pgm->handy;
@@ -192,9 +239,8 @@ static void handy_check(const struct pgm *pgm)
 		next_page_check(&handy->fresh[pgm->handy_count - 1]);
 	for (unsigned i = 0; i < pgm->report_count; i++) {
 		const struct pgm_report *report = &handy->reports[i];
-		const struct pgm_record *record = pgm_record_find(pgm, gfn(report->gfn));
 		unreported_page_check(pgm, report->id); /* P4 */
-		Q_ASSERT(record && pgm_record_id(*record).raw == report->id.raw);
+		report_check(pgm, report);
 	}
 	unreported_page_check(pgm, pgm->zero_id);
 	Q_ASSERT(gmm_page_frame(pgm->zero_id).raw == pgm->zero_frame.raw);
@@ -237,12 +283,14 @@ static void accounts_check(const struct pgm *pgm, const struct recount *recount)
 
 	gmm_vm_stats(pgm->vm, &stats);
 	uint64_t references = recount->shared + drops_count(pgm);
-	Q_ASSERT(stats.allocated[GMM_BASE] ==
-		 recount->private_pages + references + recount->rom_private + pgm->handy_count + 1);
+	Q_ASSERT(stats.allocated[GMM_BASE] == recount->private_pages + references +
+						      recount->rom_private + recount->rom_shadow +
+						      pgm->handy_count + 1);
 	Q_ASSERT(stats.shared_pages == references);
 	Q_ASSERT(stats.ballooned_pages == recount->ballooned);
 	Q_ASSERT(stats.allocated[GMM_SHADOW] == pgm->slat.table_pages);
-	Q_ASSERT(stats.allocated[GMM_FIXED] == pgm->record_pages + PGM_FIXED_PAGES);
+	Q_ASSERT(stats.allocated[GMM_FIXED] ==
+		 pgm->record_pages + pgm->shelf_pages + PGM_FIXED_PAGES);
 	Q_ASSERT(pgm->rom_pages <= PGM_ROM_PAGES);
 }
 
@@ -263,8 +311,9 @@ static void pgm_check_locked(const struct pgm *pgm)
 	Q_ASSERT(recount.ballooned == pgm->ballooned_pages);
 	Q_ASSERT(recount.rom == pgm->rom_pages);
 	Q_ASSERT(recount.rom_private == pgm->rom_private_pages);
+	Q_ASSERT(recount.rom_shadow == pgm->rom_shadow_pages);
 	/* P1: no record but those in regions */
-	Q_ASSERT(records_count(pgm) == pgm->ram_pages + pgm->rom_pages);
+	Q_ASSERT(records_count(pgm) == recount.records);
 	/* P4. A page in two records, both unreported, would show in the accounts. */
 	Q_ASSERT(recount.unreported == pgm->report_count);
 	handy_check(pgm);

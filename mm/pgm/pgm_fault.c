@@ -20,6 +20,18 @@
 
 #include "pgm_internal.h"
 
+/* A write to shadowed ROM. */
+static enum pgm_outcome rom_classify(struct pgm_record record)
+{
+	switch (pgm_record_rom_mode(record)) {
+	case PGM_ROM_READ_ROM:
+	case PGM_ROM_READ_RAM: return PGM_DENIED;
+	case PGM_ROM_READ_ROM_WRITE_RAM: return PGM_EMULATE;
+	case PGM_ROM_READ_RAM_WRITE_RAM: return PGM_RESOLVED;
+	}
+	return PGM_DENIED;
+}
+
 static enum pgm_outcome fault_classify(const struct pgm_record *record, enum mem_access access)
 {
 	if (!record)
@@ -27,10 +39,11 @@ static enum pgm_outcome fault_classify(const struct pgm_record *record, enum mem
 	switch (pgm_record_type(*record)) {
 	case PGM_TYPE_RAM: return PGM_RESOLVED;
 	case PGM_TYPE_ROM: return access == MEM_WRITE ? PGM_DENIED : PGM_RESOLVED;
+	case PGM_TYPE_ROM_SHADOWED:
+		return access == MEM_WRITE ? rom_classify(*record) : PGM_RESOLVED;
 	case PGM_TYPE_RESERVED:
 	case PGM_TYPE_MMIO:
-	case PGM_TYPE_DEVICE:
-	case PGM_TYPE_ROM_SHADOWED: return PGM_MMIO;
+	case PGM_TYPE_DEVICE: return PGM_MMIO;
 	}
 	Q_ASSERT(!"a record's type is one of these");
 	return PGM_MMIO;
@@ -54,6 +67,8 @@ static bool fault_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record,
 		return true;
 	}
 	pgm->faults_write++;
+	if (pgm_record_type(*record) == PGM_TYPE_ROM_SHADOWED)
+		record = pgm_rom_written(pgm, gfn, record);
 	return pgm_page_back(pgm, gfn, record);
 }
 
@@ -78,7 +93,7 @@ static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *f
 	enum pgm_outcome outcome = fault_classify(record, fault->access);
 	if (outcome == PGM_MMIO)
 		return outcome;
-	if (outcome == PGM_RESOLVED && !fault_back(pgm, gfn, record, fault->access))
+	if (outcome != PGM_DENIED && !fault_back(pgm, gfn, record, fault->access))
 		return PGM_NO_MEMORY;
 	if (pgm_handler_wants(*record, fault->access))
 		return fault_to_handler(pgm, fault, *record);

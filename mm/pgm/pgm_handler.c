@@ -95,15 +95,6 @@ static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handle
 
 /* --- add --------------------------------------------------------------------------------- */
 
-static q_status_t range_check(gpa_t start, uint64_t size_bytes)
-{
-	if (size_bytes == 0 || gpa_offset(start) != 0 || !is_aligned(size_bytes, PAGE_SIZE))
-		return Q_INVALID;
-	if (range_exceeds(start.raw, size_bytes, PGM_GFN_END << PAGE_SHIFT))
-		return Q_RANGE;
-	return Q_OK;
-}
-
 static bool is_all_memory(const struct pgm *pgm, gfn_t start, gfn_t end)
 {
 	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++)
@@ -143,7 +134,7 @@ q_status_t pgm_handler_add(struct pgm *pgm, gpa_t start, uint64_t size_bytes,
 {
 	if (kind != PGM_HANDLER_WRITE && kind != PGM_HANDLER_ALL)
 		return Q_INVALID;
-	q_status_t status = range_check(start, size_bytes);
+	q_status_t status = pgm_range_check(start, size_bytes);
 	if (status != Q_OK)
 		return status;
 	struct pgm_handler wanted = { gpa_to_gfn(start), gpa_to_gfn(gpa_add(start, size_bytes)),
@@ -194,7 +185,7 @@ static q_status_t remove_locked(struct pgm *pgm, gfn_t start, gfn_t end)
 
 q_status_t pgm_handler_remove(struct pgm *pgm, gpa_t start, uint64_t size_bytes)
 {
-	q_status_t status = range_check(start, size_bytes);
+	q_status_t status = pgm_range_check(start, size_bytes);
 	if (status != Q_OK)
 		return status;
 	spin_lock(&pgm->lock);

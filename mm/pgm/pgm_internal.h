@@ -30,11 +30,24 @@ _Static_assert(PGM_DIRECTORY_COUNT * sizeof(struct pgm_directory *) <= PAGE_SIZE
 
 #define PGM_REGION_MAX 32u
 
-enum pgm_region_kind { PGM_REGION_RAM, PGM_REGION_ROM, PGM_REGION_MMIO };
+enum pgm_region_kind { PGM_REGION_RAM, PGM_REGION_ROM, PGM_REGION_ROM_SHADOWED, PGM_REGION_MMIO };
 
 struct pgm_region {
 	gfn_t start, end; /* half open, never empty */
 	enum pgm_region_kind kind;
+	struct pgm_shelf *shelf; /* shadowed ROM: the halves that are not read */
+};
+
+/* --- shelves ------------------------------------------------------------------------ */
+
+#define PGM_SHELF_RECORD_PAGES 510u
+#define PGM_SHELF_PAGES_MAX    ((uint64_t)PGM_SHELF_RECORD_PAGES << PGM_RECORDS_SHIFT)
+
+/* Records of guest pages that are not in the map now. */
+struct pgm_shelf {
+	hpa_t self;
+	uint64_t page_count;
+	hpa_t records[PGM_SHELF_RECORD_PAGES];
 };
 
 /* --- physical handlers ----------------------------------------------------------- */
@@ -51,6 +64,10 @@ struct pgm_handler {
 
 /* FIXED pages besides records: struct pgm, the handy stock, the page of directories. */
 #define PGM_FIXED_PAGES 3u
+/* How much more, in pages. */
+struct pgm_promise {
+	uint64_t base, guaranteed, shadow, fixed;
+};
 
 /* Promised at creation, so that pgm_rom_add() raises nothing. */
 #define PGM_ROM_PAGES        64u
@@ -84,6 +101,9 @@ struct pgm {
 
 	/* Fixed by pgm_create(). */
 	gmm_vm_t vm;
+	enum gmm_overcommit overcommit;
+	enum gmm_priority priority;
+	bool is_bound;
 	uint64_t ram_pages;
 	gfn_t ram_end;
 	bool has_dirty_bits;
@@ -101,11 +121,13 @@ struct pgm {
 	struct pgm_handler handlers[PGM_HANDLER_MAX]; /* sorted, disjoint */
 	unsigned handy_count, report_count;
 	uint64_t record_pages;    /* with directories */
+	uint64_t shelf_pages;     /* with their heads */
 	uint64_t private_pages;   /* of RAM: NORMAL and MONITORED */
 	uint64_t monitored_pages; /* of them */
 	uint64_t shared_pages, ballooned_pages;
 	uint64_t rom_pages;         /* of the guest's ROM */
-	uint64_t rom_private_pages; /* of them not the zero page */
+	uint64_t rom_private_pages; /* of that and of shadowed ROM not the zero page */
+	uint64_t rom_shadow_pages;  /* in the shadow of ROM, not the zero page */
 	uint64_t faults_read, faults_write, refills;
 	uint64_t copies, monitor_hits; /* writes to SHARED and to MONITORED pages */
 };
@@ -152,17 +174,52 @@ void pgm_reset_locked(struct pgm *pgm);
 
 /* --- pgm_region.c ---------------------------------------------------------------------------- */
 
-/* Q_INVALID: not whole pages; Q_RANGE; Q_CONFLICT: overlaps a region; Q_LIMIT: no room for it. */
+/* Q_INVALID: not whole pages; Q_RANGE. */
+q_status_t pgm_range_check(gpa_t start, uint64_t size_bytes) Q_MUST_USE;
+/* As above, and Q_CONFLICT: overlaps a region; Q_LIMIT: no room for it. */
 q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_bytes,
 			    struct pgm_region *out_region) Q_MUST_USE;
 /* Adds a region that was admitted. */
 void pgm_region_insert(struct pgm *pgm, struct pgm_region region);
 bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end);
 
+/* The region that covers the page, or NULL. */
+const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn);
+
 /* How many record pages and directories pgm_record_pages_make() would allocate. */
 uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end);
 /* After a failure what was made stays, empty: it means nothing and is used by the next try. */
 q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end) Q_MUST_USE;
+
+/* --- pgm_promise.c, under the lock ----------------------------------------------------------- */
+
+/* Admission: Q_DECLINED, Q_NO_MEMORY as gmm_vm_resize(). */
+q_status_t pgm_promise_raise(struct pgm *pgm, struct pgm_promise more) Q_MUST_USE;
+void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less);
+
+/* --- pgm_shelf.c, under the lock --------------------------------------------------------------- */
+
+/* Pages of the FIXED account that a shelf for so many records takes. */
+uint64_t pgm_shelf_size(uint64_t page_count);
+/* Of what was promised; all records are zero. */
+struct pgm_shelf *pgm_shelf_make(struct pgm *pgm, uint64_t page_count);
+void pgm_shelf_free(struct pgm *pgm, struct pgm_shelf *shelf);
+struct pgm_record *pgm_shelf_record(const struct pgm_shelf *shelf, uint64_t index);
+
+/* --- pgm_rom.c, under the lock ---------------------------------------------------------------- */
+
+bool pgm_rom_page_is_zero(const uint8_t *page);
+/* Fills the VM's page `id` and tells GMM its guest frame. */
+void pgm_rom_page_fill(struct pgm *pgm, gfn_t gfn, page_id_t id, const uint8_t *image);
+
+/* --- pgm_rom_shadow.c, under the lock ------------------------------------------------------------ */
+
+/* The half of a page of shadowed ROM that is not read. */
+struct pgm_record *pgm_rom_hidden(const struct pgm *pgm, gfn_t gfn);
+/* The half that takes writes, or NULL if they are ignored. */
+struct pgm_record *pgm_rom_written(const struct pgm *pgm, gfn_t gfn, struct pgm_record *record);
+/* Reads ROM and ignores writes again; shadows are all zero and own nothing. */
+void pgm_rom_reset(struct pgm *pgm);
 
 /* --- pgm_handler.c, under the lock --------------------------------------------------------- */
 
@@ -200,8 +257,9 @@ void pgm_handy_drop(struct pgm *pgm);
 /* --- pgm_back.c, under the lock ---------------------------------------------------------------- */
 
 /*
- * Makes a RAM page the VM's own and writable. False: there is no page, nothing
- * changed. Where it was mapped, the caller maps it anew or removes that.
+ * Makes a page of RAM, or of ROM's shadow, the VM's own and writable. False:
+ * there is no page, nothing changed. Where it was mapped, the caller maps it
+ * anew or removes that.
  */
 bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record);
 /* pgm_page_back() takes a page from the stock for it. */

@@ -12,10 +12,11 @@
  *       11     written to while it was monitored
  *       13:12  migration
  *       14     written lately: the nested tables said so when they were last asked
+ *       16:15  shadowed ROM: its mode
  *   d3         reserved for tracking
  *
- * The read-only bit follows from type, state and handler. It is kept so that
- * mapping a page asks one bit and not a list of reasons that will grow.
+ * The read-only bit follows from type, state, handler and mode. It is kept so
+ * that mapping a page asks one bit and not a list of reasons that will grow.
  *
  * Records are values: a transition writes a whole new record, under the PGM
  * lock. Whoever reads one without the lock may see it stale, and must check.
@@ -28,6 +29,7 @@
 
 #include "mm/gmm/gmm.h"
 #include "mm/pgm/pgm_handler.h"
+#include "mm/pgm/pgm_rom_shadow.h"
 
 struct pgm_record {
 	uint64_t q0;
@@ -48,11 +50,13 @@ _Static_assert(sizeof(struct pgm_record) == 16, "256 records fill a page");
 #define PGM_RECORD_WRITTEN_TO BIT32(11)
 #define PGM_RECORD_MIGRATION  MASK64(13, 12)
 #define PGM_RECORD_LATELY     BIT32(14)
+#define PGM_RECORD_ROM_MODE   MASK64(16, 15)
 
 _Static_assert((PGM_RECORD_ID_HIGH ^ PGM_RECORD_FRAME ^ PGM_RECORD_ID_LOW) == ~0ull,
 	       "the fields of q0 fill it and do not overlap");
 _Static_assert((PGM_RECORD_READ_ONLY ^ PGM_RECORD_TYPE ^ PGM_RECORD_HANDLER ^ PGM_RECORD_STATE ^
-		PGM_RECORD_WRITTEN_TO ^ PGM_RECORD_MIGRATION ^ PGM_RECORD_LATELY) == 0x7f3f,
+		PGM_RECORD_WRITTEN_TO ^ PGM_RECORD_MIGRATION ^ PGM_RECORD_LATELY ^
+		PGM_RECORD_ROM_MODE) == 0x1ff3f,
 	       "the fields of d2 do not overlap");
 _Static_assert(GMM_PAGE_ID_LAST >> 28 == 0, "a page id has 28 bits: 16 above, 12 below");
 
@@ -74,23 +78,58 @@ enum pgm_state {
 	PGM_STATE_BALLOONED, /* given back by the guest; reads as the zero page; id NIL */
 };
 
+static inline enum pgm_type pgm_record_type(struct pgm_record record)
+{
+	return (enum pgm_type)field_get(record.d2, PGM_RECORD_TYPE);
+}
+
+static inline enum pgm_state pgm_record_state(struct pgm_record record)
+{
+	return (enum pgm_state)field_get(record.d2, PGM_RECORD_STATE);
+}
+
+static inline enum pgm_handler_kind pgm_record_handler(struct pgm_record record)
+{
+	return (enum pgm_handler_kind)field_get(record.d2, PGM_RECORD_HANDLER);
+}
+
+static inline enum pgm_rom_mode pgm_record_rom_mode(struct pgm_record record)
+{
+	return (enum pgm_rom_mode)field_get(record.d2, PGM_RECORD_ROM_MODE);
+}
+
+/* Whether the guest may write what the record names, a page of its own. */
+static inline bool pgm_record_takes_writes(struct pgm_record record)
+{
+	switch (pgm_record_type(record)) {
+	case PGM_TYPE_RAM: return true;
+	case PGM_TYPE_ROM_SHADOWED:
+		return pgm_record_rom_mode(record) == PGM_ROM_READ_RAM_WRITE_RAM;
+	case PGM_TYPE_DEVICE:
+	case PGM_TYPE_ROM:
+	case PGM_TYPE_MMIO:
+	case PGM_TYPE_RESERVED: return false;
+	}
+	return false;
+}
+
 /* The record with its read-only bit as the rest of it demands. */
 static inline struct pgm_record pgm_record_seal(struct pgm_record record)
 {
-	bool is_writable = field_get(record.d2, PGM_RECORD_TYPE) == PGM_TYPE_RAM &&
-			   field_get(record.d2, PGM_RECORD_STATE) == PGM_STATE_NORMAL &&
-			   field_get(record.d2, PGM_RECORD_HANDLER) == PGM_HANDLER_NONE;
+	bool is_writable = pgm_record_takes_writes(record) &&
+			   pgm_record_state(record) == PGM_STATE_NORMAL &&
+			   pgm_record_handler(record) == PGM_HANDLER_NONE;
 
 	record.d2 &= ~PGM_RECORD_READ_ONLY;
 	record.d2 |= is_writable ? 0 : PGM_RECORD_READ_ONLY;
 	return record;
 }
 
-/* The same guest page with other memory behind it: type and handler stay. */
+/* The same guest page with other memory behind it: type, handler and mode stay. */
 static inline struct pgm_record pgm_record_replace(struct pgm_record record, enum pgm_state state,
 						   hfn_t frame, page_id_t id)
 {
-	uint64_t kept = record.d2 & (PGM_RECORD_TYPE | PGM_RECORD_HANDLER);
+	uint64_t kept = record.d2 & (PGM_RECORD_TYPE | PGM_RECORD_HANDLER | PGM_RECORD_ROM_MODE);
 	uint64_t q0 = field_set(0, PGM_RECORD_FRAME, frame.raw);
 
 	q0 = field_set(q0, PGM_RECORD_ID_HIGH, id.raw >> PGM_RECORD_ID_SHIFT);
@@ -114,6 +153,13 @@ static inline struct pgm_record pgm_record_with_handler(struct pgm_record record
 	return pgm_record_seal(record);
 }
 
+static inline struct pgm_record pgm_record_with_rom_mode(struct pgm_record record,
+							 enum pgm_rom_mode mode)
+{
+	record.d2 = (uint32_t)field_set(record.d2, PGM_RECORD_ROM_MODE, mode);
+	return pgm_record_seal(record);
+}
+
 static inline hfn_t pgm_record_frame(struct pgm_record record)
 {
 	return hfn(field_get(record.q0, PGM_RECORD_FRAME));
@@ -124,21 +170,6 @@ static inline page_id_t pgm_record_id(struct pgm_record record)
 	uint64_t high = field_get(record.q0, PGM_RECORD_ID_HIGH);
 	uint64_t low = field_get(record.q0, PGM_RECORD_ID_LOW);
 	return (page_id_t){ (uint32_t)(high << PGM_RECORD_ID_SHIFT | low) };
-}
-
-static inline enum pgm_type pgm_record_type(struct pgm_record record)
-{
-	return (enum pgm_type)field_get(record.d2, PGM_RECORD_TYPE);
-}
-
-static inline enum pgm_state pgm_record_state(struct pgm_record record)
-{
-	return (enum pgm_state)field_get(record.d2, PGM_RECORD_STATE);
-}
-
-static inline enum pgm_handler_kind pgm_record_handler(struct pgm_record record)
-{
-	return (enum pgm_handler_kind)field_get(record.d2, PGM_RECORD_HANDLER);
 }
 
 static inline bool pgm_record_is_read_only(struct pgm_record record)
@@ -152,11 +183,18 @@ static inline bool pgm_record_is_mappable(struct pgm_record record)
 	return pgm_record_handler(record) != PGM_HANDLER_ALL;
 }
 
-/* RAM or ROM: there is something to read. */
+/* There is something to read. */
 static inline bool pgm_record_is_memory(struct pgm_record record)
 {
-	enum pgm_type type = pgm_record_type(record);
-	return type == PGM_TYPE_RAM || type == PGM_TYPE_ROM;
+	switch (pgm_record_type(record)) {
+	case PGM_TYPE_RAM:
+	case PGM_TYPE_ROM:
+	case PGM_TYPE_ROM_SHADOWED: return true;
+	case PGM_TYPE_DEVICE:
+	case PGM_TYPE_MMIO:
+	case PGM_TYPE_RESERVED: return false;
+	}
+	return false;
 }
 
 #endif

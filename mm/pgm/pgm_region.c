@@ -33,13 +33,31 @@ bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end)
 	return false;
 }
 
-q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_bytes,
-			    struct pgm_region *out_region)
+const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn)
+{
+	for (unsigned i = 0; i < pgm->region_count; i++) {
+		const struct pgm_region *region = &pgm->regions[i];
+		if (gfn.raw >= region->start.raw && gfn.raw < region->end.raw)
+			return region;
+	}
+	return NULL;
+}
+
+q_status_t pgm_range_check(gpa_t start, uint64_t size_bytes)
 {
 	if (size_bytes == 0 || gpa_offset(start) != 0 || !is_aligned(size_bytes, PAGE_SIZE))
 		return Q_INVALID;
 	if (range_exceeds(start.raw, size_bytes, PGM_GFN_END << PAGE_SHIFT))
 		return Q_RANGE;
+	return Q_OK;
+}
+
+q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_bytes,
+			    struct pgm_region *out_region)
+{
+	q_status_t status = pgm_range_check(start, size_bytes);
+	if (status != Q_OK)
+		return status;
 	gfn_t first = gpa_to_gfn(start), end = gpa_to_gfn(gpa_add(start, size_bytes));
 	if (pgm_region_overlaps(pgm, first, end))
 		return Q_CONFLICT;

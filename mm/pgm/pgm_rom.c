@@ -31,7 +31,7 @@ static q_status_t allowance_check(const struct pgm *pgm, const struct pgm_region
 	return Q_OK;
 }
 
-static bool is_zero(const uint8_t *page)
+bool pgm_rom_page_is_zero(const uint8_t *page)
 {
 	const uint64_t *words = (const uint64_t *)page;
 	uint64_t any = 0;
@@ -41,14 +41,19 @@ static bool is_zero(const uint8_t *page)
 	return any == 0;
 }
 
-/* Fills one page and makes it the guest's. Nothing here can fail. */
-static void rom_page_install(struct pgm *pgm, gfn_t gfn, const struct gmm_page *page,
-			     const void *image)
+void pgm_rom_page_fill(struct pgm *pgm, gfn_t gfn, page_id_t id, const uint8_t *image)
 {
-	q_status_t status = gmm_page_set_gfn(pgm->vm, page->id, gfn);
+	q_status_t status = gmm_page_set_gfn(pgm->vm, id, gfn);
 
 	Q_ASSERT(status == Q_OK);
-	memcpy(gmm_page_map(page->id), image, PAGE_SIZE);
+	memcpy(gmm_page_map(id), image, PAGE_SIZE);
+}
+
+/* Fills one page and makes it the guest's. Nothing here can fail. */
+static void rom_page_install(struct pgm *pgm, gfn_t gfn, const struct gmm_page *page,
+			     const uint8_t *image)
+{
+	pgm_rom_page_fill(pgm, gfn, page->id, image);
 	*pgm_record_find(pgm, gfn) =
 		pgm_record_make(PGM_TYPE_ROM, PGM_STATE_NORMAL, page->frame, page->id);
 }
@@ -58,7 +63,7 @@ static void rom_install(struct pgm *pgm, const struct pgm_region *rom, const uin
 			const struct gmm_page *pages)
 {
 	for (gfn_t at = rom->start; at.raw < rom->end.raw; at.raw++, image += PAGE_SIZE) {
-		if (is_zero(image))
+		if (pgm_rom_page_is_zero(image))
 			*pgm_record_find(pgm, at) = pgm_record_make(PGM_TYPE_ROM, PGM_STATE_ZERO,
 								    pgm->zero_frame, PAGE_ID_NIL);
 		else
@@ -79,7 +84,7 @@ static q_status_t rom_add_locked(struct pgm *pgm, struct pgm_region rom, const u
 	if (status != Q_OK)
 		return status;
 	for (uint64_t i = 0; i < rom.end.raw - rom.start.raw; i++)
-		count += !is_zero(image + i * PAGE_SIZE);
+		count += !pgm_rom_page_is_zero(image + i * PAGE_SIZE);
 	if (count)
 		status = gmm_pages_alloc(pgm->vm, pages, count);
 	if (status != Q_OK)

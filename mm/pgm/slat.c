@@ -225,15 +225,20 @@ void slat_fini(struct slat *slat)
 	table_free(slat, slat->root);
 }
 
-uint64_t slat_tables_worst_case(gfn_t top)
+uint64_t slat_tables_below_root(gfn_t start, gfn_t end)
 {
-	uint64_t tables = 1;
+	uint64_t tables = 0;
 
 	for (unsigned level = 1; level < ROOT_LEVEL; level++) {
-		uint64_t pages_per_table = 1ull << level_shift(level + 1);
-		tables += align_up(top.raw, pages_per_table) / pages_per_table;
+		unsigned shift = level_shift(level + 1);
+		tables += ((end.raw - 1) >> shift) - (start.raw >> shift) + 1;
 	}
 	return tables;
+}
+
+uint64_t slat_tables_worst_case(gfn_t top)
+{
+	return 1 + slat_tables_below_root(gfn(0), top);
 }
 
 /* --- mapping -------------------------------------------------------------------------------- */

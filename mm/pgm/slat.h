@@ -98,6 +98,8 @@ struct slat_leaf {
 /* The first leaf that translates anything in [from, end); false if there is none. */
 bool slat_leaf_next(const struct slat *slat, gfn_t from, gfn_t end, struct slat_leaf *out_leaf);
 
+/* Table pages that mapping all of [start, end) takes besides the root. */
+uint64_t slat_tables_below_root(gfn_t start, gfn_t end);
 /* Worst case of table pages for `pages` of guest memory below `top`, root included. */
 uint64_t slat_tables_worst_case(gfn_t top);
 

@@ -5,10 +5,11 @@
  * A few small VMs on a small machine do what VMs do: they read, write and
  * execute memory as guests, through vCPUs that cache every translation as long
  * as the contract allows; the hypervisor reads and writes for them; they get
- * ROM and handlers, are reset, restored, destroyed and made again; their pages
- * are watched, merged with equal ones, replaced by the zero page, moved, and put
- * into the balloon; and a hog takes and returns what memory is left, dirtied. A
- * merge is many steps, and anything may happen between two of them.
+ * ROM with and without a shadow, and handlers, are reset, restored, destroyed and
+ * made again; their pages are watched, merged with equal ones, replaced by the
+ * zero page, moved, and put into the balloon; and a hog takes and returns what
+ * memory is left, dirtied. A merge is many steps, and anything may happen between
+ * two of them.
  *
  * The model knows for each guest page its state and the one word in it that may
  * be other than zero. Every so many operations every book is audited:
@@ -28,6 +29,7 @@
 #include "mm/gmm/gmm.h"
 #include "mm/pgm/pgm.h"
 #include "mm/pgm/pgm_handler.h"
+#include "mm/pgm/pgm_rom_shadow.h"
 #include "mm/pgm/pgm_internal.h"
 
 #include "nested_walk.h"
@@ -58,11 +60,14 @@ struct vm {
 	const struct slat_format *format;
 	uint64_t frame_end; /* of RAM */
 	uint64_t rom_start, rom_end;
+	bool is_rom_shadowed;
 	unsigned handy; /* pages in the stock */
-	unsigned private_pages;
+	unsigned private_pages, rom_shadow_pages;
 	unsigned shared_pages, ballooned_pages;
-	uint64_t tags[FRAME_COUNT];         /* of RAM or ROM; 0: the page is all zero */
-	enum pgm_state states[FRAME_COUNT]; /* of RAM */
+	uint64_t tags[FRAME_COUNT];         /* of RAM or ROM's shadow; 0: the page is all zero */
+	uint64_t rom_tags[FRAME_COUNT];     /* of ROM */
+	uint8_t rom_modes[FRAME_COUNT];     /* enum pgm_rom_mode */
+	enum pgm_state states[FRAME_COUNT]; /* of RAM or ROM's shadow */
 	uint8_t handlers[FRAME_COUNT];      /* enum pgm_handler_kind */
 	struct vcpu vcpus[VCPU_COUNT];
 };
@@ -167,6 +172,25 @@ static bool needs_stock(const struct vm *vm, uint64_t frame)
 	return !is_private(vm, frame);
 }
 
+static bool takes_writes(const struct vm *vm, uint64_t frame)
+{
+	return is_ram(vm, frame) ||
+	       (is_rom(vm, frame) && (vm->rom_modes[frame] == PGM_ROM_READ_ROM_WRITE_RAM ||
+				      vm->rom_modes[frame] == PGM_ROM_READ_RAM_WRITE_RAM));
+}
+
+/* What is read is ROM, not RAM or ROM's shadow. */
+static bool reads_rom(const struct vm *vm, uint64_t frame)
+{
+	return is_rom(vm, frame) && vm->rom_modes[frame] != PGM_ROM_READ_RAM &&
+	       vm->rom_modes[frame] != PGM_ROM_READ_RAM_WRITE_RAM;
+}
+
+static uint64_t tag_read(const struct vm *vm, uint64_t frame)
+{
+	return reads_rom(vm, frame) ? vm->rom_tags[frame] : vm->tags[frame];
+}
+
 /* A handler wants to see this access first. */
 static bool is_handled(const struct vm *vm, uint64_t frame, enum mem_access access)
 {
@@ -180,11 +204,14 @@ static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 {
 	if (!is_memory(vm, frame))
 		return PGM_MMIO;
-	if (access == MEM_WRITE && is_ram(vm, frame) && needs_stock(vm, frame) && vm->handy == 0)
+	bool is_write = access == MEM_WRITE, is_taken = takes_writes(vm, frame);
+	if (is_write && is_taken && needs_stock(vm, frame) && vm->handy == 0)
 		return PGM_NO_MEMORY;
 	if (is_handled(vm, frame, access))
 		return PGM_HANDLER;
-	return access == MEM_WRITE && is_rom(vm, frame) ? PGM_DENIED : PGM_RESOLVED;
+	if (is_write && !is_taken)
+		return PGM_DENIED;
+	return is_write && reads_rom(vm, frame) ? PGM_EMULATE : PGM_RESOLVED;
 }
 
 /* A write made the page the VM's own. */
@@ -193,7 +220,7 @@ static void model_back(struct vm *vm, uint64_t frame)
 	if (needs_stock(vm, frame)) {
 		CHECK(vm->handy > 0);
 		vm->handy--;
-		vm->private_pages++;
+		*(is_ram(vm, frame) ? &vm->private_pages : &vm->rom_shadow_pages) += 1;
 		vm->shared_pages -= vm->states[frame] == PGM_STATE_SHARED;
 		vm->ballooned_pages -= vm->states[frame] == PGM_STATE_BALLOONED;
 	}
@@ -234,20 +261,21 @@ static void audit_vm(const struct vm *vm)
 	CHECK(stats.shared == vm->shared_pages && stats.ballooned == vm->ballooned_pages);
 	CHECK(stats.zero + stats.private_pages + stats.shared + stats.ballooned == stats.pages);
 	CHECK(stats.rom == vm->rom_end - vm->rom_start);
+	CHECK(stats.rom_shadow == vm->rom_shadow_pages);
 	for (uint64_t frame = 0; frame < vm->frame_end; frame++) {
 		if (!is_memory(vm, frame))
 			continue;
 		struct pgm_record record = *pgm_record_find(vm->pgm, gfn(frame));
-		if (is_ram(vm, frame))
+		if (!reads_rom(vm, frame))
 			CHECK(pgm_record_state(record) == vm->states[frame]);
 		if (page_id_is_nil(pgm_record_id(record))) {
-			CHECK(vm->tags[frame] ==
-			      0); /* and pgm_check() saw that the zero page is zero */
+			/* and pgm_check() saw that the zero page is zero */
+			CHECK(tag_read(vm, frame) == 0);
 			continue;
 		}
 		hpa_t page = hfn_to_hpa(pgm_record_frame(record));
 		uint64_t *tag = fake_ram_peek(hpa_add(page, TAG_OFFSET));
-		CHECK(*tag == vm->tags[frame]);
+		CHECK(*tag == tag_read(vm, frame));
 	}
 }
 
@@ -282,9 +310,10 @@ static void audit(void)
 static void audit_page(const struct vm *vm, uint64_t frame)
 {
 	static uint8_t page[PAGE_SIZE], expected[PAGE_SIZE];
+	uint64_t tag = tag_read(vm, frame);
 
 	memset(expected, 0, sizeof(expected));
-	memcpy(expected + TAG_OFFSET, &vm->tags[frame], sizeof(uint64_t));
+	memcpy(expected + TAG_OFFSET, &tag, sizeof(tag));
 	CHECK(pgm_handler_read(vm->pgm, gpa(frame << PAGE_SHIFT), page, sizeof(page), NULL) ==
 	      Q_OK);
 	CHECK(memcmp(page, expected, sizeof(page)) == 0);
@@ -333,7 +362,7 @@ static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 {
 	struct vcpu *vcpu = &vm->vcpus[below(VCPU_COUNT)];
 	struct pgm_fault fault = { .addr = gpa(tag_address(frame)), .access = access };
-	bool is_ram_write = access == MEM_WRITE && is_ram(vm, frame);
+	bool is_write = access == MEM_WRITE && takes_writes(vm, frame);
 
 	for (;;) {
 		vcpu->generation = pgm_slat_generation(vm->pgm);
@@ -349,7 +378,7 @@ static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 		}
 		enum pgm_outcome expected = expected_outcome(vm, frame, access);
 		CHECK(pgm_fault_handle(vm->pgm, &fault) == expected);
-		if (is_ram_write && (expected == PGM_RESOLVED || expected == PGM_HANDLER))
+		if (is_write && expected != PGM_NO_MEMORY)
 			model_back(vm, frame);
 		if (expected == PGM_HANDLER)
 			CHECK(fault.handler_tag == vm->handlers[frame]);
@@ -366,7 +395,7 @@ static void guest_read(struct vm *vm, uint64_t frame, enum mem_access access)
 	if (!guest_access(vm, frame, access, &machine))
 		return;
 	uint64_t *tag = fake_ram_peek(hpa(machine + TAG_OFFSET));
-	CHECK(*tag == vm->tags[frame]);
+	CHECK(*tag == tag_read(vm, frame));
 }
 
 static void guest_write(struct vm *vm, uint64_t frame)
@@ -375,7 +404,7 @@ static void guest_write(struct vm *vm, uint64_t frame)
 
 	if (!guest_access(vm, frame, MEM_WRITE, &machine))
 		return;
-	CHECK(is_ram(vm, frame));
+	CHECK(takes_writes(vm, frame) && !reads_rom(vm, frame));
 	audit_page(vm, frame); /* above all: a new page is zero */
 	vm->tags[frame] = tag_random();
 	memcpy(fake_ram_peek(hpa(machine + TAG_OFFSET)), &vm->tags[frame], sizeof(uint64_t));
@@ -395,7 +424,7 @@ static void host_read(struct vm *vm, uint64_t frame)
 	if (is_handled(vm, frame, MEM_READ))
 		CHECK(status == Q_HANDLER && done == 0);
 	else
-		CHECK(status == Q_OK && done == sizeof(word) && word == vm->tags[frame]);
+		CHECK(status == Q_OK && done == sizeof(word) && word == tag_read(vm, frame));
 	audit_page(vm, frame);
 }
 
@@ -405,7 +434,7 @@ static q_status_t model_host_write(struct vm *vm, uint64_t frame, unsigned *avai
 {
 	if (!is_behind && is_memory(vm, frame) && is_handled(vm, frame, MEM_WRITE))
 		return Q_HANDLER;
-	if (!is_ram(vm, frame))
+	if (!takes_writes(vm, frame))
 		return Q_RANGE;
 	if (needs_stock(vm, frame) && vm->handy <= PGM_HANDY_SYNC) {
 		vm->handy += *available;
@@ -741,10 +770,9 @@ static void handler_remove(struct vm *vm, uint64_t first, uint64_t count)
 static void vm_forget(struct vm *vm)
 {
 	memset(vm->states, 0, sizeof(vm->states)); /* ZERO */
-	for (uint64_t frame = 0; frame < FRAME_COUNT; frame++)
-		if (!is_rom(vm, frame))
-			vm->tags[frame] = 0;
-	vm->private_pages = 0;
+	memset(vm->tags, 0, sizeof(vm->tags));
+	memset(vm->rom_modes, 0, sizeof(vm->rom_modes));
+	vm->private_pages = vm->rom_shadow_pages = 0;
 	vm->shared_pages = 0;
 	vm->ballooned_pages = 0;
 	vm->handy = 0;
@@ -806,8 +834,11 @@ static void vm_rom_add(struct vm *vm)
 		memcpy(image + i * PAGE_SIZE + TAG_OFFSET, &tags[i], sizeof(uint64_t));
 	}
 	bool is_available = gmm_pages_available(pgm_vm(vm->pgm), count) == count;
-	q_status_t status =
-		pgm_rom_add(vm->pgm, gpa(start << PAGE_SHIFT), image, count * PAGE_SIZE);
+	gpa_t at = gpa(start << PAGE_SHIFT);
+	bool is_shadowed = below(2);
+	q_status_t status = is_shadowed
+				    ? pgm_rom_add_shadowed(vm->pgm, at, image, count * PAGE_SIZE)
+				    : pgm_rom_add(vm->pgm, at, image, count * PAGE_SIZE);
 	if (vm->rom_end > 0) {
 		bool overlaps = start < vm->rom_end && vm->rom_start < start + count;
 		/* A second ROM would need a second range in the model. */
@@ -816,12 +847,31 @@ static void vm_rom_add(struct vm *vm)
 			vm_destroy(vm);
 		return;
 	}
-	CHECK(status == (is_available ? Q_OK : Q_NO_MEMORY) || status == Q_LIMIT);
+	if (is_shadowed)
+		CHECK(status == Q_OK || status == Q_DECLINED ||
+		      (status == Q_NO_MEMORY && !is_available));
+	else
+		CHECK(status == (is_available ? Q_OK : Q_NO_MEMORY) || status == Q_LIMIT);
 	if (status != Q_OK)
 		return;
 	vm->rom_start = start;
 	vm->rom_end = start + count;
-	memcpy(&vm->tags[start], tags, count * sizeof(uint64_t));
+	vm->is_rom_shadowed = is_shadowed;
+	memcpy(&vm->rom_tags[start], tags, count * sizeof(uint64_t));
+}
+
+static void vm_rom_mode_set(struct vm *vm)
+{
+	uint64_t pages = vm->rom_end - vm->rom_start;
+	uint64_t first = vm->rom_start + (pages ? below(pages) : 0), count = 1 + below(8);
+	enum pgm_rom_mode mode = (enum pgm_rom_mode)below(4);
+	bool is_inside = vm->is_rom_shadowed && first + count <= vm->rom_end;
+
+	q_status_t status =
+		pgm_rom_mode_set(vm->pgm, gpa(first << PAGE_SHIFT), count << PAGE_SHIFT, mode);
+	CHECK(status == (is_inside ? Q_OK : Q_STATE));
+	if (status == Q_OK)
+		memset(&vm->rom_modes[first], mode, count);
 }
 
 static void vm_refill(struct vm *vm)
@@ -876,7 +926,7 @@ static uint64_t frame_choose(const struct vm *vm)
 	switch (below(16)) {
 	case 0: return edges[below(ARRAY_COUNT(edges))];
 	case 1: return below(FRAME_COUNT);
-	case 2: return LOW_END + below(HIGH_START - LOW_END);
+	case 2: return vm->rom_start + below(32);
 	case 3: return random_next() >> (PAGE_SHIFT + below(30));
 	case 4:
 	case 5:
@@ -936,7 +986,9 @@ static void vm_operate(struct vm *vm)
 		vm_refill(vm);
 	else if (choice < 80)
 		handler_change(vm);
-	else if (choice < 120)
+	else if (choice < 100)
+		vm_rom_mode_set(vm);
+	else if (choice < 140)
 		page_operate(vm, frame_choose(vm));
 	else if (choice < 160)
 		host_write(vm, frame_for_host_write(vm));
