@@ -146,17 +146,12 @@ void *heap_alloc(size_t size_bytes)
 	return object;
 }
 
-static hpa_t kernel_hpa(const void *object)
-{
-	return hpa((uintptr_t)object - PAGING_KERNEL_BASE);
-}
-
 void heap_free(void *object, size_t size_bytes)
 {
 	if (!object)
 		return;
 	if (size_bytes > 1u << CLASS_SHIFT_MAX) {
-		page_give(kernel_hpa(object));
+		page_give(physmem_kernel_hpa(object));
 		return;
 	}
 	unsigned shift = class_shift(size_bytes);
@@ -172,7 +167,7 @@ void heap_free(void *object, size_t size_bytes)
 		list_remove(&page->node);
 	spin_unlock(&heap.lock);
 	if (is_unused)
-		page_give(kernel_hpa(page));
+		page_give(physmem_kernel_hpa(page));
 }
 
 /* --- runs of pages ----------------------------------------------------------- */
@@ -258,7 +253,7 @@ hpa_t heap_hpa(const void *object)
 {
 	if ((uintptr_t)object >= PAGING_PAGES_BASE)
 		return paging_page_hpa(object);
-	return kernel_hpa(object);
+	return physmem_kernel_hpa(object);
 }
 
 uint64_t heap_bytes_used(void)

@@ -179,6 +179,7 @@ static void memory_item(struct json *json, const struct vm *vm)
 	json_number(json, "ballooned", memory.ballooned);
 	json_number(json, "rom", memory.rom);
 	json_number(json, "rom_shadow", memory.rom_shadow);
+	json_number(json, "device", memory.device);
 	json_number(json, "handy", memory.handy);
 	json_number(json, "reserved", memory.reserved);
 	json_number(json, "table_pages", memory.table_pages);

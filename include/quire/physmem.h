@@ -23,6 +23,8 @@
 
 /* The permanent address of kernel memory at `addr`. */
 void *physmem_kernel_ptr(hpa_t addr);
+/* And back: where kernel memory lies. */
+hpa_t physmem_kernel_hpa(const void *address);
 
 /*
  * Makes [start, start + size_bytes) kernel memory, reachable by

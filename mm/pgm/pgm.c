@@ -23,6 +23,7 @@
  *   records             16 bytes a page  FIXED    pgm_record.h, pgm_region.c
  *   nested tables       derived          SHADOW   slat.c
  *   shelves             16 bytes a page  FIXED    pgm_shelf.c
+ *   device memory                        FIXED    pgm_device.c
  *   RAM pages, references to shared
  *   ones, ROM and its shadow, the zero
  *   page and those in the handy stock    BASE     pgm_back.c, pgm_page.c, pgm_rom.c, pgm_rom_shadow.c
@@ -44,8 +45,8 @@
  *   P5  Pages in the handy stock are private, have no guest frame, and the next
  *       one to be taken is all zero.
  *   P6  The zero page is all zero.
- *   P7  A record is read-only unless it is RAM (or ROM's shadow in a mode that
- *       takes writes) and NORMAL and has no handler.
+ *   P7  A record is read-only unless it is RAM or a device's (or ROM's shadow in a
+ *       mode that takes writes) and NORMAL and has no handler.
  *   P8  A leaf of the nested tables is a 4 KiB page of memory, has its record's
  *       frame, can be read, and written only if the record is not
  *       read-only.
@@ -338,6 +339,7 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 		.ballooned = ballooned,
 		.rom = atomic_load_relaxed(&pgm->rom_private_pages),
 		.rom_shadow = atomic_load_relaxed(&pgm->rom_shadow_pages),
+		.device = atomic_load_relaxed(&pgm->device_pages),
 		.handy = atomic_load_relaxed(&pgm->handy_count),
 		.reserved = gmm.guaranteed_base,
 		.table_pages = atomic_load_relaxed(&pgm->slat.table_pages),

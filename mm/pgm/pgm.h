@@ -61,7 +61,8 @@ q_status_t pgm_reserve(struct pgm *pgm) Q_MUST_USE;
 /*
  * ROM: allocated in one batch, not cleared, filled from `image` (8-byte aligned;
  * pages of zeros are the zero page and cost nothing); reads as it,
- * guest writes are PGM_DENIED. Page aligned, outside RAM: else Q_CONFLICT.
+ * guest writes are PGM_DENIED. Page aligned, outside RAM: else Q_CONFLICT. Q_STATE:
+ * device memory is mapped already, and what it was promised would serve ROM, too.
  */
 q_status_t pgm_rom_add(struct pgm *pgm, gpa_t start, const void *image,
 		       uint64_t size_bytes) Q_MUST_USE;
@@ -209,11 +210,12 @@ uint64_t pgm_slat_generation(const struct pgm *pgm);
 
 /*
  * pages == zero + private_pages + shared + ballooned (RAM); rom apart: its pages
- * that are not zero, rom_shadow: those in the shadow of ROM.
+ * that are not zero, rom_shadow: those in the shadow of ROM. device: pages of
+ * device memory, mapped or not.
  */
 struct pgm_stats {
 	uint64_t pages, zero, private_pages, shared, monitored, ballooned;
-	uint64_t rom, rom_shadow, handy, reserved, table_pages, record_bytes;
+	uint64_t rom, rom_shadow, device, handy, reserved, table_pages, record_bytes;
 	uint64_t faults_read, faults_write, refills; /* refills: entries into GMM for pages */
 	uint64_t copies, monitor_hits;               /* writes to shared and to monitored pages */
 };

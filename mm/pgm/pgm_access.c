@@ -13,6 +13,7 @@
 #include "mm/pgm/pgm.h"
 
 #include <quire/assert.h>
+#include <quire/physmem.h>
 
 #include "lib/string.h"
 
@@ -37,6 +38,14 @@ static struct piece piece_at(gpa_t addr, uint64_t bytes_left, enum side side)
 	return piece;
 }
 
+/* The page that a record names, for as long as gmm_page_map() allows. */
+static void *record_page(struct pgm_record record)
+{
+	if (pgm_record_type(record) == PGM_TYPE_DEVICE)
+		return physmem_kernel_ptr(hfn_to_hpa(pgm_record_frame(record)));
+	return gmm_page_map(pgm_record_id(record));
+}
+
 static q_status_t piece_read_locked(const struct pgm *pgm, struct piece piece, void *to)
 {
 	const struct pgm_record *record = pgm_record_find_memory(pgm, piece.gfn);
@@ -44,11 +53,11 @@ static q_status_t piece_read_locked(const struct pgm *pgm, struct piece piece, v
 		return Q_RANGE;
 	if (piece.side == SIDE_FRONT && pgm_handler_wants(*record, MEM_READ))
 		return Q_HANDLER;
-	if (page_id_is_nil(pgm_record_id(*record))) {
+	if (pgm_record_reads_zero(*record)) {
 		memset(to, 0, piece.size_bytes);
 		return Q_OK;
 	}
-	const uint8_t *page = gmm_page_map(pgm_record_id(*record));
+	const uint8_t *page = record_page(*record);
 	memcpy(to, page + piece.offset, piece.size_bytes);
 	return Q_OK;
 }
@@ -59,11 +68,11 @@ q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size
 	const struct pgm_record *record = pgm_record_find_memory(pgm, gpa_to_gfn(addr));
 	if (!record)
 		return Q_RANGE;
-	if (page_id_is_nil(pgm_record_id(*record))) {
+	if (pgm_record_reads_zero(*record)) {
 		*out_word = 0;
 		return Q_OK;
 	}
-	const uint8_t *page = gmm_page_map(pgm_record_id(*record));
+	const uint8_t *page = record_page(*record);
 	const void *word = page + gpa_offset(addr);
 	*out_word =
 		size_bytes == sizeof(uint64_t) ? *(const uint64_t *)word : *(const uint32_t *)word;
@@ -146,7 +155,9 @@ static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const 
 		if (status != Q_OK)
 			return status;
 	}
-	uint8_t *page = gmm_page_map(pgm_record_id(*record));
+	if (pgm_record_type(*record) == PGM_TYPE_DEVICE)
+		pgm_device_note_write(record);
+	uint8_t *page = record_page(*record);
 	memcpy(page + piece.offset, from, piece.size_bytes);
 	return Q_OK;
 }

@@ -71,6 +71,10 @@ static void monitored_page_back(struct pgm *pgm, struct pgm_record *record)
 
 bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 {
+	if (pgm_record_type(*record) == PGM_TYPE_DEVICE) {
+		pgm_device_note_write(record);
+		return true;
+	}
 	switch (pgm_record_state(*record)) {
 	case PGM_STATE_NORMAL: return true;
 	case PGM_STATE_ZERO: return page_take(pgm, gfn, record, PAGE_ID_NIL);

@@ -178,6 +178,50 @@ static void rom_shadowed_check(const struct pgm *pgm, gfn_t gfn, struct pgm_reco
 	Q_ASSERT(pgm_record_is_read_only(record) || mode == PGM_ROM_READ_RAM_WRITE_RAM);
 }
 
+/* D1 */
+static void device_record_check(struct pgm_record record, bool is_tracked)
+{
+	bool is_normal = pgm_record_state(record) == PGM_STATE_NORMAL;
+
+	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_DEVICE);
+	Q_ASSERT(page_id_is_nil(pgm_record_id(record)));
+	Q_ASSERT(is_normal || (is_tracked && pgm_record_state(record) == PGM_STATE_MONITORED));
+	Q_ASSERT(!(record.d2 & PGM_RECORD_WRITTEN_TO) || (is_normal && is_tracked));
+	Q_ASSERT(pgm_record_is_read_only(record) ==
+		 (!is_normal || pgm_record_handler(record) != PGM_HANDLER_NONE)); /* P7 */
+}
+
+/* D2 */
+static void device_place_check(const struct pgm *pgm, const struct pgm_device *device)
+{
+	const struct pgm_region *region = pgm_region_find(pgm, device->start);
+	uint64_t count = device->shelf->page_count;
+
+	Q_ASSERT(region && region->kind == PGM_REGION_DEVICE);
+	Q_ASSERT(region->start.raw == device->start.raw);
+	Q_ASSERT(region->end.raw == device->start.raw + count);
+	for (uint64_t i = 0; i < count; i++)
+		Q_ASSERT(record_is_zero(pgm_shelf_record(device->shelf, i)));
+}
+
+static void devices_check(const struct pgm *pgm)
+{
+	uint64_t pages = 0, regions = 0, mapped = 0;
+
+	for (unsigned i = 0; i < pgm->device_count; i++) {
+		const struct pgm_device *device = &pgm->devices[i];
+		for (uint64_t j = 0; j < device->shelf->page_count; j++)
+			device_record_check(*pgm_device_record(pgm, device, j), device->is_tracked);
+		if (device->is_mapped)
+			device_place_check(pgm, device);
+		mapped += device->is_mapped;
+		pages += device->shelf->page_count;
+	}
+	for (unsigned i = 0; i < pgm->region_count; i++)
+		regions += pgm->regions[i].kind == PGM_REGION_DEVICE;
+	Q_ASSERT(regions == mapped && pages == pgm->device_pages);
+}
+
 static void region_records_check(const struct pgm *pgm, const struct pgm_region *region,
 				 struct recount *recount)
 {
@@ -191,6 +235,9 @@ static void region_records_check(const struct pgm *pgm, const struct pgm_region 
 		case PGM_REGION_RAM: ram_record_check(pgm, gfn, *record, recount); break;
 		case PGM_REGION_ROM: rom_record_check(pgm, gfn, *record, recount); break;
 		case PGM_REGION_ROM_SHADOWED: rom_shadowed_check(pgm, gfn, *record, recount); break;
+		case PGM_REGION_DEVICE:
+			Q_ASSERT(pgm_record_type(*record) == PGM_TYPE_DEVICE); /* P1, D2 */
+			break;
 		case PGM_REGION_MMIO: break;
 		}
 	}
@@ -290,7 +337,7 @@ static void accounts_check(const struct pgm *pgm, const struct recount *recount)
 	Q_ASSERT(stats.ballooned_pages == recount->ballooned);
 	Q_ASSERT(stats.allocated[GMM_SHADOW] == pgm->slat.table_pages);
 	Q_ASSERT(stats.allocated[GMM_FIXED] ==
-		 pgm->record_pages + pgm->shelf_pages + PGM_FIXED_PAGES);
+		 pgm->record_pages + pgm->shelf_pages + pgm->device_pages + PGM_FIXED_PAGES);
 	Q_ASSERT(pgm->rom_pages <= PGM_ROM_PAGES);
 }
 
@@ -300,6 +347,7 @@ static void pgm_check_locked(const struct pgm *pgm)
 
 	regions_check(pgm);
 	pgm_handlers_check(pgm);
+	devices_check(pgm);
 	for (unsigned i = 0; i < pgm->region_count; i++)
 		region_records_check(pgm, &pgm->regions[i], &recount);
 	/* P2 */

@@ -37,13 +37,13 @@ static enum pgm_outcome fault_classify(const struct pgm_record *record, enum mem
 	if (!record)
 		return PGM_MMIO;
 	switch (pgm_record_type(*record)) {
-	case PGM_TYPE_RAM: return PGM_RESOLVED;
+	case PGM_TYPE_RAM:
+	case PGM_TYPE_DEVICE: return PGM_RESOLVED;
 	case PGM_TYPE_ROM: return access == MEM_WRITE ? PGM_DENIED : PGM_RESOLVED;
 	case PGM_TYPE_ROM_SHADOWED:
 		return access == MEM_WRITE ? rom_classify(*record) : PGM_RESOLVED;
 	case PGM_TYPE_RESERVED:
-	case PGM_TYPE_MMIO:
-	case PGM_TYPE_DEVICE: return PGM_MMIO;
+	case PGM_TYPE_MMIO: return PGM_MMIO;
 	}
 	Q_ASSERT(!"a record's type is one of these");
 	return PGM_MMIO;

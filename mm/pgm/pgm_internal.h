@@ -30,7 +30,13 @@ _Static_assert(PGM_DIRECTORY_COUNT * sizeof(struct pgm_directory *) <= PAGE_SIZE
 
 #define PGM_REGION_MAX 32u
 
-enum pgm_region_kind { PGM_REGION_RAM, PGM_REGION_ROM, PGM_REGION_ROM_SHADOWED, PGM_REGION_MMIO };
+enum pgm_region_kind {
+	PGM_REGION_RAM,
+	PGM_REGION_ROM,
+	PGM_REGION_ROM_SHADOWED,
+	PGM_REGION_DEVICE,
+	PGM_REGION_MMIO,
+};
 
 struct pgm_region {
 	gfn_t start, end; /* half open, never empty */
@@ -48,6 +54,16 @@ struct pgm_shelf {
 	hpa_t self;
 	uint64_t page_count;
 	hpa_t records[PGM_SHELF_RECORD_PAGES];
+};
+
+/* --- device memory -------------------------------------------------------------------- */
+
+#define PGM_DEVICE_MAX 4u
+
+struct pgm_device {
+	struct pgm_shelf *shelf; /* its records while it is mapped nowhere */
+	gfn_t start;             /* where it is mapped */
+	bool is_mapped, is_tracked;
 };
 
 /* --- physical handlers ----------------------------------------------------------- */
@@ -117,6 +133,9 @@ struct pgm {
 	struct slat slat;
 	unsigned region_count;
 	struct pgm_region regions[PGM_REGION_MAX]; /* sorted, disjoint */
+	unsigned device_count;
+	struct pgm_device devices[PGM_DEVICE_MAX];
+	uint64_t device_pages;
 	unsigned handler_count;
 	struct pgm_handler handlers[PGM_HANDLER_MAX]; /* sorted, disjoint */
 	unsigned handy_count, report_count;
@@ -183,6 +202,8 @@ q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_by
 void pgm_region_insert(struct pgm *pgm, struct pgm_region region);
 bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end);
 
+/* Removes the region that starts there. Its records are zero already. */
+void pgm_region_remove(struct pgm *pgm, gfn_t start);
 /* The region that covers the page, or NULL. */
 const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn);
 
@@ -234,6 +255,20 @@ static inline bool pgm_handler_wants(struct pgm_record record, enum mem_access a
 	enum pgm_handler_kind kind = pgm_record_handler(record);
 	return kind != PGM_HANDLER_NONE && (kind == PGM_HANDLER_ALL || access == MEM_WRITE);
 }
+
+/* The most that pgm_record_pages_make() allocates for so many pages in one place. */
+uint64_t pgm_record_pages_anywhere(uint64_t page_count);
+/* Frees the record pages and directories of [start, end) that have no record. */
+void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end);
+
+/* --- pgm_device.c, under the lock ------------------------------------------------------------- */
+
+/* Of page `index` of the device, in the map or on its shelf. */
+struct pgm_record *pgm_device_record(const struct pgm *pgm, const struct pgm_device *device,
+				     uint64_t index);
+/* A page of a device is about to be written. */
+void pgm_device_note_write(struct pgm_record *record);
+bool pgm_device_is_any_mapped(const struct pgm *pgm);
 
 /* --- pgm_access.c ------------------------------------------------------------------------------ */
 

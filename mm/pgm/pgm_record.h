@@ -15,6 +15,8 @@
  *       16:15  shadowed ROM: its mode
  *   d3         reserved for tracking
  *
+ * A page of device memory is a kernel page, which has no id.
+ *
  * The read-only bit follows from type, state, handler and mode. It is kept so
  * that mapping a page asks one bit and not a list of reasons that will grow.
  *
@@ -102,10 +104,10 @@ static inline enum pgm_rom_mode pgm_record_rom_mode(struct pgm_record record)
 static inline bool pgm_record_takes_writes(struct pgm_record record)
 {
 	switch (pgm_record_type(record)) {
-	case PGM_TYPE_RAM: return true;
+	case PGM_TYPE_RAM:
+	case PGM_TYPE_DEVICE: return true;
 	case PGM_TYPE_ROM_SHADOWED:
 		return pgm_record_rom_mode(record) == PGM_ROM_READ_RAM_WRITE_RAM;
-	case PGM_TYPE_DEVICE:
 	case PGM_TYPE_ROM:
 	case PGM_TYPE_MMIO:
 	case PGM_TYPE_RESERVED: return false;
@@ -146,6 +148,14 @@ static inline struct pgm_record pgm_record_make(enum pgm_type type, enum pgm_sta
 	return pgm_record_replace(record, state, frame, id);
 }
 
+/* The same page, treated otherwise from now on. */
+static inline struct pgm_record pgm_record_with_state(struct pgm_record record,
+						      enum pgm_state state)
+{
+	record.d2 = (uint32_t)field_set(record.d2, PGM_RECORD_STATE, state);
+	return pgm_record_seal(record);
+}
+
 static inline struct pgm_record pgm_record_with_handler(struct pgm_record record,
 							enum pgm_handler_kind kind)
 {
@@ -172,6 +182,13 @@ static inline page_id_t pgm_record_id(struct pgm_record record)
 	return (page_id_t){ (uint32_t)(high << PGM_RECORD_ID_SHIFT | low) };
 }
 
+/* The zero page stands for it. */
+static inline bool pgm_record_reads_zero(struct pgm_record record)
+{
+	enum pgm_state state = pgm_record_state(record);
+	return state == PGM_STATE_ZERO || state == PGM_STATE_BALLOONED;
+}
+
 static inline bool pgm_record_is_read_only(struct pgm_record record)
 {
 	return record.d2 & PGM_RECORD_READ_ONLY;
@@ -189,8 +206,8 @@ static inline bool pgm_record_is_memory(struct pgm_record record)
 	switch (pgm_record_type(record)) {
 	case PGM_TYPE_RAM:
 	case PGM_TYPE_ROM:
-	case PGM_TYPE_ROM_SHADOWED: return true;
-	case PGM_TYPE_DEVICE:
+	case PGM_TYPE_ROM_SHADOWED:
+	case PGM_TYPE_DEVICE: return true;
 	case PGM_TYPE_MMIO:
 	case PGM_TYPE_RESERVED: return false;
 	}

@@ -9,8 +9,9 @@
  *     struct pgm       page of the VM         directory (512 MiB)   record page (1 MiB)
  *     directories ---> [PGM_DIRECTORY_COUNT] ---> pages[512] ---------> records[256]
  *
- * Only RAM and ROM have records other than all zero, so an address without one
- * is nobody's memory. MMIO needs none: the region just keeps the place taken.
+ * Only memory has records other than all zero, so an address without one is
+ * nobody's memory. MMIO needs none: the region just keeps the place taken. Record
+ * pages of RAM and ROM stay; device memory takes those along that only it needed.
  *
  * Lock: PGM, for everything here.
  */
@@ -31,6 +32,18 @@ bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end)
 			return true;
 	}
 	return false;
+}
+
+void pgm_region_remove(struct pgm *pgm, gfn_t start)
+{
+	unsigned i = 0;
+
+	while (pgm->regions[i].start.raw != start.raw)
+		i++;
+	Q_ASSERT(i < pgm->region_count);
+	pgm->region_count--;
+	for (; i < pgm->region_count; i++)
+		pgm->regions[i] = pgm->regions[i + 1];
 }
 
 const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn)
@@ -163,4 +176,52 @@ q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end)
 			return status;
 	}
 	return Q_OK;
+}
+
+/* The most blocks that so many pages in a row touch. */
+static uint64_t blocks_anywhere(uint64_t page_count, unsigned shift)
+{
+	return block_count(gfn(BIT64(shift) - 1), gfn(BIT64(shift) - 1 + page_count), shift);
+}
+
+uint64_t pgm_record_pages_anywhere(uint64_t page_count)
+{
+	return blocks_anywhere(page_count, PGM_RECORDS_SHIFT) +
+	       blocks_anywhere(page_count, PGM_DIRECTORY_SHIFT);
+}
+
+static bool is_empty(const void *page)
+{
+	const uint64_t *words = page;
+
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof(*words); i++)
+		if (words[i])
+			return false;
+	return true;
+}
+
+/* True: the page had nothing in it and is gone. */
+static bool fixed_page_trim(struct pgm *pgm, const void *page)
+{
+	if (!page || !is_empty(page))
+		return false;
+	gmm_kernel_page_free(pgm->vm, GMM_FIXED, physmem_kernel_hpa(page));
+	pgm->record_pages--;
+	return true;
+}
+
+void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end)
+{
+	gfn_t block = gfn(align_down(start.raw, PGM_RECORDS));
+
+	for (; block.raw < end.raw; block.raw += PGM_RECORDS) {
+		struct pgm_directory **directory = directory_slot(pgm, block);
+		if (!*directory)
+			continue;
+		struct pgm_record **page = page_slot(*directory, block);
+		if (fixed_page_trim(pgm, *page))
+			*page = NULL;
+		if (fixed_page_trim(pgm, *directory))
+			*directory = NULL;
+	}
 }

@@ -23,7 +23,7 @@ enum pgm_rom_mode {
  * Shadowed ROM, filled from `image` (8-byte aligned), its shadow all zero.
  * Ignored writes end as PGM_DENIED; writes that reach RAM while ROM is read as
  * PGM_EMULATE, and pgm_write() does them. Shadow pages are allocated by writes,
- * as RAM is. Q_INVALID, Q_RANGE, Q_CONFLICT, Q_LIMIT as pgm_rom_add();
+ * as RAM is. Q_INVALID, Q_RANGE, Q_CONFLICT, Q_STATE, Q_LIMIT as pgm_rom_add();
  * Q_DECLINED: admission; Q_NO_MEMORY. After a failure nothing has changed.
  */
 q_status_t pgm_rom_add_shadowed(struct pgm *pgm, gpa_t start, const void *image,

@@ -236,6 +236,14 @@ uint64_t slat_tables_below_root(gfn_t start, gfn_t end)
 	return tables;
 }
 
+uint64_t slat_tables_anywhere(uint64_t page_count)
+{
+	/* From the last page below a root entry on: the last of a block at every level. */
+	gfn_t start = gfn((1ull << level_shift(ROOT_LEVEL)) - 1);
+
+	return slat_tables_below_root(start, gfn(start.raw + page_count));
+}
+
 uint64_t slat_tables_worst_case(gfn_t top)
 {
 	return 1 + slat_tables_below_root(gfn(0), top);

@@ -100,6 +100,8 @@ bool slat_leaf_next(const struct slat *slat, gfn_t from, gfn_t end, struct slat_
 
 /* Table pages that mapping all of [start, end) takes besides the root. */
 uint64_t slat_tables_below_root(gfn_t start, gfn_t end);
+/* The most of them that so many pages in a row need, wherever they are. */
+uint64_t slat_tables_anywhere(uint64_t page_count);
 /* Worst case of table pages for `pages` of guest memory below `top`, root included. */
 uint64_t slat_tables_worst_case(gfn_t top);
 

@@ -5,11 +5,11 @@
  * A few small VMs on a small machine do what VMs do: they read, write and
  * execute memory as guests, through vCPUs that cache every translation as long
  * as the contract allows; the hypervisor reads and writes for them; they get
- * ROM with and without a shadow, and handlers, are reset, restored, destroyed and
- * made again; their pages are watched, merged with equal ones, replaced by the
- * zero page, moved, and put into the balloon; and a hog takes and returns what
- * memory is left, dirtied. A merge is many steps, and anything may happen between
- * two of them.
+ * ROM with and without a shadow, handlers and device memory that moves, are
+ * reset, restored, destroyed and made again; their pages are watched, merged with
+ * equal ones, replaced by the zero page, moved, and put into the balloon; and a
+ * hog takes and returns what memory is left, dirtied. A merge is many steps, and
+ * anything may happen between two of them.
  *
  * The model knows for each guest page its state and the one word in it that may
  * be other than zero. Every so many operations every book is audited:
@@ -28,6 +28,7 @@
 
 #include "mm/gmm/gmm.h"
 #include "mm/pgm/pgm.h"
+#include "mm/pgm/pgm_device.h"
 #include "mm/pgm/pgm_handler.h"
 #include "mm/pgm/pgm_rom_shadow.h"
 #include "mm/pgm/pgm_internal.h"
@@ -41,8 +42,9 @@
 #define FRAME_COUNT   1024u /* RAM of a VM is below 4 MiB */
 #define HOG_PAGES_MAX (MACHINE_BYTES / PAGE_SIZE)
 
-#define LOW_END    160u /* guest frames: 640 KiB */
-#define HIGH_START 256u /* 1 MiB */
+#define DEVICE_PAGES 16u
+#define LOW_END      160u /* guest frames: 640 KiB */
+#define HIGH_START   256u /* 1 MiB */
 
 /* A translation is good as long as the vCPU's generation is the table's. */
 struct tlb_entry {
@@ -69,6 +71,11 @@ struct vm {
 	uint8_t rom_modes[FRAME_COUNT];     /* enum pgm_rom_mode */
 	enum pgm_state states[FRAME_COUNT]; /* of RAM or ROM's shadow */
 	uint8_t handlers[FRAME_COUNT];      /* enum pgm_handler_kind */
+	struct pgm_device *device;
+	uint64_t device_start; /* 0: it is mapped nowhere */
+	bool is_device_tracked;
+	uint64_t device_tags[DEVICE_PAGES];
+	bool is_device_dirty[DEVICE_PAGES];
 	struct vcpu vcpus[VCPU_COUNT];
 };
 
@@ -157,9 +164,15 @@ static bool is_rom(const struct vm *vm, uint64_t frame)
 	return frame >= vm->rom_start && frame < vm->rom_end;
 }
 
+static bool is_device(const struct vm *vm, uint64_t frame)
+{
+	return vm->device_start && frame >= vm->device_start &&
+	       frame < vm->device_start + DEVICE_PAGES;
+}
+
 static bool is_memory(const struct vm *vm, uint64_t frame)
 {
-	return is_ram(vm, frame) || is_rom(vm, frame);
+	return is_ram(vm, frame) || is_rom(vm, frame) || is_device(vm, frame);
 }
 
 static bool is_private(const struct vm *vm, uint64_t frame)
@@ -174,7 +187,7 @@ static bool needs_stock(const struct vm *vm, uint64_t frame)
 
 static bool takes_writes(const struct vm *vm, uint64_t frame)
 {
-	return is_ram(vm, frame) ||
+	return is_ram(vm, frame) || is_device(vm, frame) ||
 	       (is_rom(vm, frame) && (vm->rom_modes[frame] == PGM_ROM_READ_ROM_WRITE_RAM ||
 				      vm->rom_modes[frame] == PGM_ROM_READ_RAM_WRITE_RAM));
 }
@@ -188,7 +201,23 @@ static bool reads_rom(const struct vm *vm, uint64_t frame)
 
 static uint64_t tag_read(const struct vm *vm, uint64_t frame)
 {
+	if (is_device(vm, frame))
+		return vm->device_tags[frame - vm->device_start];
 	return reads_rom(vm, frame) ? vm->rom_tags[frame] : vm->tags[frame];
+}
+
+static void tag_write(struct vm *vm, uint64_t frame, uint64_t tag)
+{
+	if (is_device(vm, frame))
+		vm->device_tags[frame - vm->device_start] = tag;
+	else
+		vm->tags[frame] = tag;
+}
+
+/* Writing it takes a page from the stock. */
+static bool needs_page(const struct vm *vm, uint64_t frame)
+{
+	return takes_writes(vm, frame) && !is_device(vm, frame) && needs_stock(vm, frame);
 }
 
 /* A handler wants to see this access first. */
@@ -205,7 +234,7 @@ static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 	if (!is_memory(vm, frame))
 		return PGM_MMIO;
 	bool is_write = access == MEM_WRITE, is_taken = takes_writes(vm, frame);
-	if (is_write && is_taken && needs_stock(vm, frame) && vm->handy == 0)
+	if (is_write && needs_page(vm, frame) && vm->handy == 0)
 		return PGM_NO_MEMORY;
 	if (is_handled(vm, frame, access))
 		return PGM_HANDLER;
@@ -214,17 +243,20 @@ static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 	return is_write && reads_rom(vm, frame) ? PGM_EMULATE : PGM_RESOLVED;
 }
 
-/* A write made the page the VM's own. */
+/* A write made the page the VM's own, or is noted. */
 static void model_back(struct vm *vm, uint64_t frame)
 {
-	if (needs_stock(vm, frame)) {
+	if (is_device(vm, frame))
+		vm->is_device_dirty[frame - vm->device_start] = vm->is_device_tracked;
+	if (needs_page(vm, frame)) {
 		CHECK(vm->handy > 0);
 		vm->handy--;
 		*(is_ram(vm, frame) ? &vm->private_pages : &vm->rom_shadow_pages) += 1;
 		vm->shared_pages -= vm->states[frame] == PGM_STATE_SHARED;
 		vm->ballooned_pages -= vm->states[frame] == PGM_STATE_BALLOONED;
 	}
-	vm->states[frame] = PGM_STATE_NORMAL;
+	if (takes_writes(vm, frame) && !is_device(vm, frame))
+		vm->states[frame] = PGM_STATE_NORMAL;
 }
 
 /* The page went back to GMM. */
@@ -262,10 +294,12 @@ static void audit_vm(const struct vm *vm)
 	CHECK(stats.zero + stats.private_pages + stats.shared + stats.ballooned == stats.pages);
 	CHECK(stats.rom == vm->rom_end - vm->rom_start);
 	CHECK(stats.rom_shadow == vm->rom_shadow_pages);
-	for (uint64_t frame = 0; frame < vm->frame_end; frame++) {
+	for (uint64_t frame = 0; frame < FRAME_COUNT; frame++) {
 		if (!is_memory(vm, frame))
 			continue;
 		struct pgm_record record = *pgm_record_find(vm->pgm, gfn(frame));
+		if (is_device(vm, frame))
+			continue;
 		if (!reads_rom(vm, frame))
 			CHECK(pgm_record_state(record) == vm->states[frame]);
 		if (page_id_is_nil(pgm_record_id(record))) {
@@ -406,8 +440,9 @@ static void guest_write(struct vm *vm, uint64_t frame)
 		return;
 	CHECK(takes_writes(vm, frame) && !reads_rom(vm, frame));
 	audit_page(vm, frame); /* above all: a new page is zero */
-	vm->tags[frame] = tag_random();
-	memcpy(fake_ram_peek(hpa(machine + TAG_OFFSET)), &vm->tags[frame], sizeof(uint64_t));
+	uint64_t tag = tag_random();
+	tag_write(vm, frame, tag);
+	memcpy(fake_ram_peek(hpa(machine + TAG_OFFSET)), &tag, sizeof(tag));
 }
 
 /* --- the hypervisor's accesses --------------------------------------------------------------- */
@@ -436,7 +471,7 @@ static q_status_t model_host_write(struct vm *vm, uint64_t frame, unsigned *avai
 		return Q_HANDLER;
 	if (!takes_writes(vm, frame))
 		return Q_RANGE;
-	if (needs_stock(vm, frame) && vm->handy <= PGM_HANDY_SYNC) {
+	if (needs_page(vm, frame) && vm->handy <= PGM_HANDY_SYNC) {
 		vm->handy += *available;
 		*available = 0;
 		if (vm->handy == 0)
@@ -467,7 +502,7 @@ static void host_write(struct vm *vm, uint64_t frame)
 		expected = model_host_write(vm, frame + i, &available, is_behind);
 		if (expected != Q_OK)
 			break;
-		vm->tags[frame + i] = tags[i];
+		tag_write(vm, frame + i, tags[i]);
 		expected_done = (page_end < end ? page_end : end) - start;
 	}
 	q_status_t status =
@@ -842,9 +877,13 @@ static void vm_rom_add(struct vm *vm)
 	if (vm->rom_end > 0) {
 		bool overlaps = start < vm->rom_end && vm->rom_start < start + count;
 		/* A second ROM would need a second range in the model. */
-		CHECK(overlaps ? status == Q_CONFLICT : status != Q_CONFLICT);
+		CHECK(vm->device_start || (status == Q_CONFLICT) == overlaps);
 		if (status == Q_OK)
 			vm_destroy(vm);
+		return;
+	}
+	if (vm->device_start) {
+		CHECK(status == Q_CONFLICT || status == Q_STATE);
 		return;
 	}
 	if (is_shadowed)
@@ -887,6 +926,100 @@ static void vm_refill(struct vm *vm)
 	CHECK((status == Q_OK) == (stats.handy > vm->handy || vm->handy == PGM_HANDY_MAX));
 	vm->handy = (unsigned)stats.handy;
 	CHECK(pgm_handy_is_low(vm->pgm) == (vm->handy <= PGM_HANDY_LOW));
+}
+
+/* --- device memory ------------------------------------------------------------------------------ */
+
+static void device_add(struct vm *vm)
+{
+	q_status_t status = pgm_device_add(vm->pgm, DEVICE_PAGES * PAGE_SIZE, &vm->device);
+
+	CHECK(status == Q_OK || status == Q_DECLINED);
+}
+
+/* Tags lie where the guest frame says: the device takes them along. */
+static void device_tags_move(struct vm *vm, bool is_mapped)
+{
+	for (uint64_t i = 0; i < DEVICE_PAGES; i++) {
+		uint8_t *page = pgm_device_page(vm->pgm, vm->device, i);
+		uint64_t *tag = (uint64_t *)(page + TAG_OFFSET);
+		CHECK(*tag == (is_mapped ? 0 : vm->device_tags[i]));
+		*tag = is_mapped ? vm->device_tags[i] : 0;
+	}
+}
+
+/* Into the hole below 1 MiB or beyond RAM, where the model has tags for it, or onto RAM or ROM. */
+static void device_map(struct vm *vm)
+{
+	uint64_t start =
+		below(2) ? LOW_END - 8 + below(HIGH_START - LOW_END) : vm->frame_end + below(64);
+	bool is_free = true;
+
+	if (start > FRAME_COUNT - DEVICE_PAGES)
+		return;
+	for (uint64_t frame = start; frame < start + DEVICE_PAGES; frame++)
+		is_free &= !is_memory(vm, frame);
+	q_status_t status = pgm_device_map(vm->pgm, vm->device, gpa(start << PAGE_SHIFT));
+	CHECK(status == (vm->device_start ? Q_STATE : is_free ? Q_OK : Q_CONFLICT));
+	if (status != Q_OK)
+		return;
+	vm->device_start = start;
+	device_tags_move(vm, true);
+}
+
+static void device_unmap(struct vm *vm)
+{
+	bool has_handler = false;
+
+	for (uint64_t i = 0; vm->device_start && i < DEVICE_PAGES; i++)
+		has_handler |= vm->handlers[vm->device_start + i] != PGM_HANDLER_NONE;
+	q_status_t status = pgm_device_unmap(vm->pgm, vm->device);
+	CHECK(status == (vm->device_start && !has_handler ? Q_OK : Q_STATE));
+	if (status != Q_OK)
+		return;
+	device_tags_move(vm, false);
+	vm->device_start = 0;
+}
+
+static void device_track(struct vm *vm, bool is_tracked)
+{
+	q_status_t status = is_tracked ? pgm_device_track_start(vm->pgm, vm->device)
+				       : pgm_device_track_stop(vm->pgm, vm->device);
+
+	CHECK(status == (is_tracked != vm->is_device_tracked ? Q_OK : Q_STATE));
+	vm->is_device_tracked = is_tracked;
+	if (status == Q_OK)
+		memset(vm->is_device_dirty, 0, sizeof(vm->is_device_dirty));
+}
+
+static void device_dirty_take(struct vm *vm)
+{
+	uint64_t first = below(DEVICE_PAGES), count = 1 + below(DEVICE_PAGES - first);
+	uint64_t bitmap = ~0ull, expected = 0;
+
+	q_status_t status = pgm_device_dirty_take(vm->pgm, vm->device, first, count, &bitmap);
+	CHECK(status == (vm->is_device_tracked ? Q_OK : Q_STATE));
+	if (status != Q_OK)
+		return;
+	for (uint64_t i = 0; i < count; i++)
+		expected |= (uint64_t)vm->is_device_dirty[first + i] << i;
+	CHECK(bitmap == expected);
+	memset(&vm->is_device_dirty[first], 0, count);
+}
+
+static void device_operate(struct vm *vm)
+{
+	if (!vm->device) {
+		device_add(vm);
+		return;
+	}
+	switch (below(6)) {
+	case 0:
+	case 1: device_map(vm); return;
+	case 2: device_unmap(vm); return;
+	case 3: device_track(vm, below(4)); return;
+	default: device_dirty_take(vm); return;
+	}
 }
 
 /* --- memory pressure ----------------------------------------------------------------------------- */
@@ -932,6 +1065,7 @@ static uint64_t frame_choose(const struct vm *vm)
 	case 5:
 	case 6:
 	case 7: return below(vm->frame_end);
+	case 8: return vm->device_start + below(DEVICE_PAGES);
 	default: return below(8);
 	}
 }
@@ -988,7 +1122,9 @@ static void vm_operate(struct vm *vm)
 		handler_change(vm);
 	else if (choice < 100)
 		vm_rom_mode_set(vm);
-	else if (choice < 140)
+	else if (choice < 130)
+		device_operate(vm);
+	else if (choice < 170)
 		page_operate(vm, frame_choose(vm));
 	else if (choice < 160)
 		host_write(vm, frame_for_host_write(vm));

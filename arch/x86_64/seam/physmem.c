@@ -10,6 +10,11 @@ void *physmem_kernel_ptr(hpa_t addr)
 	return (void *)(PAGING_KERNEL_BASE + addr.raw);
 }
 
+hpa_t physmem_kernel_hpa(const void *address)
+{
+	return hpa((uintptr_t)address - PAGING_KERNEL_BASE);
+}
+
 q_status_t physmem_kernel_map(hpa_t start, uint64_t size_bytes)
 {
 	return paging_map_kernel(start, size_bytes, PAGING_READ_WRITE);

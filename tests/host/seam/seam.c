@@ -118,6 +118,13 @@ void *physmem_kernel_ptr(hpa_t addr)
 	return ram.kernel + ram_offset(addr, 1);
 }
 
+hpa_t physmem_kernel_hpa(const void *address)
+{
+	uint64_t offset = (uint64_t)((const uint8_t *)address - ram.kernel);
+	check(offset < ram.size_bytes, "not kernel memory");
+	return hpa(FAKE_RAM_BASE + offset);
+}
+
 q_status_t physmem_kernel_map(hpa_t start, uint64_t size_bytes)
 {
 	uint64_t offset = ram_offset(start, size_bytes);
