@@ -18,6 +18,7 @@
 #include "lib/string.h"
 
 #include "pgm_internal.h"
+#include "pgm_transition.h"
 
 /* Whether handlers come first, or the caller is behind them. */
 enum side { SIDE_FRONT, SIDE_BEHIND };
@@ -137,7 +138,7 @@ static struct pgm_record *record_written(const struct pgm *pgm, gfn_t gfn,
 {
 	if (pgm_record_type(*record) == PGM_TYPE_ROM_SHADOWED)
 		return pgm_rom_written(pgm, gfn, record);
-	return pgm_record_takes_writes(*record) ? record : NULL;
+	return pgm_transition_is_legal(*record, PGM_OP_WRITE) ? record : NULL;
 }
 
 static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)

@@ -34,6 +34,7 @@
 #include "lib/string.h"
 
 #include "pgm_internal.h"
+#include "pgm_transition.h"
 
 static gfn_t device_end(const struct pgm_device *device)
 {
@@ -181,21 +182,22 @@ q_status_t pgm_device_unmap(struct pgm *pgm, struct pgm_device *device)
 
 void pgm_device_note_write(struct pgm_record *record)
 {
-	if (pgm_record_state(*record) != PGM_STATE_MONITORED)
-		return;
-	*record = pgm_record_with_state(*record, PGM_STATE_NORMAL);
-	record->d2 |= PGM_RECORD_WRITTEN_TO;
+	bool is_tracked = pgm_record_state(*record) == PGM_STATE_MONITORED;
+
+	*record = pgm_record_with_state(*record, pgm_transition_state(*record, PGM_OP_WRITE));
+	if (is_tracked)
+		record->d2 |= PGM_RECORD_WRITTEN_TO;
 }
 
-/* All pages into `state`, as if none were written. */
-static void pages_set(struct pgm *pgm, struct pgm_device *device, enum pgm_state state)
+/* Monitors all pages, or none any more; none is written to. */
+static void pages_set(struct pgm *pgm, struct pgm_device *device, enum pgm_operation operation)
 {
 	for (uint64_t i = 0; i < device->shelf->page_count; i++) {
 		struct pgm_record *record = pgm_device_record(pgm, device, i);
-		*record = pgm_record_with_state(*record, state);
+		*record = pgm_record_with_state(*record, pgm_transition_state(*record, operation));
 		record->d2 &= ~PGM_RECORD_WRITTEN_TO;
 	}
-	if (device->is_mapped && state == PGM_STATE_MONITORED)
+	if (device->is_mapped && operation == PGM_OP_MONITOR)
 		slat_protect(&pgm->slat, device->start, device_end(device));
 }
 
@@ -206,7 +208,7 @@ static q_status_t track_set(struct pgm *pgm, struct pgm_device *device, bool is_
 	spin_lock(&pgm->lock);
 	if (device->is_tracked != is_tracked) {
 		device->is_tracked = is_tracked;
-		pages_set(pgm, device, is_tracked ? PGM_STATE_MONITORED : PGM_STATE_NORMAL);
+		pages_set(pgm, device, is_tracked ? PGM_OP_MONITOR : PGM_OP_UNMONITOR);
 		status = Q_OK;
 	}
 	spin_unlock(&pgm->lock);
@@ -227,7 +229,7 @@ static bool dirty_take(struct pgm_record *record)
 {
 	bool is_dirty = record->d2 & PGM_RECORD_WRITTEN_TO;
 
-	*record = pgm_record_with_state(*record, PGM_STATE_MONITORED);
+	*record = pgm_record_with_state(*record, pgm_transition_state(*record, PGM_OP_MONITOR));
 	record->d2 &= ~PGM_RECORD_WRITTEN_TO;
 	return is_dirty;
 }

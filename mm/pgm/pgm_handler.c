@@ -31,6 +31,7 @@
 #include <quire/assert.h>
 
 #include "pgm_internal.h"
+#include "pgm_transition.h"
 
 static bool is_same(const struct pgm_handler *a, const struct pgm_handler *b)
 {
@@ -95,11 +96,14 @@ static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handle
 
 /* --- add --------------------------------------------------------------------------------- */
 
+/* All of it is memory, which can have handlers in any state. */
 static bool is_all_memory(const struct pgm *pgm, gfn_t start, gfn_t end)
 {
-	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++)
-		if (!pgm_record_find_memory(pgm, gfn))
+	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++) {
+		const struct pgm_record *record = pgm_record_find(pgm, gfn);
+		if (!record || !pgm_transition_is_legal(*record, PGM_OP_HANDLE))
 			return false;
+	}
 	return true;
 }
 

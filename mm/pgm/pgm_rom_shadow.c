@@ -29,6 +29,7 @@
 #include "lib/string.h"
 
 #include "pgm_internal.h"
+#include "pgm_transition.h"
 
 static bool reads_ram(enum pgm_rom_mode mode)
 {
@@ -210,7 +211,7 @@ static q_status_t mode_set_locked(struct pgm *pgm, gfn_t start, gfn_t end, enum 
 {
 	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++) {
 		const struct pgm_record *record = pgm_record_find(pgm, gfn);
-		if (!record || pgm_record_type(*record) != PGM_TYPE_ROM_SHADOWED)
+		if (!record || !pgm_transition_is_legal(*record, PGM_OP_ROM_MODE))
 			return Q_STATE;
 	}
 	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++)
