@@ -13,6 +13,7 @@
 #include <quire/assert.h>
 
 #include "pgm_internal.h"
+#include "pgm_transition.h"
 
 /* --- inflate --------------------------------------------------------------------------- */
 
@@ -21,7 +22,7 @@ static bool page_inflate(struct pgm *pgm, gfn_t gfn, struct pgm_free_batch *batc
 {
 	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 
-	if (!record || pgm_record_state(*record) == PGM_STATE_BALLOONED)
+	if (!record || !pgm_transition_is_legal(*record, PGM_OP_BALLOON))
 		return false;
 	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
 	pgm_page_release(pgm, record, batch);
@@ -60,7 +61,7 @@ static bool page_deflate(struct pgm *pgm, gfn_t gfn)
 {
 	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 
-	if (!record || pgm_record_state(*record) != PGM_STATE_BALLOONED)
+	if (!record || !pgm_transition_is_legal(*record, PGM_OP_DEFLATE))
 		return false;
 	/* The translation may stay: both states read as the zero page. */
 	*record = pgm_record_emptied(pgm, *record, PGM_STATE_ZERO);

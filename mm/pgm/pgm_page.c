@@ -31,21 +31,21 @@
 #include <quire/atomic.h>
 
 #include "pgm_internal.h"
+#include "pgm_transition.h"
 
 /* --- the precondition ----------------------------------------------------------------- */
 
-static bool is_private(struct pgm_record record)
-{
-	enum pgm_state state = pgm_record_state(record);
-	return state == PGM_STATE_NORMAL || state == PGM_STATE_MONITORED;
-}
-
-/* The record of a private RAM page that still is the expected one, else NULL. */
-static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_t expected)
+/* The record of a private RAM page that still is the expected one and may be so treated, else NULL. */
+static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_t expected,
+				      enum pgm_operation operation)
 {
 	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 
-	if (!record || !is_private(*record) || pgm_record_id(*record).raw != expected.raw)
+	if (!record || !pgm_transition_is_legal(*record, operation))
+		return NULL;
+	/* A shared page may become zero or ballooned, but not because of who saw a private one. */
+	if (page_id_is_nil(expected) || pgm_record_id(*record).raw != expected.raw ||
+	    pgm_record_state(*record) == PGM_STATE_SHARED)
 		return NULL;
 	return record;
 }
@@ -64,9 +64,9 @@ static struct pgm_record record_in_state(struct pgm_record record, enum pgm_stat
 
 static q_status_t page_monitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 {
-	struct pgm_record *record = page_expect(pgm, gfn, expected);
+	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_MONITOR);
 
-	if (!record || pgm_record_state(*record) != PGM_STATE_NORMAL)
+	if (!record)
 		return Q_STATE;
 	*record = record_in_state(*record, PGM_STATE_MONITORED);
 	pgm->monitored_pages++;
@@ -84,9 +84,9 @@ q_status_t pgm_page_monitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 
 static q_status_t page_unmonitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 {
-	struct pgm_record *record = page_expect(pgm, gfn, expected);
+	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_UNMONITOR);
 
-	if (!record || pgm_record_state(*record) != PGM_STATE_MONITORED)
+	if (!record)
 		return Q_STATE;
 	/* A translation that forbids writing may stay: the write that meets it maps anew. */
 	*record = record_in_state(*record, PGM_STATE_NORMAL);
@@ -107,9 +107,9 @@ q_status_t pgm_page_unmonitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 static q_status_t page_share_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected,
 				    page_id_t shared)
 {
-	struct pgm_record *record = page_expect(pgm, gfn, expected);
+	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_SHARE);
 
-	if (!record || pgm_record_state(*record) != PGM_STATE_MONITORED)
+	if (!record)
 		return Q_STATE;
 	page_unmap(pgm, gfn);
 	/*
@@ -142,7 +142,7 @@ q_status_t pgm_page_share(struct pgm *pgm, gfn_t gfn, page_id_t expected, page_i
 static q_status_t page_zero_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 {
 	struct pgm_free_batch batch = { .private_count = 0 };
-	struct pgm_record *record = page_expect(pgm, gfn, expected);
+	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_ZERO);
 
 	if (!record)
 		return Q_STATE;
@@ -168,7 +168,7 @@ q_status_t pgm_page_zero(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 
 static q_status_t page_move_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 {
-	struct pgm_record *record = page_expect(pgm, gfn, expected);
+	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_MOVE);
 	struct gmm_page page;
 	unsigned done;
 

@@ -28,7 +28,6 @@ static const uint8_t transitions[TYPE_COUNT][STATE_COUNT][PGM_OP_COUNT] = {
 		[PGM_STATE_NORMAL] = {
 			[PGM_OP_WRITE] = TO(NORMAL),
 			[PGM_OP_ZERO] = TO(ZERO),
-			[PGM_OP_SHARE] = TO(SHARED),
 			[PGM_OP_MONITOR] = TO(MONITORED),
 			[PGM_OP_MOVE] = TO(NORMAL),
 			[PGM_OP_BALLOON] = TO(BALLOONED),
@@ -50,6 +49,7 @@ static const uint8_t transitions[TYPE_COUNT][STATE_COUNT][PGM_OP_COUNT] = {
 			[PGM_OP_HANDLE] = TO(SHARED),
 		},
 		[PGM_STATE_BALLOONED] = {
+			[PGM_OP_WRITE] = TO(NORMAL),
 			[PGM_OP_ZERO] = TO(ZERO),
 			[PGM_OP_DEFLATE] = TO(ZERO),
 			[PGM_OP_HANDLE] = TO(BALLOONED),

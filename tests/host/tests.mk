@@ -36,11 +36,3 @@ threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
-HOST_TESTS += pgm_handler
-host_pgm_handler := lib mm/gmm mm/pgm
-HOST_TESTS += pgm_rom_shadow
-host_pgm_rom_shadow := lib mm/gmm mm/pgm
-HOST_TESTS += pgm_device
-host_pgm_device := lib mm/gmm mm/pgm
-HOST_TESTS += pgm_transition
-host_pgm_transition := lib mm/gmm mm/pgm
