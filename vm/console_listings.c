@@ -183,6 +183,7 @@ static void memory_item(struct json *json, const struct vm *vm)
 	json_number(json, "handy", memory.handy);
 	json_number(json, "reserved", memory.reserved);
 	json_number(json, "table_pages", memory.table_pages);
+	json_number(json, "large", memory.large);
 	json_number(json, "record_bytes", memory.record_bytes);
 	json_number(json, "faults_read", memory.faults_read);
 	json_number(json, "faults_write", memory.faults_write);

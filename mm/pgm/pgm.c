@@ -47,13 +47,15 @@
  *   P6  The zero page is all zero.
  *   P7  A record is read-only unless it is RAM or a device's (or ROM's shadow in a
  *       mode that takes writes) and NORMAL and has no handler.
- *   P8  A leaf of the nested tables is a 4 KiB page of memory, has its record's
- *       frame, can be read, and written only if the record is not
- *       read-only.
+ *   P8  A leaf of the nested tables is memory, a page or 512 of them, and has the
+ *       frame of each one's record; it can be read, and written only if none of
+ *       the records is read-only.
  *   P9  GMM's accounts of the VM hold exactly the pages listed above.
  *   P10 The id of a SHARED page is a shared page with that frame. GMM counts a
  *       reference of this VM for each such record, and for each report that
  *       drops one.
+ *   P11 For each large leaf a table is left in the SHADOW account, so that it can
+ *       be split at any time.
  *
  * A present translation that changes raises the generation of the nested
  * tables. A vCPU flushes before it enters if the number is not the one of its
@@ -343,6 +345,7 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 		.handy = atomic_load_relaxed(&pgm->handy_count),
 		.reserved = gmm.guaranteed_base,
 		.table_pages = atomic_load_relaxed(&pgm->slat.table_pages),
+		.large = atomic_load_relaxed(&pgm->slat.large_pages),
 		.record_bytes = (atomic_load_relaxed(&pgm->record_pages) +
 				 atomic_load_relaxed(&pgm->shelf_pages)) *
 				PAGE_SIZE,

@@ -216,6 +216,7 @@ uint64_t pgm_slat_generation(const struct pgm *pgm);
 struct pgm_stats {
 	uint64_t pages, zero, private_pages, shared, monitored, ballooned;
 	uint64_t rom, rom_shadow, device, handy, reserved, table_pages, record_bytes;
+	uint64_t large;                              /* mappings of 2 MiB each */
 	uint64_t faults_read, faults_write, refills; /* refills: entries into GMM for pages */
 	uint64_t copies, monitor_hits;               /* writes to shared and to monitored pages */
 };

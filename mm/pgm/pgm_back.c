@@ -3,7 +3,8 @@
  * Making a page of RAM, or of ROM's shadow, the VM's own: what the first write to it does, by the
  * guest or for it.
  *
- *   ZERO       a page of the handy stock, which is all zero, takes its place
+ *   ZERO       a page of the handy stock, which is all zero, takes its place; or
+ *              a whole chunk that of 512 pages, see pgm_large.c
  *   BALLOONED  the same, and the balloon has one page less: a guest that writes
  *              to what it gave back takes it again
  *   SHARED     the same, and the shared page's content is copied; the reference
@@ -77,7 +78,8 @@ bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 	}
 	switch (pgm_record_state(*record)) {
 	case PGM_STATE_NORMAL: return true;
-	case PGM_STATE_ZERO: return page_take(pgm, gfn, record, PAGE_ID_NIL);
+	case PGM_STATE_ZERO:
+		return pgm_large_back(pgm, gfn) || page_take(pgm, gfn, record, PAGE_ID_NIL);
 	case PGM_STATE_SHARED: return shared_page_back(pgm, gfn, record);
 	case PGM_STATE_BALLOONED: return ballooned_page_back(pgm, gfn, record);
 	case PGM_STATE_MONITORED: monitored_page_back(pgm, record); return true;

@@ -296,21 +296,31 @@ static void handy_check(const struct pgm *pgm)
 
 /* --- tables and accounts ----------------------------------------------------------------------- */
 
-/* P8 */
+/* P8: page `index` of those that the leaf translates. */
+static void leaf_page_check(const struct pgm *pgm, const struct slat_leaf *leaf, uint64_t index)
+{
+	const struct pgm_record *record = pgm_record_find_memory(pgm, gfn(leaf->gfn.raw + index));
+
+	Q_ASSERT(record && pgm_record_is_mappable(*record)); /* K3 */
+	Q_ASSERT(leaf->entry.frame.raw + index == pgm_record_frame(*record).raw);
+	Q_ASSERT(!(leaf->entry.permission & SLAT_WRITE) || !pgm_record_is_read_only(*record));
+}
+
 static void tables_check(const struct pgm *pgm)
 {
 	gfn_t end = gfn(PGM_GFN_END);
 	struct slat_leaf leaf = { .end = gfn(0) };
+	uint64_t large = 0;
 
 	while (slat_leaf_next(&pgm->slat, leaf.end, end, &leaf)) {
-		const struct pgm_record *record = pgm_record_find_memory(pgm, leaf.gfn);
-		Q_ASSERT(record && leaf.end.raw == leaf.gfn.raw + 1);
-		Q_ASSERT(pgm_record_is_mappable(*record)); /* K3 */
-		Q_ASSERT(leaf.entry.frame.raw == pgm_record_frame(*record).raw);
+		uint64_t count = leaf.end.raw - leaf.gfn.raw;
+		Q_ASSERT(count == 1 || count == PAGES_PER_LARGE);
 		Q_ASSERT(leaf.entry.permission & SLAT_READ);
-		Q_ASSERT(!(leaf.entry.permission & SLAT_WRITE) ||
-			 !pgm_record_is_read_only(*record));
+		for (uint64_t i = 0; i < count; i++)
+			leaf_page_check(pgm, &leaf, i);
+		large += count > 1;
 	}
+	Q_ASSERT(large == pgm->slat.large_pages);
 }
 
 /* Reports that drop a reference to a shared page. */
@@ -336,6 +346,8 @@ static void accounts_check(const struct pgm *pgm, const struct recount *recount)
 	Q_ASSERT(stats.shared_pages == references);
 	Q_ASSERT(stats.ballooned_pages == recount->ballooned);
 	Q_ASSERT(stats.allocated[GMM_SHADOW] == pgm->slat.table_pages);
+	Q_ASSERT(pgm->slat.table_pages + pgm->slat.large_pages <=
+		 stats.promised[GMM_SHADOW]); /* P11 */
 	Q_ASSERT(stats.allocated[GMM_FIXED] ==
 		 pgm->record_pages + pgm->shelf_pages + pgm->device_pages + PGM_FIXED_PAGES);
 	Q_ASSERT(pgm->rom_pages <= PGM_ROM_PAGES);

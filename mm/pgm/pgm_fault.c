@@ -3,7 +3,8 @@
  * The fault path: classify, back, map.
  *
  *   classify  the record says whether there is memory, and for this access
- *   back      a write needs a page of the VM's own, see pgm_back.c
+ *   back      a write needs a page of the VM's own, see pgm_back.c, or a whole
+ *             chunk for 512 of them (pgm_large.c)
  *   map       the nested tables get what the record says now, which is nothing
  *             where a handler wants every access
  *
@@ -52,8 +53,13 @@ static enum pgm_outcome fault_classify(const struct pgm_record *record, enum mem
 static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record record)
 {
 	uint8_t permission = pgm_record_is_read_only(record) ? SLAT_READ_EXEC : SLAT_ALL;
-	q_status_t status = slat_map(&pgm->slat, gfn, pgm_record_frame(record), permission, 1);
+	hfn_t frame = pgm_record_frame(record);
+	q_status_t status;
 
+	if (permission == SLAT_ALL && pgm_large_is_whole(pgm, gfn, frame))
+		status = pgm_large_map(pgm, gfn, frame);
+	else
+		status = slat_map(&pgm->slat, gfn, frame, permission, 1);
 	/* Tables were set aside for all RAM and ROM; a caller that pauses and retries is safe. */
 	return status == Q_OK ? PGM_RESOLVED : PGM_NO_MEMORY;
 }

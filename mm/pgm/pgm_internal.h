@@ -261,6 +261,15 @@ uint64_t pgm_record_pages_anywhere(uint64_t page_count);
 /* Frees the record pages and directories of [start, end) that have no record. */
 void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end);
 
+/* --- pgm_large.c, under the lock --------------------------------------------------------------- */
+
+/* A page of RAM, mapped writable at `frame`: can all of its block be one large entry? */
+bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame);
+/* Maps that block. Q_NO_MEMORY: no page for a table above it. */
+q_status_t pgm_large_map(struct pgm *pgm, gfn_t gfn, hfn_t frame) Q_MUST_USE;
+/* Backs the whole block of a page of RAM with a chunk. False: it cannot be; nothing changed. */
+bool pgm_large_back(struct pgm *pgm, gfn_t gfn);
+
 /* --- pgm_device.c, under the lock ------------------------------------------------------------- */
 
 /* Of page `index` of the device, in the map or on its shelf. */

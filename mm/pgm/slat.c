@@ -11,7 +11,9 @@
  *   S4  The generation is raised after, never before, a present entry changed:
  *       who sees the new number and flushes, cannot cache the old entry again.
  *   S5  Tables that became empty stay; there are never more than
- *       slat_tables_worst_case() of what is mapped.
+ *       slat_tables_worst_case() of what is mapped. A large leaf stands in the
+ *       place of one that this counts, so where the worst case was set aside,
+ *       splitting it finds a page.
  *   S6  A table is freed only while no CPU is in the guest: by slat_clear() and
  *       slat_fini(), and when slat_map() puts a 2 MiB leaf in its place.
  *
@@ -216,6 +218,7 @@ void slat_clear(struct slat *slat)
 		tables[--level] = child;
 		next[level] = 0;
 	}
+	slat->large_pages = 0;
 	generation_raise(slat);
 }
 
@@ -278,13 +281,31 @@ static void leaf_replace(struct slat *slat, const struct cursor *at, const struc
 	generation_raise(slat);
 }
 
+/* What hardware noted in those of the table's 512 leaves that are part of `large`. */
+static uint64_t pieces_noted(const struct slat_format *format, hpa_t table, uint64_t large)
+{
+	const uint64_t *entries = physmem_kernel_ptr(table);
+	uint64_t noted = 0;
+
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		uint64_t raw = pte_load(&entries[i]);
+		uint64_t frame = (large & format->address) + i * PAGE_SIZE;
+		if (is_present(format, raw) && (raw & format->address) == frame)
+			noted |= raw & format->noted;
+	}
+	return noted;
+}
+
 /* The entry is of level 2 and was a table. */
 static void table_replace(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
 {
-	pte_store(at->entry, wanted->raw);
+	hpa_t table = raw_address(slat->format, at->raw);
+
+	/* S6: no CPU notes anything in between. */
+	pte_store(at->entry, wanted->raw | pieces_noted(slat->format, table, wanted->raw));
 	/* Even if it was empty: CPUs cache pointers to tables, too. */
 	generation_raise(slat);
-	table_free(slat, raw_address(slat->format, at->raw)); /* S6 */
+	table_free(slat, table); /* S6 */
 }
 
 /* Fills a table with the 512 pages of a large leaf; each inherits what hardware noted. */
@@ -310,7 +331,7 @@ static void piece_set(const struct slat_format *format, uint64_t *piece, uint64_
 	pte_store(piece, wanted | (is_same_page ? old & format->noted : 0));
 }
 
-/* Splits a large leaf, with one of its pages as wanted. */
+/* Splits a large leaf, with one of its pages as wanted if there is a wish. */
 static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
 		       const struct wanted *wanted)
 {
@@ -320,8 +341,10 @@ static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
 	do {
 		large = pte_load(at->entry);
 		pieces_fill(slat, table, large);
-		piece_set(slat->format, table_entry(table, wanted->gfn, 1), wanted->raw);
+		if (wanted)
+			piece_set(slat->format, table_entry(table, wanted->gfn, 1), wanted->raw);
 	} while (!pte_cas(at->entry, large, link));
+	slat->large_pages--;
 	generation_raise(slat);
 }
 
@@ -376,15 +399,38 @@ q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permissio
 	struct cursor at = walk(slat, gfn, level);
 	if (at.level > level && is_part_of(format, &at, gfn, frame, permission))
 		return Q_OK;
+	bool is_new = !is_present(format, at.raw) || !is_leaf(format, at.raw, at.level);
+	q_status_t status = Q_OK;
 	if (at.level > level)
-		return map_below(slat, &at, &wanted);
-	if (!is_present(format, at.raw))
+		status = map_below(slat, &at, &wanted);
+	else if (!is_present(format, at.raw))
 		pte_store(at.entry, wanted.raw);
-	else if (!is_leaf(format, at.raw, level))
+	else if (is_new)
 		table_replace(slat, &at, &wanted);
 	else if (!is_same_leaf(format, &at, wanted.raw))
 		leaf_replace(slat, &at, &wanted);
-	return Q_OK;
+	if (status == Q_OK && is_new && level == LARGE_LEVEL)
+		slat->large_pages++;
+	return status;
+}
+
+/* True: the leaf was large and is 512 small ones now, which say the same. */
+static bool leaf_break(struct slat *slat, const struct cursor *at)
+{
+	hpa_t table;
+
+	if (at->level != LARGE_LEVEL || table_alloc(slat, &table) != Q_OK)
+		return false;
+	leaf_split(slat, at, table, NULL);
+	return true;
+}
+
+/* The generation is the caller's to raise. */
+static void leaf_remove(struct slat *slat, const struct cursor *at)
+{
+	/* Accessed and dirty bits of a page that is unmapped interest nobody. */
+	pte_store(at->entry, 0);
+	slat->large_pages -= at->level == LARGE_LEVEL;
 }
 
 bool slat_dirty_take(struct slat *slat, gfn_t gfn)
@@ -421,7 +467,7 @@ static void leaf_protect(struct slat *slat, const struct cursor *at, gfn_t gfn)
 		return;
 	if (slat_map(slat, gfn, hfn(entry.frame.raw + offset), permission, 1) == Q_OK)
 		return;
-	pte_store(at->entry, 0);
+	leaf_remove(slat, at);
 	generation_raise(slat);
 }
 
@@ -441,12 +487,16 @@ void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)
 	struct cursor at;
 
 	Q_ASSERT(end.raw <= GFN_LIMIT);
-	/* A large leaf goes as a whole: its other pages fault and are mapped again. */
 	while (leaf_find(slat, &start, end, &at)) {
-		/* Accessed and dirty bits of a page that is unmapped interest nobody. */
-		pte_store(at.entry, 0);
+		gfn_t next = block_next(start, at.level);
+		bool is_whole = next.raw - start.raw == 1ull << level_shift(at.level) &&
+				next.raw <= end.raw;
+		/* Without a page for a table it goes as a whole: its other pages fault, that is all. */
+		if (!is_whole && leaf_break(slat, &at))
+			continue;
+		leaf_remove(slat, &at);
 		has_changed = true;
-		start = block_next(start, at.level);
+		start = next;
 	}
 	if (has_changed)
 		generation_raise(slat);

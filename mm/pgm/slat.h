@@ -52,6 +52,7 @@ struct slat {
 	gmm_vm_t vm; /* whose SHADOW account pays */
 	hpa_t root;
 	uint64_t table_pages;
+	uint64_t large_pages; /* leaves of level 2 */
 	/* Raised when a present entry changed: cached translations are stale. */
 	uint64_t generation;
 	bool has_cleared_dirty; /* since slat_dirty_done() */
@@ -75,7 +76,10 @@ q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permissio
  * split; if there is no page for a table, it goes as a whole.
  */
 void slat_protect(struct slat *slat, gfn_t start, gfn_t end);
-/* Removes every translation in [start, end); raises the generation if there was one. */
+/*
+ * Removes every translation in [start, end); raises the generation if there was
+ * one. Large pages as slat_protect().
+ */
 void slat_unmap(struct slat *slat, gfn_t start, gfn_t end);
 /* Drops every translation and every table but the root. No CPU may be in the guest. */
 void slat_clear(struct slat *slat);

@@ -36,7 +36,7 @@
 #include "nested_walk.h"
 #include "seam/seam.h"
 
-#define MACHINE_BYTES (16ull << 20)
+#define MACHINE_BYTES (24ull << 20)
 #define VM_COUNT      3u
 #define VCPU_COUNT    2u
 #define FRAME_COUNT   1024u /* RAM of a VM is below 4 MiB */
@@ -60,6 +60,7 @@ struct vcpu {
 struct vm {
 	struct pgm *pgm; /* NULL: there is no such VM now */
 	const struct slat_format *format;
+	enum gmm_overcommit overcommit;
 	uint64_t frame_end; /* of RAM */
 	uint64_t rom_start, rom_end;
 	bool is_rom_shadowed;
@@ -101,7 +102,7 @@ static unsigned hog_count;
 
 static void merge_end(struct merge *merge);
 
-static uint64_t seed, operation, audits, merged;
+static uint64_t seed, operation, audits, merged, blocks_backed;
 static uint64_t random_state;
 
 /* --- helpers ------------------------------------------------------------------------ */
@@ -228,13 +229,35 @@ static bool is_handled(const struct vm *vm, uint64_t frame, enum mem_access acce
 	return vm->handlers[frame] == PGM_HANDLER_ALL || access == MEM_WRITE;
 }
 
+/*
+ * The first page of the block around an untouched `frame` if PGM backed all of it
+ * with a chunk just now, or FRAME_COUNT. Only GMM knows whether there was one.
+ */
+static uint64_t block_backed(const struct vm *vm, uint64_t frame)
+{
+	uint64_t start = frame - frame % PAGES_PER_LARGE;
+
+	for (uint64_t at = start; at < start + PAGES_PER_LARGE; at++) {
+		if (!is_ram(vm, at) || vm->states[at] != PGM_STATE_ZERO ||
+		    vm->handlers[at] != PGM_HANDLER_NONE)
+			return FRAME_COUNT;
+		/* No operation of the model writes that many pages one by one. */
+		if (pgm_record_state(*pgm_record_find(vm->pgm, gfn(at))) == PGM_STATE_ZERO)
+			return FRAME_COUNT;
+	}
+	CHECK(GMM_CHUNK_SHIFT == LARGE_PAGE_SHIFT && vm->overcommit == GMM_OVERCOMMIT_NONE);
+	return start;
+}
+
+/* Asked after the fault, before the model knows of it. */
 static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 					 enum mem_access access)
 {
 	if (!is_memory(vm, frame))
 		return PGM_MMIO;
 	bool is_write = access == MEM_WRITE, is_taken = takes_writes(vm, frame);
-	if (is_write && needs_page(vm, frame) && vm->handy == 0)
+	if (is_write && needs_page(vm, frame) && vm->handy == 0 &&
+	    block_backed(vm, frame) == FRAME_COUNT)
 		return PGM_NO_MEMORY;
 	if (is_handled(vm, frame, access))
 		return PGM_HANDLER;
@@ -248,6 +271,14 @@ static void model_back(struct vm *vm, uint64_t frame)
 {
 	if (is_device(vm, frame))
 		vm->is_device_dirty[frame - vm->device_start] = vm->is_device_tracked;
+	uint64_t block = needs_page(vm, frame) ? block_backed(vm, frame) : FRAME_COUNT;
+	if (block != FRAME_COUNT) {
+		for (uint64_t i = 0; i < PAGES_PER_LARGE; i++)
+			vm->states[block + i] = PGM_STATE_NORMAL;
+		vm->private_pages += PAGES_PER_LARGE;
+		blocks_backed++;
+		return;
+	}
 	if (needs_page(vm, frame)) {
 		CHECK(vm->handy > 0);
 		vm->handy--;
@@ -360,7 +391,9 @@ static struct nested_result translate(const struct vm *vm, uint64_t frame)
 	uint64_t root = pgm_slat_root(vm->pgm).raw, addr = frame << PAGE_SHIFT;
 	struct nested_result result =
 		vm->format == &slat_npt ? nested_walk_npt(root, addr) : nested_walk_ept(root, addr);
-	CHECK(!result.is_malformed && !result.is_large);
+	CHECK(!result.is_malformed);
+	/* Only who has a right to all its memory gets whole chunks. */
+	CHECK(!result.is_large || vm->overcommit == GMM_OVERCOMMIT_NONE);
 	return result;
 }
 
@@ -410,8 +443,9 @@ static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 				return true;
 			}
 		}
+		enum pgm_outcome outcome = pgm_fault_handle(vm->pgm, &fault);
 		enum pgm_outcome expected = expected_outcome(vm, frame, access);
-		CHECK(pgm_fault_handle(vm->pgm, &fault) == expected);
+		CHECK(outcome == expected);
 		if (is_write && expected != PGM_NO_MEMORY)
 			model_back(vm, frame);
 		if (expected == PGM_HANDLER)
@@ -497,6 +531,9 @@ static void host_write(struct vm *vm, uint64_t frame)
 		tags[i] = tag_random();
 		memcpy(bytes + (tag_address(frame + i) - start), &tags[i], sizeof(uint64_t));
 	}
+	q_status_t status =
+		is_behind ? pgm_handler_write(vm->pgm, gpa(start), bytes, end - start, &done)
+			  : pgm_write(vm->pgm, gpa(start), bytes, end - start, &done);
 	for (uint64_t i = 0; i < count && expected == Q_OK; i++) {
 		uint64_t page_end = (frame + i + 1) << PAGE_SHIFT;
 		expected = model_host_write(vm, frame + i, &available, is_behind);
@@ -505,9 +542,6 @@ static void host_write(struct vm *vm, uint64_t frame)
 		tag_write(vm, frame + i, tags[i]);
 		expected_done = (page_end < end ? page_end : end) - start;
 	}
-	q_status_t status =
-		is_behind ? pgm_handler_write(vm->pgm, gpa(start), bytes, end - start, &done)
-			  : pgm_write(vm->pgm, gpa(start), bytes, end - start, &done);
 	CHECK(status == expected && done == expected_done);
 }
 
@@ -823,8 +857,10 @@ static void merges_forget(const struct vm *vm)
 
 static void vm_create(struct vm *vm)
 {
-	/* Mostly just above 1 MiB; more now and then. */
+	/* Mostly just above 1 MiB; one in four with a block that can be large; others now and then. */
 	uint64_t frames = below(16) ? HIGH_START + below(64) : 1 + below(FRAME_COUNT);
+	if (below(4) == 0)
+		frames = FRAME_COUNT;
 	struct pgm_config config = {
 		.format = below(2) ? &slat_npt : &slat_ept,
 		.ram_bytes = frames << PAGE_SHIFT,
@@ -841,6 +877,7 @@ static void vm_create(struct vm *vm)
 	vm->pgm = pgm;
 	vm->format = config.format;
 	vm->frame_end = frames;
+	vm->overcommit = config.overcommit;
 }
 
 static void vm_destroy(struct vm *vm)
@@ -1059,6 +1096,7 @@ static uint64_t frame_choose(const struct vm *vm)
 	switch (below(16)) {
 	case 0: return edges[below(ARRAY_COUNT(edges))];
 	case 1: return below(FRAME_COUNT);
+	case 9: return PAGES_PER_LARGE + below(4);
 	case 2: return vm->rom_start + below(32);
 	case 3: return random_next() >> (PAGE_SHIFT + below(30));
 	case 4:
@@ -1212,8 +1250,10 @@ int main(int argc, char **argv)
 			audit();
 	}
 	tear_down();
-	printf("mm_fuzz: %llu operations, %llu audits, %llu pages merged, seed %llu: ok\n",
+	printf("mm_fuzz: %llu operations, %llu audits, %llu pages merged, %llu chunks as blocks, "
+	       "seed %llu: ok\n",
 	       (unsigned long long)operations, (unsigned long long)audits,
-	       (unsigned long long)merged, (unsigned long long)seed);
+	       (unsigned long long)merged, (unsigned long long)blocks_backed,
+	       (unsigned long long)seed);
 	return 0;
 }

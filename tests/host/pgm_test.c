@@ -407,15 +407,31 @@ TEST(slat, unmap_takes_exactly_the_range)
 	slat_fini(&slat);
 }
 
-/* Tables can be made again at any time, so a partly covered large page goes whole. */
-TEST(slat, unmap_takes_large_pages_whole)
+TEST(slat, unmap_splits_large_pages)
 {
 	set_up_slat(&slat_npt, 16);
 	map(512, 0x4000, SLAT_ALL, 2);
 	map(1024, 0x4200, SLAT_ALL, 2);
+	EXPECT(slat.large_pages == 2);
 	slat_unmap(&slat, gfn(1000), gfn(1024));
+	EXPECT(is_mapped(512, 0x4000) && is_mapped(999, 0x4000 + 999 - 512));
+	EXPECT(!walk_slat(1000).is_present && !walk_slat(1023).is_present);
+	EXPECT(is_mapped(1024, 0x4200) && walk_slat(1024).is_large);
+	EXPECT(slat.large_pages == 1);
+	slat_unmap(&slat, gfn(1024), gfn(1536));
+	EXPECT(!walk_slat(1024).is_present && !walk_slat(1535).is_present);
+	EXPECT(slat.large_pages == 0);
+	slat_fini(&slat);
+}
+
+/* Tables can be made again at any time, so it may go whole if there is no page to split it. */
+TEST(slat, unmap_takes_large_pages_whole_without_a_table)
+{
+	set_up_slat(&slat_npt, 3);
+	map(512, 0x4000, SLAT_ALL, 2);
+	slat_unmap(&slat, gfn(1000), gfn(1001));
 	EXPECT(!walk_slat(512).is_present && !walk_slat(1023).is_present);
-	EXPECT(is_mapped(1024, 0x4200));
+	EXPECT(slat.large_pages == 0);
 	slat_fini(&slat);
 }
 

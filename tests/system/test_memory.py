@@ -81,6 +81,27 @@ def test_untouched_memory_is_zero_and_written_memory_stays(quire):
     assert "ok touch.second_pass" in run.log_of("touch"), run
 
 
+def test_a_guest_that_owns_its_memory_gets_it_in_large_pieces(quire):
+    """One fault for 2 MiB, one entry of the nested tables; its twin pays page by page."""
+    conf = (linux("owner", "idle", memory="192M", overcommit="none") +
+            linux("sharer", "idle", memory="192M"))
+    run = quire.run(conf, "--memory", "768M", "--quire", "exit=prompt", steps=[
+        ("expect", "sharer: idle"),
+        ("send", r"memory --json\n"),
+        ("expect", '"table_pages"'),
+        ("send", r"check\n"),
+        ("expect", "ok"),
+        ("send", r"poweroff\n"),
+    ])
+    memory, = memory_answers(run)
+    check_sums(memory)
+    owner, sharer = vm_of(memory, "owner"), vm_of(memory, "sharer")
+    assert owner["large"] * 512 > owner["private"] * 3 // 4, run
+    assert owner["faults_write"] < sharer["faults_write"] // 20, run
+    assert owner["table_pages"] < sharer["table_pages"] // 4, run
+    assert sharer["large"] == 0, run
+
+
 @on_both_vendors
 def test_four_promises_of_half_the_machine_each(quire):
     names = ("a", "b", "c", "d")
