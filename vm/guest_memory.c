@@ -73,7 +73,12 @@ static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm
 					     uint64_t virt, enum mem_access access, gpa_t *out_addr)
 {
 	uint32_t error_code = 0;
-	if (pgm_walk(vcpu->vm->pgm, regs, virt, access, out_addr, &error_code) != Q_OK) {
+	q_status_t status = pgm_walk(vcpu->vm->pgm, regs, virt, access, out_addr, &error_code);
+	if (status == Q_NO_MEMORY) {
+		vcpu_out_of_memory(vcpu, 1);
+		return ACCESS_NO_MEMORY;
+	}
+	if (status != Q_OK) {
 		event_page_fault(vcpu, virt, error_code);
 		return ACCESS_FAULT;
 	}

@@ -194,8 +194,9 @@ struct pgm_walk_regs {
 	bool is_user; /* CPL 3 */
 };
 /*
- * Guest-virtual to guest-physical in every paging mode, without setting
- * accessed or dirty bits. Q_NOT_FOUND / Q_DENIED: *out_error_code is #PF's.
+ * Guest-virtual to guest-physical in every paging mode. Reading and writing set
+ * accessed and dirty bits that are not set yet; so, like a write, it may refill the
+ * stock, and end with Q_NO_MEMORY. Q_NOT_FOUND / Q_DENIED: *out_error_code is #PF's.
  */
 q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t virt,
 		    enum mem_access access, gpa_t *out_addr, uint32_t *out_error_code) Q_MUST_USE;

@@ -13,6 +13,7 @@
 #include "mm/pgm/pgm.h"
 
 #include <quire/assert.h>
+#include <quire/atomic.h>
 #include <quire/physmem.h>
 
 #include "lib/string.h"
@@ -141,23 +142,63 @@ static struct pgm_record *record_written(const struct pgm *pgm, gfn_t gfn,
 	return pgm_transition_is_legal(*record, PGM_OP_WRITE) ? record : NULL;
 }
 
-static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)
+/* Makes ready the page that a write reaches. */
+static q_status_t write_prepare(struct pgm *pgm, gfn_t gfn, enum side side,
+				struct pgm_record **out_record)
 {
-	struct pgm_record *record = pgm_record_find(pgm, piece.gfn);
+	struct pgm_record *record = pgm_record_find(pgm, gfn);
 	if (!record || !pgm_record_is_memory(*record))
 		return Q_RANGE;
-	if (piece.side == SIDE_FRONT && pgm_handler_wants(*record, MEM_WRITE))
+	if (side == SIDE_FRONT && pgm_handler_wants(*record, MEM_WRITE))
 		return Q_HANDLER;
-	record = record_written(pgm, piece.gfn, record);
+	record = record_written(pgm, gfn, record);
 	if (!record)
 		return Q_RANGE;
 	if (pgm_record_state(*record) != PGM_STATE_NORMAL) {
-		q_status_t status = page_own(pgm, piece.gfn, record);
+		q_status_t status = page_own(pgm, gfn, record);
 		if (status != Q_OK)
 			return status;
 	}
 	if (pgm_record_type(*record) == PGM_TYPE_DEVICE)
 		pgm_device_note_write(record);
+	*out_record = record;
+	return Q_OK;
+}
+
+/* True: the word was `expected`. Other CPUs of the guest may be at it at the same time. */
+static bool word_exchange(void *word, unsigned size_bytes, uint64_t expected, uint64_t value)
+{
+	uint32_t expected_32 = (uint32_t)expected;
+
+	if (size_bytes == sizeof(uint64_t))
+		return atomic_cas_acq_rel((uint64_t *)word, &expected, value);
+	return atomic_cas_acq_rel((uint32_t *)word, &expected_32, (uint32_t)value);
+}
+
+q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_bytes,
+				    uint64_t expected, uint64_t word)
+{
+	struct pgm_record *record = pgm_record_find(pgm, gpa_to_gfn(addr));
+
+	/* ROM is read and its shadow written: there is no word that is both. */
+	if (record && pgm_record_rom_mode(*record) == PGM_ROM_READ_ROM_WRITE_RAM)
+		return Q_RANGE;
+	q_status_t status = write_prepare(pgm, gpa_to_gfn(addr), SIDE_FRONT, &record);
+	if (status != Q_OK)
+		return status;
+	uint8_t *page = record_page(*record);
+	if (!word_exchange(page + gpa_offset(addr), size_bytes, expected, word))
+		return Q_CONFLICT;
+	return Q_OK;
+}
+
+static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)
+{
+	struct pgm_record *record;
+
+	q_status_t status = write_prepare(pgm, piece.gfn, piece.side, &record);
+	if (status != Q_OK)
+		return status;
 	uint8_t *page = record_page(*record);
 	memcpy(page + piece.offset, from, piece.size_bytes);
 	return Q_OK;

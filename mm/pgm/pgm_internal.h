@@ -284,6 +284,13 @@ bool pgm_device_is_any_mapped(const struct pgm *pgm);
 /* An aligned word of 4 or 8 bytes of RAM or ROM, under the lock: for table walks. Q_RANGE. */
 q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size_bytes,
 				uint64_t *out_word) Q_MUST_USE;
+/*
+ * Exchanges such a word, if it is still `expected`, as a write of the guest does.
+ * Q_CONFLICT: it is not; Q_RANGE: what is read there takes no writes; Q_HANDLER;
+ * Q_NO_MEMORY.
+ */
+q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_bytes,
+				    uint64_t expected, uint64_t word) Q_MUST_USE;
 
 /* --- pgm_handy.c, under the lock -------------------------------------------------------------- */
 

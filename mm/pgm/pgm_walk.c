@@ -4,13 +4,20 @@
  * vol. 2, "Page Translation and Protection"; SDM vol. 3, "Paging"), for the
  * instruction emulator. One loop serves all modes; a table says how they differ.
  *
- * Only reads guest memory, and so never allocates. Nothing here trusts the
- * tables: the number of steps is fixed, and each address is checked against
- * the records. Besides what pgm.h lists, returns Q_RANGE if a table is not in
- * RAM or ROM, and Q_INVALID for an address that is not canonical.
+ * Nothing here trusts the tables: the number of steps is fixed, and each address
+ * is checked against the records. Besides what pgm.h lists, returns Q_RANGE if a
+ * table is not in memory, and Q_INVALID for an address that is not canonical.
+ *
+ * Accessed and dirty bits are set as hardware sets them, and are the one exception
+ * to "reading never allocates": setting one is a write to the page of the table,
+ * which may have to get a page of its own for that. So a bit that is set already is
+ * not written again. Bits are set when the whole walk is done and allowed, each by
+ * compare and exchange with the entry that the walk has seen: if another CPU of the
+ * guest changed it meanwhile, the walk starts again, a bounded number of times.
+ * Where a table takes no writes (ROM, or somebody watches it), they are left alone.
  *
  * Simpler than hardware:
- *   - accessed and dirty bits are not set;
+ *   - a walk that ends in a fault sets no bits, which the manuals leave open;
  *   - SMAP and protection keys are not applied (RFLAGS.AC and PKRU are not
  *     known here): such an access is allowed;
  *   - PAE's four top entries are read from memory, not from a cached copy;
@@ -28,6 +35,8 @@
 #define PTE_P       BIT64(0)
 #define PTE_RW      BIT64(1)
 #define PTE_US      BIT64(2)
+#define PTE_A       BIT64(5)
+#define PTE_D       BIT64(6)
 #define PTE_PS      BIT64(7)
 #define PTE_PAT_PS  BIT64(12) /* PAT of a large page */
 #define PTE_NX      BIT64(63)
@@ -61,6 +70,16 @@ static const struct walk_mode mode_pae = { 3, 9, 8, 2, MASK64(31, 5) };
 static const struct walk_mode mode_4level = { 4, 9, 8, 3, PTE_ADDR };
 static const struct walk_mode mode_5level = { 5, 9, 8, 3, PTE_ADDR };
 
+#define LEVELS_MAX  5u
+#define RESTART_MAX 8u
+
+/* One entry that a walk went through. */
+struct step {
+	gpa_t addr;
+	uint64_t entry;
+	bool has_bits; /* accessed, at least */
+};
+
 /* One walk under way. */
 struct walk {
 	const struct walk_mode *mode;
@@ -69,6 +88,8 @@ struct walk {
 	enum mem_access access;
 	/* All levels together. */
 	bool is_user, is_writable, is_executable;
+	unsigned step_count;
+	struct step steps[LEVELS_MAX]; /* from the root down; the last one is the page */
 };
 
 static bool has_nx(const struct walk *walk)
@@ -104,14 +125,19 @@ static unsigned level_shift(const struct walk_mode *mode, unsigned level)
 
 /* --- entries -------------------------------------------------------------------------- */
 
-static q_status_t entry_read(const struct pgm *pgm, const struct walk *walk, uint64_t table,
+static q_status_t entry_read(const struct pgm *pgm, struct walk *walk, uint64_t table,
 			     unsigned level, uint64_t *out_entry)
 {
 	const struct walk_mode *mode = walk->mode;
 	uint64_t index = walk->virt >> level_shift(mode, level) & (BIT64(mode->index_bits) - 1);
+	struct step *step = &walk->steps[walk->step_count++];
 
-	return pgm_word_read_locked(pgm, gpa(table + index * mode->entry_bytes), mode->entry_bytes,
-				    out_entry);
+	step->addr = gpa(table + index * mode->entry_bytes);
+	/* PAE's top entries have none. */
+	step->has_bits = mode != &mode_pae || level < 3;
+	q_status_t status = pgm_word_read_locked(pgm, step->addr, mode->entry_bytes, &step->entry);
+	*out_entry = step->entry;
+	return status;
 }
 
 static bool entry_is_page(const struct walk *walk, uint64_t entry, unsigned level)
@@ -200,6 +226,8 @@ static q_status_t walk_tables(const struct pgm *pgm, struct walk *walk, gpa_t *o
 {
 	uint64_t table = walk->regs->cr3 & walk->mode->root;
 
+	walk->is_user = walk->is_writable = walk->is_executable = true;
+	walk->step_count = 0;
 	for (unsigned level = walk->mode->levels;; level--) {
 		uint64_t entry;
 		q_status_t status = entry_read(pgm, walk, table, level, &entry);
@@ -226,6 +254,38 @@ static q_status_t walk_tables(const struct pgm *pgm, struct walk *walk, gpa_t *o
 	return Q_DENIED;
 }
 
+/* Q_CONFLICT: an entry has changed; Q_NO_MEMORY. */
+static q_status_t bits_set(struct pgm *pgm, const struct walk *walk)
+{
+	for (unsigned i = 0; i < walk->step_count; i++) {
+		const struct step *step = &walk->steps[i];
+		bool is_page = i == walk->step_count - 1;
+		uint64_t bits = PTE_A | (is_page && walk->access == MEM_WRITE ? PTE_D : 0);
+		if (!step->has_bits || (step->entry & bits) == bits)
+			continue;
+		q_status_t status = pgm_word_exchange_locked(
+			pgm, step->addr, walk->mode->entry_bytes, step->entry, step->entry | bits);
+		if (status == Q_CONFLICT || status == Q_NO_MEMORY)
+			return status;
+	}
+	return Q_OK;
+}
+
+static q_status_t walk_locked(struct pgm *pgm, struct walk *walk, gpa_t *out_addr,
+			      uint32_t *out_error_code)
+{
+	for (unsigned i = 0; i < RESTART_MAX; i++) {
+		q_status_t status = walk_tables(pgm, walk, out_addr, out_error_code);
+		/* What Quire emulates was fetched by a CPU, which set what there was to set. */
+		if (status == Q_OK && walk->access != MEM_EXEC)
+			status = bits_set(pgm, walk);
+		if (status != Q_CONFLICT)
+			return status;
+	}
+	/* Somebody keeps changing them. The translation held when it was read; that has to do. */
+	return Q_OK;
+}
+
 q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t virt,
 		    enum mem_access access, gpa_t *out_addr, uint32_t *out_error_code)
 {
@@ -236,11 +296,8 @@ q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t 
 		.regs = regs,
 		.virt = is_long ? virt : (uint32_t)virt,
 		.access = access,
-		.is_user = true,
-		.is_writable = true,
-		.is_executable = true,
 	};
-	gpa_t addr;
+	gpa_t addr = gpa(0);
 
 	if (!mode) {
 		*out_addr = gpa(walk.virt);
@@ -249,7 +306,7 @@ q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t 
 	if (is_long && !is_canonical(mode, virt))
 		return Q_INVALID;
 	spin_lock(&pgm->lock);
-	q_status_t status = walk_tables(pgm, &walk, &addr, out_error_code);
+	q_status_t status = walk_locked(pgm, &walk, &addr, out_error_code);
 	spin_unlock(&pgm->lock);
 	if (status == Q_OK)
 		*out_addr = addr;

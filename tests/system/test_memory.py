@@ -81,6 +81,22 @@ def test_untouched_memory_is_zero_and_written_memory_stays(quire):
     assert "ok touch.second_pass" in run.log_of("touch"), run
 
 
+@on_every_machine
+def test_accessed_bits_of_page_tables_cost_what_they_must(quire):
+    """Tables that the guest wrote have their pages; one of zeros costs its own, at its first walk."""
+    ask = [("send", r"\x1d"), ("send", r"memory --json\n"), ("send", r"attach pagetables\n"),
+           ("send", "x")]
+    steps = [step for name in ("built", "walked", "faulted", "again")
+             for step in [("expect", f"{name}# "), *ask]]
+    run = quire.run(guest("pagetables", serial="console"), steps=steps)
+    assert run.status == 0, run
+    assert "not ok" not in run.output, run
+    built, walked, faulted, again = (vm_of(memory, "pagetables")["private"]
+                                     for memory in memory_answers(run))
+    # CPUs walk nested tables as if to write, so the eight tables of zeros get their pages.
+    assert (walked, faulted, again) == (built, built + 8, built + 8), run
+
+
 def test_a_guest_that_owns_its_memory_gets_it_in_large_pieces(quire):
     """One fault for 2 MiB, one entry of the nested tables; its twin pays page by page."""
     conf = (linux("owner", "idle", memory="192M", overcommit="none") +

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* Accessed and dirty bits: set where and when hardware would, and not once too often. */
+#include <quire/bits.h>
+#include <quire/guest_state.h>
+
+#include "mm/pgm/pgm_device.h"
+#include "mm/pgm/pgm_handler.h"
+#include "mm/pgm/pgm_rom_shadow.h"
+
+#include "pgm_fixture.h"
+
+#define A BIT64(5)
+#define D BIT64(6)
+
+#define TABLES 0x100000ull
+#define VIRT   0x0000123456789000ull
+#define TARGET 0x200000ull
+
+static struct pgm_walk_regs regs;
+
+static void poke(uint64_t addr, uint64_t value, unsigned bytes)
+{
+	EXPECT(pgm_write(pgm, gpa(addr), &value, bytes, NULL) == Q_OK);
+}
+
+static uint64_t peek(uint64_t addr, unsigned bytes)
+{
+	uint64_t value = 0;
+	EXPECT(pgm_read(pgm, gpa(addr), &value, bytes, NULL) == Q_OK);
+	return value;
+}
+
+static q_status_t walk(uint64_t virt, enum mem_access access)
+{
+	gpa_t addr;
+	uint32_t error_code;
+
+	q_status_t status = pgm_walk(pgm, &regs, virt, access, &addr, &error_code);
+	check();
+	return status;
+}
+
+static uint64_t index_of(uint64_t virt, unsigned level)
+{
+	return virt >> (12 + 9 * (level - 1)) & 511;
+}
+
+/* Long-mode tables in consecutive pages from `at` on, the root first. */
+static void tables_make(uint64_t at, uint64_t virt, uint64_t leaf)
+{
+	regs = (struct pgm_walk_regs){ .cr0 = CR0_PE | CR0_PG | CR0_WP,
+				       .cr3 = at,
+				       .cr4 = CR4_PAE,
+				       .efer = EFER_LME | EFER_LMA | EFER_NXE };
+	for (unsigned level = 4; level > 1; level--, at += PAGE_SIZE)
+		poke(at + index_of(virt, level) * 8, (at + PAGE_SIZE) | 7, 8);
+	poke(at + index_of(virt, 1) * 8, leaf, 8);
+}
+
+static uint64_t entry_at(uint64_t at, uint64_t virt, unsigned level)
+{
+	return peek(at + (4 - level) * PAGE_SIZE + index_of(virt, level) * 8, 8);
+}
+
+/* --- which bits ------------------------------------------------------------------------------ */
+
+TEST(pgm_walk_bits, reading_sets_accessed_and_writing_dirty)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	EXPECT(walk(VIRT, MEM_READ) == Q_OK);
+	for (unsigned level = 1; level <= 4; level++)
+		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == A);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
+	for (unsigned level = 1; level <= 4; level++)
+		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == (level == 1 ? A | D : A));
+	/* Nothing else of an entry changes. */
+	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D));
+}
+
+/* An instruction that is emulated was fetched by a CPU before. */
+TEST(pgm_walk_bits, fetching_sets_none)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	EXPECT(walk(VIRT, MEM_EXEC) == Q_OK);
+	for (unsigned level = 1; level <= 4; level++)
+		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == 0);
+}
+
+TEST(pgm_walk_bits, a_walk_that_faults_sets_none)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 5); /* read-only */
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_DENIED);
+	EXPECT(walk(VIRT + PAGE_SIZE, MEM_READ) == Q_NOT_FOUND);
+	for (unsigned level = 1; level <= 4; level++)
+		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == 0);
+}
+
+TEST(pgm_walk_bits, large_pages_have_them_where_they_end)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, 0x40000000, 0);
+	poke(TABLES + 2 * PAGE_SIZE, 0x80000087, 8); /* 2 MiB, by the level 2 table */
+	EXPECT(walk(0x40123456, MEM_WRITE) == Q_OK);
+	EXPECT(peek(TABLES + 2 * PAGE_SIZE, 8) == (0x80000087 | A | D));
+	EXPECT((peek(TABLES + PAGE_SIZE + 8, 8) & (A | D)) == A);
+	EXPECT((peek(TABLES, 8) & (A | D)) == A);
+}
+
+TEST(pgm_walk_bits, entries_of_32_bits_leave_their_neighbours_alone)
+{
+	set_up(&slat_npt, MIB(4));
+	regs = (struct pgm_walk_regs){ .cr0 = CR0_PE | CR0_PG, .cr3 = TABLES };
+	poke(TABLES + 3 * 4, (TABLES + PAGE_SIZE) | 7, 4);
+	poke(TABLES + 4 * 4, 0x12345600, 4);
+	poke(TABLES + PAGE_SIZE + 4, TARGET | 7, 4);
+	poke(TABLES + PAGE_SIZE + 8, 0x12345600, 4);
+	EXPECT(walk(0xc01234, MEM_WRITE) == Q_OK);
+	EXPECT(peek(TABLES + 3 * 4, 4) == ((TABLES + PAGE_SIZE) | 7 | A));
+	EXPECT(peek(TABLES + PAGE_SIZE + 4, 4) == (TARGET | 7 | A | D));
+	EXPECT(peek(TABLES + 4 * 4, 4) == 0x12345600);
+	EXPECT(peek(TABLES + PAGE_SIZE + 8, 4) == 0x12345600);
+}
+
+TEST(pgm_walk_bits, the_top_entries_of_pae_have_none)
+{
+	set_up(&slat_npt, MIB(4));
+	regs = (struct pgm_walk_regs){ .cr0 = CR0_PE | CR0_PG, .cr3 = TABLES, .cr4 = CR4_PAE };
+	poke(TABLES + 8, (TABLES + PAGE_SIZE) | 1, 8);
+	poke(TABLES + PAGE_SIZE + 8, (TABLES + 2 * PAGE_SIZE) | 7, 8);
+	poke(TABLES + 2 * PAGE_SIZE + 8, TARGET | 7, 8);
+	EXPECT(walk(0x40201678, MEM_WRITE) == Q_OK);
+	EXPECT(peek(TABLES + 8, 8) == ((TABLES + PAGE_SIZE) | 1));
+	EXPECT(peek(TABLES + PAGE_SIZE + 8, 8) == ((TABLES + 2 * PAGE_SIZE) | 7 | A));
+	EXPECT(peek(TABLES + 2 * PAGE_SIZE + 8, 8) == (TARGET | 7 | A | D));
+}
+
+/* One entry that is every level of the walk: each bit needs the one before. */
+TEST(pgm_walk_bits, a_table_that_points_to_itself_gets_them_once)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	poke(0x300000, 0x300007, 8);
+	regs.cr3 = 0x300000;
+	EXPECT(walk(0, MEM_WRITE) == Q_OK);
+	EXPECT(peek(0x300000, 8) == (0x300007 | A | D));
+}
+
+/* --- what it costs ------------------------------------------------------------------------------ */
+
+/* Tables in device memory whose writes are tracked: that shows each single write. */
+TEST(pgm_walk_bits, what_is_set_is_not_written_again)
+{
+	struct pgm_device *device;
+	uint64_t dirty;
+
+	set_up(&slat_npt, MIB(4));
+	EXPECT(pgm_device_add(pgm, PAGES(4), &device) == Q_OK);
+	EXPECT(pgm_device_map(pgm, device, gpa(GIB(1))) == Q_OK);
+	tables_make(GIB(1), VIRT, TARGET | 7);
+	EXPECT(pgm_device_track_start(pgm, device) == Q_OK);
+	/* All four get their accessed bit, then only the last its dirty bit, then none. */
+	static const struct {
+		enum mem_access access;
+		uint64_t written;
+	} steps[] = { { MEM_READ, 0xf },
+		      { MEM_READ, 0 },
+		      { MEM_WRITE, 0x8 },
+		      { MEM_WRITE, 0 },
+		      { MEM_READ, 0 } };
+	for (unsigned i = 0; i < ARRAY_COUNT(steps); i++) {
+		EXPECT(walk(VIRT, steps[i].access) == Q_OK);
+		EXPECT(pgm_device_dirty_take(pgm, device, 0, 4, &dirty) == Q_OK);
+		EXPECT(dirty == steps[i].written);
+	}
+}
+
+TEST(pgm_walk_bits, cost_no_page_where_the_guest_wrote_its_tables)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	uint64_t private_pages = stats().private_pages;
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
+	EXPECT(stats().private_pages == private_pages);
+	/* A table that was never written is all zeros: nothing to set, nothing to pay. */
+	regs.cr3 = 0x300000;
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_NOT_FOUND);
+	EXPECT(stats().private_pages == private_pages);
+}
+
+/* --- tables that take no writes ------------------------------------------------------------------- */
+
+static uint8_t rom[PAGES(4)];
+
+/* As a machine's ROM: what is written to it is gone, and the walk goes on. */
+TEST(pgm_walk_bits, tables_in_rom_stay_as_they_are)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	EXPECT(pgm_read(pgm, gpa(TABLES), rom, sizeof(rom), NULL) == Q_OK);
+	for (unsigned level = 4; level > 1; level--) {
+		uint64_t table = (4 - level) * PAGE_SIZE;
+		uint64_t next = (0xc0000 + table + PAGE_SIZE) | 7;
+		memcpy(rom + table + index_of(VIRT, level) * 8, &next, sizeof(next));
+	}
+	EXPECT(pgm_rom_add(pgm, gpa(0xc0000), rom, sizeof(rom)) == Q_OK);
+	regs.cr3 = 0xc0000;
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
+	for (unsigned level = 1; level <= 4; level++)
+		EXPECT((entry_at(0xc0000, VIRT, level) & (A | D)) == 0);
+}
+
+TEST(pgm_walk_bits, neither_half_of_shadowed_rom_gets_what_is_the_others)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	EXPECT(pgm_read(pgm, gpa(TABLES), rom, sizeof(rom), NULL) == Q_OK);
+	EXPECT(pgm_rom_add_shadowed(pgm, gpa(0xc0000), rom, sizeof(rom)) == Q_OK);
+	regs.cr3 = 0xc0000;
+	EXPECT(pgm_rom_mode_set(pgm, gpa(0xc0000), PAGES(1), PGM_ROM_READ_ROM_WRITE_RAM) == Q_OK);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
+	EXPECT((peek(0xc0000 + index_of(VIRT, 4) * 8, 8) & A) == 0 && stats().rom_shadow == 0);
+	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D)); /* RAM, below it */
+}
+
+TEST(pgm_walk_bits, watched_tables_are_left_alone)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	EXPECT(pgm_handler_add(pgm, gpa(TABLES + PAGES(3)), PAGES(1), PGM_HANDLER_WRITE, 1) ==
+	       Q_OK);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
+	EXPECT((entry_at(TABLES, VIRT, 2) & A) == A && (entry_at(TABLES, VIRT, 1) & (A | D)) == 0);
+}
+
+/* --- another CPU at the same time ------------------------------------------------------------------ */
+
+TEST(pgm_walk_bits, a_word_that_changed_is_not_exchanged)
+{
+	set_up(&slat_npt, MIB(4));
+	poke(0x5000, 0x1111111122222222, 8);
+	spin_lock(&pgm->lock);
+	EXPECT(pgm_word_exchange_locked(pgm, gpa(0x5000), 8, 0x22222222, 1) == Q_CONFLICT);
+	EXPECT(pgm_word_exchange_locked(pgm, gpa(0x5000), 4, 0x33333333, 1) == Q_CONFLICT);
+	EXPECT(pgm_word_exchange_locked(pgm, gpa(0x5004), 4, 0x11111111, 0x44444444) == Q_OK);
+	EXPECT(pgm_word_exchange_locked(pgm, gpa(0x5000), 8, 0x4444444422222222, 7) == Q_OK);
+	EXPECT(pgm_word_exchange_locked(pgm, gpa(0xa0000), 8, 0, 1) == Q_RANGE);
+	spin_unlock(&pgm->lock);
+	EXPECT(peek(0x5000, 8) == 7);
+}
