@@ -3,13 +3,13 @@
 
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
-#include "arch/x86_64/paging.h"
 #include "kernel/console.h"
 #include "kernel/heap.h"
 #include "kernel/log_console.h"
 #include "kernel/power.h"
 #include "kernel/time.h"
 #include "mm/gmm/gmm.h"
+#include "vm/address_space.h"
 #include "vm/config.h"
 #include "vm/console.h"
 #include "vm/request.h"
@@ -144,7 +144,7 @@ static void command_ping(const struct command_words *words)
 
 static void command_check(const struct command_words *words)
 {
-	paging_check();
+	address_space_check();
 	gmm_check();
 	scan_check();
 	for (struct vm *vm = vm_next(NULL); vm; vm = vm_next(vm))

@@ -12,27 +12,17 @@
 #include "cpu.h"
 #include "features.h"
 #include "msr.h"
-
-/* Intel SDM vol. 3, "4-Level Paging and 5-Level Paging". */
-#define PTE_PRESENT   BIT64(0)
-#define PTE_WRITE     BIT64(1)
-#define PTE_WRITETHRU BIT64(3)
-#define PTE_CACHE_OFF BIT64(4)
-#define PTE_LARGE     BIT64(7)
-#define PTE_GLOBAL    BIT64(8)
-#define PTE_NX        BIT64(63)
-#define PTE_ADDRESS   MASK64(51, 12)
-
-#define ENTRIES 512u
+#include "paging_entry.h"
 
 static struct {
 	uint64_t *root;
 	uint64_t *windows; /* the page directories of the windows, one page a CPU */
 	uint64_t *pages;   /* PAGING_PAGES_COUNT entries, contiguous */
 	struct paging_arena arena;
-	uint64_t bytes; /* of it, for tables */
-	bool is_live;   /* our tables are in use: tables are reached as kernel memory */
-	uint64_t nx;    /* PTE_NX, or 0 where the CPU has none */
+	hpa_t arena_start, arena_end; /* all of it, what others took included */
+	uint64_t bytes;               /* of it, for tables */
+	bool is_live; /* our tables are in use: tables are reached as kernel memory */
+	uint64_t nx;  /* PTE_NX, or 0 where the CPU has none */
 } paging;
 
 static void *table_ptr(hpa_t page)
@@ -66,18 +56,13 @@ static uint64_t *table_below(uint64_t *entry)
 	return table_ptr(page);
 }
 
-static unsigned index_at(uint64_t virt, unsigned level)
-{
-	return virt >> (PAGE_SHIFT + 9 * (level - 1)) & (ENTRIES - 1);
-}
-
 /* The entry for `virt` at `level` (1: 4 KiB, 2: 2 MiB), or NULL. */
 static uint64_t *entry_make(uint64_t virt, unsigned level)
 {
 	uint64_t *table = paging.root;
 	for (unsigned l = 4; l > level && table; l--)
-		table = table_below(&table[index_at(virt, l)]);
-	return table ? &table[index_at(virt, level)] : NULL;
+		table = table_below(&table[paging_index_at(virt, l)]);
+	return table ? &table[paging_index_at(virt, level)] : NULL;
 }
 
 static uint64_t access_bits(enum paging_access access)
@@ -165,8 +150,8 @@ uint64_t paging_arena_bytes(hpa_t memory_end, unsigned module_count)
 	uint64_t small_chunks = GMM_CHUNK_SHIFT < LARGE_PAGE_SHIFT ? memory_end.raw >> 21 : 0;
 	uint64_t own = directories + (directories >> 9) + 1 + small_chunks;
 	/* Windows with their upper table; the page region with two; root and image; the arena. */
-	own += PHYSMEM_CPU_MAX + 1 + PAGING_PAGES_COUNT / ENTRIES + 2 + 1 + 4;
-	uint64_t arena = (own + late_tables(module_count)) / ENTRIES + 2;
+	own += PHYSMEM_CPU_MAX + 1 + PAGING_PAGES_COUNT / PAGING_ENTRIES + 2 + 1 + 4;
+	uint64_t arena = (own + late_tables(module_count)) / PAGING_ENTRIES + 2;
 	return (own + arena + late_tables(module_count)) * PAGE_SIZE;
 }
 
@@ -182,13 +167,15 @@ static void make_tables(hpa_t memory_end)
 		uint64_t *directory = entry_make(PAGING_WINDOW_BASE + ((uint64_t)i << 30), 2);
 		Q_ASSERT(directory);
 	}
-	for (unsigned i = 0; i < PAGING_PAGES_COUNT; i += ENTRIES)
+	for (unsigned i = 0; i < PAGING_PAGES_COUNT; i += PAGING_ENTRIES)
 		Q_ASSERT(entry_make(PAGING_PAGES_BASE + i * PAGE_SIZE, 1));
 }
 
 void paging_init(struct paging_arena *arena, hpa_t memory_end, unsigned module_count)
 {
 	paging.arena = *arena;
+	paging.arena_start = arena->start;
+	paging.arena_end = arena->end;
 	paging.nx = cpu_features()->has_nx ? PTE_NX : 0;
 	if (cpu_features()->has_nx)
 		msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_NXE);
@@ -306,34 +293,20 @@ uint64_t paging_bytes(void)
 
 /* --- check --------------------------------------------------------------------------- */
 
-static void check_leaf(uint64_t virt, uint64_t entry)
+bool paging_leaf_next(uint64_t from, struct paging_leaf *out_leaf)
 {
-	bool is_writable = entry & PTE_WRITE;
-	bool is_executable = !(entry & PTE_NX);
-	Q_ASSERT(!paging.nx || !(is_writable && is_executable));
-	if (is_executable && paging.nx)
-		Q_ASSERT(virt >= (uintptr_t)layout_text_start && virt < (uintptr_t)layout_text_end);
+	return paging_tables_next(physmem_kernel_hpa(paging.root), paging.nx, from, out_leaf);
 }
 
-/* Depth 4 at most. */
-static void check_table(const uint64_t *table, unsigned level, uint64_t virt_base)
+enum paging_kind paging_leaf_kind(const struct paging_leaf *leaf)
 {
-	for (unsigned i = 0; i < ENTRIES; i++) {
-		uint64_t entry = pte_load(&table[i]);
-		uint64_t virt = virt_base + ((uint64_t)i << (PAGE_SHIFT + 9 * (level - 1)));
-		if (level == 4 && (i & 0x100))
-			virt |= 0xffff000000000000ull;
-		if (!(entry & PTE_PRESENT))
-			continue;
-		if (level == 1 || (entry & PTE_LARGE))
-			check_leaf(virt, entry);
-		else
-			check_table(table_ptr(hpa(entry & PTE_ADDRESS)), level - 1, virt);
-	}
-}
-
-void paging_check(void)
-{
-	Q_ASSERT(!(pte_load(&paging.root[0]) & PTE_PRESENT)); /* no identity mapping */
-	check_table(paging.root, 4, 0);
+	const struct paging_bounds bounds = {
+		.image_start = (uintptr_t)layout_image_start,
+		.image_end = (uintptr_t)layout_image_end,
+		.text_start = (uintptr_t)layout_text_start,
+		.text_end = (uintptr_t)layout_text_end,
+		.arena_start = paging.arena_start,
+		.arena_end = paging.arena_end,
+	};
+	return paging_kind_of(&bounds, leaf);
 }

@@ -10,14 +10,16 @@
  *   0xffffd00000000000         virtually contiguous pages with guards (stacks)
  *   0xffffe00000000000 + phys  device registers, uncached
  *
- * Guest pages appear in the windows only. Everything is global to all CPUs but
- * the windows, whose tables each CPU owns.
+ * Guest pages appear in the windows only (vm/address_space.c proves it).
+ * Everything is global to all CPUs but the windows, whose tables each CPU owns.
  */
 #ifndef ARCH_X86_64_PAGING_H
 #define ARCH_X86_64_PAGING_H
 
 #include <quire/addr.h>
 #include <quire/status.h>
+
+#include "paging_rules.h"
 
 #define PAGING_IMAGE_BASE  0xffffffff80000000ull
 #define PAGING_KERNEL_BASE 0xffff800000000000ull
@@ -69,7 +71,9 @@ q_status_t paging_map_device(hpa_t start, uint64_t size_bytes,
 /* What the tables of this address space take, those to come for devices and modules included. */
 uint64_t paging_bytes(void);
 
-/* Walks the tables and asserts W^X and that guest memory shows in windows only. */
-void paging_check(void);
+/* The first mapping at or after `from`, in order of addresses; false: there is none. */
+bool paging_leaf_next(uint64_t from, struct paging_leaf *out_leaf);
+/* What it is, if it is as it has to be. */
+enum paging_kind paging_leaf_kind(const struct paging_leaf *leaf);
 
 #endif

@@ -259,6 +259,16 @@ void gmm_wait_end(gmm_vm_t vm);
 /* Whose turn it is; GMM_VM_QUIRE: nobody waits. */
 gmm_vm_t gmm_wait_first(void);
 
+/* --- what a machine address is ------------------------------------------------ */
+
+enum gmm_memory {
+	GMM_MEMORY_NONE,   /* not managed here: Quire's image, modules, devices, nothing */
+	GMM_MEMORY_FREE,   /* of a chunk that is with the machine */
+	GMM_MEMORY_GUEST,  /* of a PRIVATE or SHARED chunk */
+	GMM_MEMORY_KERNEL, /* of a KERNEL chunk */
+};
+enum gmm_memory gmm_memory_at(hpa_t addr);
+
 /* --- kernel pages: nested tables, records, heap; permanently mapped ---------- */
 
 /* One zeroed page, charged to the VM's SHADOW or FIXED account (QUIRE: no limit). */

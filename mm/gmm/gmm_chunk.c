@@ -105,6 +105,24 @@ struct gmm_chunk *gmm_chunk_at(hpa_t addr)
 	return offset < span->count ? &gmm.chunks[span->first + offset] : NULL;
 }
 
+enum gmm_memory gmm_memory_at(hpa_t addr)
+{
+	static const enum gmm_memory by_kind[GMM_CHUNK_KIND_COUNT] = {
+		[GMM_CHUNK_FREE] = GMM_MEMORY_FREE,
+		[GMM_CHUNK_PRIVATE] = GMM_MEMORY_GUEST,
+		[GMM_CHUNK_SHARED] = GMM_MEMORY_GUEST,
+		[GMM_CHUNK_KERNEL] = GMM_MEMORY_KERNEL,
+	};
+	const struct gmm_chunk *chunk = gmm_chunk_at(addr);
+
+	if (!chunk)
+		return GMM_MEMORY_NONE;
+	spin_lock(&gmm.lock);
+	enum gmm_memory memory = by_kind[chunk->kind];
+	spin_unlock(&gmm.lock);
+	return memory;
+}
+
 /* --- the supply --------------------------------------------------------------------------- */
 
 static void kind_set(struct gmm_chunk *chunk, enum gmm_chunk_kind kind)

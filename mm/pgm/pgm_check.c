@@ -185,6 +185,7 @@ static void device_record_check(struct pgm_record record, bool is_tracked)
 
 	Q_ASSERT(pgm_record_type(record) == PGM_TYPE_DEVICE);
 	Q_ASSERT(page_id_is_nil(pgm_record_id(record)));
+	Q_ASSERT(gmm_memory_at(hfn_to_hpa(pgm_record_frame(record))) == GMM_MEMORY_KERNEL);
 	Q_ASSERT(is_normal || (is_tracked && pgm_record_state(record) == PGM_STATE_MONITORED));
 	Q_ASSERT(!(record.d2 & PGM_RECORD_WRITTEN_TO) || (is_normal && is_tracked));
 	Q_ASSERT(pgm_record_is_read_only(record) ==

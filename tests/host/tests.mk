@@ -36,3 +36,4 @@ threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
+host_paging := lib arch/x86_64/paging_rules.c vm/address_space.c mm/gmm
