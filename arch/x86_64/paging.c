@@ -75,11 +75,14 @@ static uint64_t access_bits(enum paging_access access)
 	Q_ASSERT(!"access");
 }
 
+/* Chunks that are smaller come and go by pages, below tables that exist for all memory. */
+#define HAS_LARGE_CHUNKS (GMM_CHUNK_SHIFT >= LARGE_PAGE_SHIFT)
+
 static q_status_t map(uint64_t virt, hpa_t start, uint64_t size_bytes, uint64_t bits)
 {
 	for (uint64_t done = 0; done < size_bytes;) {
 		uint64_t to = virt + done, from = start.raw + done;
-		bool large = is_aligned(to | from, LARGE_PAGE_SIZE) &&
+		bool large = HAS_LARGE_CHUNKS && is_aligned(to | from, LARGE_PAGE_SIZE) &&
 			     size_bytes - done >= LARGE_PAGE_SIZE;
 		uint64_t *entry = entry_make(to, large ? 2 : 1);
 		if (!entry)
@@ -147,7 +150,7 @@ uint64_t paging_arena_bytes(hpa_t memory_end, unsigned module_count)
 {
 	/* One directory a GiB of kernel memory, or one table for two small chunks. */
 	uint64_t directories = (memory_end.raw >> 30) + 1;
-	uint64_t small_chunks = GMM_CHUNK_SHIFT < LARGE_PAGE_SHIFT ? memory_end.raw >> 21 : 0;
+	uint64_t small_chunks = HAS_LARGE_CHUNKS ? 0 : (memory_end.raw >> LARGE_PAGE_SHIFT) + 1;
 	uint64_t own = directories + (directories >> 9) + 1 + small_chunks;
 	/* Windows with their upper table; the page region with two; root and image; the arena. */
 	own += PHYSMEM_CPU_MAX + 1 + PAGING_PAGES_COUNT / PAGING_ENTRIES + 2 + 1 + 4;
@@ -158,8 +161,8 @@ uint64_t paging_arena_bytes(hpa_t memory_end, unsigned module_count)
 /* Tables that must exist before anybody asks: later there is nothing to make them of. */
 static void make_tables(hpa_t memory_end)
 {
-	uint64_t step = GMM_CHUNK_SHIFT < LARGE_PAGE_SHIFT ? LARGE_PAGE_SIZE : 1ull << 30;
-	unsigned level = GMM_CHUNK_SHIFT < LARGE_PAGE_SHIFT ? 1 : 2;
+	uint64_t step = HAS_LARGE_CHUNKS ? 1ull << 30 : LARGE_PAGE_SIZE;
+	unsigned level = HAS_LARGE_CHUNKS ? 2 : 1;
 	for (uint64_t at = 0; at < memory_end.raw; at += step)
 		Q_ASSERT(entry_make(PAGING_KERNEL_BASE + at, level));
 

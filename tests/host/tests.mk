@@ -16,6 +16,7 @@ host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm
 host_vm        := lib vm/cpuid_policy.c vm/msr_policy.c vm/pvclock.c vm/console_line.c vm/command_words.c \
                   vm/json.c
 host_vm_request := lib vm/request.c mm/gmm mm/pgm
+host_paging    := lib arch/x86_64/paging_rules.c vm/address_space.c mm/gmm
 host_boot      := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
 host_svm       := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c \
                   svm/svm_asid.c svm/svm_features.c
@@ -36,4 +37,3 @@ threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
-host_paging := lib arch/x86_64/paging_rules.c vm/address_space.c mm/gmm
