@@ -93,6 +93,26 @@ struct gmm_set *gmm_set_of(const struct gmm_chunk *chunk)
 }
 
 /*
+ * Who owns more than half of the used pages; if nobody does, somebody who owns
+ * one. Pages of two owners cancel each other, and a majority cannot be cancelled.
+ */
+static gmm_vm_t main_owner(const struct gmm_chunk *chunk)
+{
+	gmm_vm_t owner = GMM_VM_QUIRE;
+	uint32_t lead = 0;
+
+	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++) {
+		if (gmm_word_is_free(chunk->words[i]))
+			continue;
+		gmm_vm_t other = gmm_word_owner(chunk->words[i]);
+		if (lead == 0)
+			owner = other;
+		lead = other == owner ? lead + 1 : lead - 1;
+	}
+	return owner;
+}
+
+/*
  * A chunk whose tagged VM has no page in it any more belongs to an owner that
  * it still has, or to nobody. The search is only ever made in a mixed chunk.
  */
@@ -103,15 +123,10 @@ static void tag_update(struct gmm_chunk *chunk)
 	chunk->tag = GMM_VM_QUIRE;
 	if (chunk->free_count == GMM_PAGES_PER_CHUNK)
 		return;
-	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++) {
-		if (gmm_word_is_free(chunk->words[i]))
-			continue;
-		gmm_vm_t owner = gmm_word_owner(chunk->words[i]);
-		if (chunk->tag == GMM_VM_QUIRE)
-			chunk->tag = owner;
-		if (chunk->tag == owner)
-			chunk->own_count++;
-	}
+	chunk->tag = main_owner(chunk);
+	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK; i++)
+		chunk->own_count += !gmm_word_is_free(chunk->words[i]) &&
+				    gmm_word_owner(chunk->words[i]) == chunk->tag;
 }
 
 /* The totals over chunks with guest pages, and the list of those that can be zeroed ahead. */

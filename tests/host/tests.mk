@@ -35,5 +35,13 @@ THREAD_TESTS := request_queue vm_table gmm_lock
 threads_request_queue := lib
 threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
+HOST_TESTS += gmm_word gmm_share gmm_balloon gmm_place gmm_bound gmm_lock gmm_supply
+host_gmm_bound   := lib mm/gmm
+host_gmm_supply  := lib mm/gmm
+host_gmm_lock    := lib mm/gmm
+host_gmm_word    := lib mm/gmm
+host_gmm_share   := lib mm/gmm
+host_gmm_balloon := lib mm/gmm
+host_gmm_place   := lib mm/gmm
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
