@@ -106,7 +106,10 @@ $(foreach d,$(OFFSET_DIRS),$(eval $(call offsets_rule,$(d))))
 
 HOST_BASE_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer $(filter-out -Wundef,$(WARNINGS)) \
                     -DCONFIG_DEBUG=1 $(LAYOUT) -I. -Iinclude -Itests/host
-HOST_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
+# SANITIZE=none, with a BUILD folder of its own, is for figures.
+SANITIZE ?= address,undefined
+HOST_CFLAGS := $(HOST_BASE_CFLAGS) -fno-sanitize-recover=all \
+               $(if $(filter none,$(SANITIZE)),,-fsanitize=$(SANITIZE))
 THREAD_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=thread
 HOST_SEAM := tests/host/seam
 
@@ -124,17 +127,17 @@ $(BUILD)/host/%.o: %.c
 define host_rule
 $(BUILD)/host/$(1)_test: $(BUILD)/host/tests/host/$(1)_test.o $(call host_objects,$(call host_links,$(1)) $(HOST_SEAM))
 	$$(call say,HOSTLD,$$@)
-	$(Q)$$(CC) $$(HOST_CFLAGS) -o $$@ $$^ -lcmocka -lpthread
+	$(Q)$$(CC) $$(HOST_CFLAGS) -Wl,-z,now -o $$@ $$^ -lcmocka -lpthread
 .PHONY: host-$(1)
 host-$(1): $(BUILD)/host/$(1)_test
 	$(Q)$(BUILD)/host/$(1)_test
 endef
-$(foreach t,$(HOST_TESTS),$(eval $(call host_rule,$(t))))
+$(foreach t,$(HOST_TESTS) $(PLAIN_TESTS),$(eval $(call host_rule,$(t))))
 
 define fuzz_rule
 $(BUILD)/host/$(1)_fuzz: $(BUILD)/host/tests/fuzz/$(1)_fuzz.o $(call host_objects,$(fuzz_$(1)) $(HOST_SEAM))
 	$$(call say,HOSTLD,$$@)
-	$(Q)$$(CC) $$(HOST_CFLAGS) -o $$@ $$^ -lcmocka -lpthread
+	$(Q)$$(CC) $$(HOST_CFLAGS) -Wl,-z,now -o $$@ $$^ -lcmocka -lpthread
 endef
 $(foreach t,$(FUZZ_TESTS),$(eval $(call fuzz_rule,$(t))))
 

@@ -48,8 +48,8 @@ class Tester:
         self.machine_table = ()
         self._pytest_words = pytest_words
 
-    def _single(self, name, command):
-        """One command that is one test."""
+    def _single(self, name, command, figures=None):
+        """One command that is one test. Of its output, lines that start with `figures` are shown."""
         start = time.monotonic()
         result = subprocess.run(command, cwd=paths.ROOT, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, check=False)
@@ -57,6 +57,9 @@ class Tester:
         self.counts[verdict] += 1
         if result.returncode:
             sys.stdout.buffer.write(result.stdout)
+        elif figures:
+            lines = result.stdout.decode(errors="replace").splitlines()
+            print("\n".join(line for line in lines if line.startswith(figures)))
         print(f"{name}: {verdict}, {time.monotonic() - start:.0f} s", flush=True)
 
     def checks(self):
@@ -70,6 +73,10 @@ class Tester:
     def host(self):
         self._host_programs("build/host", make_variable("HOST_TESTS"))
         self._host_programs("build/threads", make_variable("THREAD_TESTS"))
+        scale = "build/plain/host/scale_test"
+        self._single("scale, build", ["make", "-s", "-j2", "SANITIZE=none", "BUILD=build/plain",
+                                      scale])
+        self._single("scale", [scale], figures="# ")
 
     def models(self):
         self._counted("models", ["scripts/check-models.py"])

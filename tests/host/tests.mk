@@ -1,6 +1,10 @@
+# Measures, so it is built without sanitizers (SANITIZE=none) and not part of host-tests.
+PLAIN_TESTS := scale
+host_scale  := lib mm/gmm mm/pgm
+
 # Every tests/host/NAME_test.c is a program. What it links besides the seam: the
 # line host_NAME, or that of the module whose name it begins with.
-HOST_TESTS := $(patsubst tests/host/%_test.c,%,$(wildcard tests/host/*_test.c))
+HOST_TESTS := $(filter-out $(PLAIN_TESTS),$(patsubst tests/host/%_test.c,%,$(wildcard tests/host/*_test.c)))
 
 HOST_gmm := lib mm/gmm
 HOST_pgm := lib mm/gmm mm/pgm
@@ -35,13 +39,5 @@ THREAD_TESTS := request_queue vm_table gmm_lock
 threads_request_queue := lib
 threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
-HOST_TESTS += gmm_word gmm_share gmm_balloon gmm_place gmm_bound gmm_lock gmm_supply
-host_gmm_bound   := lib mm/gmm
-host_gmm_supply  := lib mm/gmm
-host_gmm_lock    := lib mm/gmm
-host_gmm_word    := lib mm/gmm
-host_gmm_share   := lib mm/gmm
-host_gmm_balloon := lib mm/gmm
-host_gmm_place   := lib mm/gmm
 
 host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))

@@ -53,7 +53,7 @@ static uint64_t windows_bytes(void)
 	return CHUNK_SIZE * PHYSMEM_CPU_MAX * PHYSMEM_WINDOW_COUNT;
 }
 
-void fake_ram_create(uint64_t size_bytes)
+void fake_ram_create_sparse(uint64_t size_bytes)
 {
 	fake_ram_destroy();
 	ram.fd = memfd_create("fake-ram", 0);
@@ -61,9 +61,14 @@ void fake_ram_create(uint64_t size_bytes)
 	ram.size_bytes = size_bytes;
 	ram.peek = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ram.fd, 0);
 	check(ram.peek != MAP_FAILED, "mmap");
-	memset(ram.peek, 0xa5, size_bytes);
 	ram.kernel = address_space(size_bytes);
 	ram.windows = address_space(windows_bytes());
+}
+
+void fake_ram_create(uint64_t size_bytes)
+{
+	fake_ram_create_sparse(size_bytes);
+	memset(ram.peek, 0xa5, size_bytes);
 }
 
 void fake_ram_destroy(void)

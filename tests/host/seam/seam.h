@@ -16,6 +16,8 @@
 
 /* Machine memory of `size_bytes` (a multiple of 2 MiB), all junk; drops what was there before. */
 void fake_ram_create(uint64_t size_bytes);
+/* The same, but zero and backed where it is touched only: for machines larger than this one. */
+void fake_ram_create_sparse(uint64_t size_bytes);
 void fake_ram_destroy(void);
 
 /* The bytes at a machine address, behind the back of the code under test. */
