@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See guest.h. Polled output, no interrupts, no allocation. */
+/* See guest.h. Polled output, no interrupt but the timer's while asleep, no allocation. */
 
 #include "guest.h"
 
@@ -7,19 +7,49 @@
 #define SERIAL_LCR      0x3fb
 #define SERIAL_LSR      0x3fd
 #define LSR_ROOM        0x20
+#define LSR_DATA        0x01
 #define LCR_8_BITS      0x03
 #define EXIT_PORT       0xf4
-#define VECTOR_COUNT    32
+#define VECTOR_COUNT    33
+#define VECTOR_TIMER    32
 #define STUB_SIZE_BYTES 16
 #define GATE_INTERRUPT  0x8e00
 #define CODE_SELECTOR   0x08
 
+/* Interrupt controllers and interval timer, as on every PC. */
+#define PIC_COMMAND   0x20
+#define PIC_DATA      0x21
+#define PIC_OTHER     0xa1
+#define PIC_INIT      0x11 /* edge triggered, cascaded, a fourth word follows */
+#define PIC_CASCADE   0x04
+#define PIC_8086      0x01
+#define PIC_ALL       0xff
+#define PIT_CHANNEL_0 0x40
+#define PIT_COMMAND   0x43
+#define PIT_RATE      0x34 /* channel 0, both bytes, mode 2 */
+#define PIT_HZ        1193182u
+#define TICK_MS       10u
+
+/* The local APIC, and where a second CPU starts: a page number of low memory. */
+#define APIC_SPURIOUS      0xfee000f0ull
+#define APIC_COMMAND       0xfee00300ull
+#define APIC_TARGET        0xfee00310ull
+#define APIC_ENABLED       0x1ff
+#define APIC_INIT          0x4500
+#define APIC_START_UP      0x4600
+#define APIC_ID_SHIFT      24
+#define SECOND_START       0x8000ull
+#define SECOND_STACK_BYTES 4096
+
 /* Linux boot protocol, "The zero page". */
-#define PARAMS_E820_COUNT 0x1e8
-#define PARAMS_E820_TABLE 0x2d0
-#define E820_RAM          1
-#define LOW_MEMORY_END    0x100000ull
-#define MAPPED_END        0x100000000ull
+#define PARAMS_INITRD      0x218
+#define PARAMS_INITRD_SIZE 0x21c
+#define PARAMS_CMDLINE     0x228
+#define PARAMS_E820_COUNT  0x1e8
+#define PARAMS_E820_TABLE  0x2d0
+#define E820_RAM           1
+#define LOW_MEMORY_END     0x100000ull
+#define MAPPED_END         0x100000000ull
 
 struct gate {
 	uint16_t offset_0;
@@ -42,6 +72,14 @@ struct __attribute__((packed)) table_pointer {
 };
 
 extern const uint8_t trap_stubs[];
+extern const uint8_t timer_stub[];
+/* The second CPU's first instructions, and what they read, where they are linked. */
+extern const uint8_t second_start[], second_start_end[];
+extern const uint8_t second_page_table[], second_entry_address[];
+/* Hidden: else its address would be the one that it is linked at. */
+__attribute__((visibility("hidden"))) void second_entry(void);
+void second_main(void);
+extern uint64_t second_stack_end;
 extern const uint8_t image_start[];
 extern const uint8_t memory_end[];
 
@@ -51,6 +89,11 @@ void trap_unexpected(uint64_t vector, uint64_t rip);
 
 static struct gate idt[VECTOR_COUNT];
 static uint64_t ram_end_address;
+static const char *command_line;
+static uint64_t initrd_start, initrd_size_bytes;
+static void (*second_body)(void *argument);
+static void *second_argument;
+static uint8_t second_stack[SECOND_STACK_BYTES] __attribute__((aligned(16)));
 static uint32_t failure_count;
 
 static void put(char c)
@@ -143,19 +186,152 @@ uint64_t image_memory_end(void)
 	return (uint64_t)memory_end;
 }
 
+/* --- the command line --------------------------------------------------------------- */
+
+/* Behind `name` and `=`, or NULL. */
+static const char *option_find(const char *name)
+{
+	for (const char *word = command_line; *word != '\0';) {
+		const char *at = word, *c = name;
+
+		while (*c != '\0' && *at == *c) {
+			at++;
+			c++;
+		}
+		if (*c == '\0' && *at == '=')
+			return at + 1;
+		while (*word != '\0' && *word != ' ')
+			word++;
+		while (*word == ' ')
+			word++;
+	}
+	return NULL;
+}
+
+uint64_t option_number(const char *name, uint64_t otherwise)
+{
+	const char *at = option_find(name);
+	uint64_t value = 0;
+
+	if (at == NULL)
+		return otherwise;
+	for (; *at >= '0' && *at <= '9'; at++)
+		value = value * 10 + (uint64_t)(*at - '0');
+	return value;
+}
+
+bool option_is(const char *name, const char *value)
+{
+	const char *at = option_find(name);
+
+	if (at == NULL)
+		return false;
+	while (*value != '\0' && *at == *value) {
+		at++;
+		value++;
+	}
+	return *value == '\0' && (*at == '\0' || *at == ' ');
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+static void timer_start(void)
+{
+	uint16_t count = (uint16_t)(PIT_HZ * TICK_MS / 1000);
+
+	out8(PIC_COMMAND, PIC_INIT);
+	out8(PIC_DATA, VECTOR_TIMER);
+	out8(PIC_DATA, PIC_CASCADE);
+	out8(PIC_DATA, PIC_8086);
+	out8(PIC_DATA, PIC_ALL & ~1u);
+	out8(PIC_OTHER, PIC_ALL);
+	out8(PIT_COMMAND, PIT_RATE);
+	out8(PIT_CHANNEL_0, (uint8_t)count);
+	out8(PIT_CHANNEL_0, (uint8_t)(count >> 8));
+}
+
+void key_wait(const char *prompt)
+{
+	print(prompt);
+	timer_start();
+	while ((in8(SERIAL_LSR) & LSR_DATA) == 0)
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	out8(PIC_DATA, PIC_ALL);
+	(void)in8(SERIAL_DATA);
+	print("\n");
+}
+
+/* --- exceptions and interrupts ------------------------------------------------------------ */
+
+static struct gate gate_to(const uint8_t *handler)
+{
+	uint64_t address = (uint64_t)handler;
+
+	return (struct gate){ .offset_0 = (uint16_t)address,
+			      .selector = CODE_SELECTOR,
+			      .type = GATE_INTERRUPT,
+			      .offset_16 = (uint16_t)(address >> 16),
+			      .offset_32 = (uint32_t)(address >> 32) };
+}
+
 static void idt_load(void)
 {
-	for (unsigned vector = 0; vector < VECTOR_COUNT; vector++) {
-		uint64_t stub = (uint64_t)(trap_stubs + vector * STUB_SIZE_BYTES);
-
-		idt[vector] = (struct gate){ .offset_0 = (uint16_t)stub,
-					     .selector = CODE_SELECTOR,
-					     .type = GATE_INTERRUPT,
-					     .offset_16 = (uint16_t)(stub >> 16),
-					     .offset_32 = (uint32_t)(stub >> 32) };
-	}
+	for (unsigned vector = 0; vector < VECTOR_TIMER; vector++)
+		idt[vector] = gate_to(trap_stubs + vector * STUB_SIZE_BYTES);
+	idt[VECTOR_TIMER] = gate_to(timer_stub);
 	struct table_pointer pointer = { .limit = sizeof(idt) - 1, .base = idt };
 	__asm__ volatile("lidt %0" : : "m"(pointer));
+}
+
+/* --- a second CPU --------------------------------------------------------------------------- */
+
+static void apic_write(uint64_t address, uint32_t value)
+{
+	*(volatile uint32_t *)address = value;
+}
+
+static void apic_send(uint32_t command)
+{
+	apic_write(APIC_TARGET, 1u << APIC_ID_SHIFT);
+	apic_write(APIC_COMMAND, command);
+}
+
+void second_main(void)
+{
+	idt_load();
+	second_body(second_argument);
+}
+
+/* A 32-bit word of the copy in low memory. */
+static void second_fill(const uint8_t *word, uint64_t value)
+{
+	*(volatile uint32_t *)(SECOND_START + (uint64_t)(word - second_start)) = (uint32_t)value;
+}
+
+void second_cpu_start(void (*body)(void *argument), void *argument)
+{
+	uint64_t page_table;
+
+	second_body = body;
+	second_argument = argument;
+	second_stack_end = (uint64_t)second_stack + SECOND_STACK_BYTES;
+	__asm__ volatile("mov %%cr3, %0" : "=r"(page_table));
+	for (uint64_t i = 0; i < (uint64_t)(second_start_end - second_start); i++)
+		*(volatile uint8_t *)(SECOND_START + i) = second_start[i];
+	second_fill(second_page_table, page_table);
+	second_fill(second_entry_address, (uint64_t)second_entry);
+	apic_write(APIC_SPURIOUS, APIC_ENABLED);
+	apic_send(APIC_INIT);
+	apic_send(APIC_START_UP | (uint32_t)(SECOND_START / GUEST_PAGE_SIZE));
+}
+
+/* --- what the loader gave ------------------------------------------------------------------ */
+
+bool initrd_find(uint64_t *out_start, uint64_t *out_size_bytes)
+{
+	*out_start = initrd_start;
+	*out_size_bytes = initrd_size_bytes;
+	return initrd_size_bytes != 0;
 }
 
 static void ram_find(const uint8_t *boot_params)
@@ -176,5 +352,8 @@ void guest_start(const uint8_t *boot_params)
 	out8(SERIAL_LCR, LCR_8_BITS);
 	idt_load();
 	ram_find(boot_params);
+	initrd_start = *(const uint32_t *)(boot_params + PARAMS_INITRD);
+	initrd_size_bytes = *(const uint32_t *)(boot_params + PARAMS_INITRD_SIZE);
+	command_line = (const char *)(uint64_t) * (const uint32_t *)(boot_params + PARAMS_CMDLINE);
 	guest_exit(guest_main());
 }

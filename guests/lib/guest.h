@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What test guests share: output through the first serial port, the end
- * through the debug exit port, instructions that may fault, and the map of
- * memory that the loader gave.
+ * through the debug exit port, instructions that may fault, and what the loader
+ * gave: the map of memory and the command line.
  *
  * A guest defines guest_main(); the value it returns is its exit status.
  */
@@ -36,10 +36,26 @@ void expect(bool is_true, const char *name);
 /* How many expect() failed. */
 uint32_t failures(void);
 
+/* Of the command line's words NAME=VALUE: the value as a number; `otherwise` if there is none. */
+uint64_t option_number(const char *name, uint64_t otherwise);
+/* Is the word NAME=value there? */
+bool option_is(const char *name, const char *value);
+
+/* What the loader put into memory beside the image; false: nothing. */
+bool initrd_find(uint64_t *out_start, uint64_t *out_size_bytes);
+
+/* Starts the VM's second CPU in body(argument); it halts when that returns. */
+void second_cpu_start(void (*body)(void *argument), void *argument);
+
+/* Prints the prompt and sleeps until somebody types something. */
+void key_wait(const char *prompt);
+
 /* The end of usable RAM that starts at 1 MiB or below, as the loader says; at most 4 GiB. */
 uint64_t ram_end(void);
 /* The first page behind the image. */
 uint64_t image_memory_end(void);
+
+#define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static inline uint64_t rdtsc(void)
 {

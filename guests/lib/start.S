@@ -29,6 +29,15 @@
 
 #define VECTOR_NMI 2
 
+#define SECOND_START 0x8000 /* as in guest.c */
+#define CR4_PAE	     0x20
+#define CR0_PG_PE    0x80000001
+#define MSR_EFER     0xc0000080
+#define EFER_LME     0x100
+
+#define PIC_COMMAND 0x20
+#define PIC_END	    0x20
+
 	.section .setup, "ax", @progbits
 	.globl setup_start
 setup_start:
@@ -166,6 +175,57 @@ start64:
 	jmp 4b
 
 /*
+ * The second CPU: guest.c copies these lines to low memory and lets it start
+ * there in real mode. Straight into 64-bit mode, on the first one's page table.
+ */
+	.globl second_start, second_start_end, second_page_table, second_entry_address
+	.code16
+	.balign 16
+second_start:
+	cli
+	movw %cs, %ax
+	movw %ax, %ds
+	movl %cr4, %eax
+	orl $CR4_PAE, %eax
+	movl %eax, %cr4
+	movl second_page_table - second_start, %eax
+	movl %eax, %cr3
+	movl $MSR_EFER, %ecx
+	rdmsr
+	orl $EFER_LME, %eax
+	wrmsr
+	movl %cr0, %eax
+	orl $CR0_PG_PE, %eax
+	lgdtl second_gdt_pointer - second_start
+	movl %eax, %cr0
+	ljmpl *(second_entry_address - second_start)
+	.balign 8
+second_page_table: .long 0
+second_entry_address: .long 0
+	.word 0x08
+	.balign 8
+second_gdt: .quad 0
+	.quad 0x00af9b000000ffff /* 64-bit code */
+	.quad 0x00cf93000000ffff /* data */
+second_gdt_pointer:
+	.word second_gdt_pointer - second_gdt - 1
+	.long SECOND_START + second_gdt - second_start
+second_start_end:
+
+	.code64
+	.globl second_entry
+second_entry:
+	movl $0x10, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movq second_stack_end(%rip), %rsp
+	call second_main
+5:	cli
+	hlt
+	jmp 5b
+
+/*
  * Exceptions. A guest names one instruction that may fault by storing, in
  * trap_resume, where to go on; any other exception ends the guest.
  */
@@ -224,6 +284,16 @@ trap_common:
 2:	addq $16, %rsp
 	iretq
 
+	/* The interval timer, through the first interrupt controller: it only wakes. */
+	.globl timer_stub
+	.balign 16
+timer_stub:
+	pushq %rax
+	movb $PIC_END, %al
+	outb %al, $PIC_COMMAND
+	popq %rax
+	iretq
+
 	.section .data
 	.balign 8
 gdt:	.quad 0
@@ -233,10 +303,11 @@ gdt_end:
 gdt_pointer:
 	.word gdt_end - gdt - 1
 	.quad 0
-	.globl trap_resume, trap_vector
+	.globl trap_resume, trap_vector, second_stack_end
 	.balign 8
 trap_resume: .quad 0
 trap_vector: .quad 0
+second_stack_end: .quad 0
 
 	.section .bss
 	.balign 4096
