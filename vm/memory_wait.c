@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory_wait.h"
 
-#include <quire/assert.h>
-
 #include "lib/format.h"
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
@@ -67,10 +65,10 @@ static bool start(struct vcpu *vcpu, uint64_t page_count, bool is_for_load)
 	return true;
 }
 
-static void report_paused(struct vm *vm, uint64_t page_count, const char *format)
+static void report_paused(struct vm *vm, const char *what, uint64_t page_count)
 {
 	char needs[64];
-	format_text(needs, sizeof(needs), format, (unsigned long long)page_count,
+	format_text(needs, sizeof(needs), "%s %llu page%s", what, (unsigned long long)page_count,
 		    page_count == 1 ? "" : "s");
 	vm_event(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, needs);
 	/* The first waiter may find now that all others wait, too. */
@@ -80,13 +78,13 @@ static void report_paused(struct vm *vm, uint64_t page_count, const char *format
 void memory_wait_start(struct vcpu *vcpu, uint64_t page_count)
 {
 	if (start(vcpu, page_count, false))
-		report_paused(vcpu->vm, page_count, "needs %llu page%s");
+		report_paused(vcpu->vm, "needs", page_count);
 }
 
 void memory_wait_start_load(struct vm *vm, uint64_t page_count)
 {
 	if (start(vm->vcpus[0], page_count, true))
-		report_paused(vm, page_count, "its kernel needs up to %llu page%s");
+		report_paused(vm, "its kernel needs up to", page_count);
 }
 
 /* --- everybody waits ------------------------------------------------------------------------ */
