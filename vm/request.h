@@ -6,9 +6,10 @@
  *
  * Any thread may post that knows the VM will not go away meanwhile: the
  * operator's, one with a reference (vm_get_after()), or one of its own vCPUs. A
- * waiter need not know it, and holds no reference. A vCPU's thread that posts to its own VM carries out all that is queued there and then,
- * so it holds no lock, nor a pointer into guest memory. It does not wait for
- * another VM: that one's could be waiting for it.
+ * waiter need not know it, and holds no reference. A vCPU's thread that posts to
+ * its own VM carries out all that is queued there and then, so it holds no lock,
+ * nor a pointer into guest memory. It does not wait for another VM: that one's
+ * could be waiting for it.
  *
  * A VM that is destroyed answers with Q_CANCELLED. Order, classes, and whose
  * the storage is when: lib/request_queue.h.

@@ -19,7 +19,7 @@ host_config    := lib vm/config.c vm/config_vm.c vm/cpio.c
 host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm
 host_vm        := lib vm/cpuid_policy.c vm/msr_policy.c vm/pvclock.c vm/console_line.c vm/command_words.c \
                   vm/json.c
-host_vm_request := lib vm/request.c mm/gmm mm/pgm
+host_vm_request := lib vm/request.c
 host_paging    := lib arch/x86_64/paging_rules.c vm/address_space.c mm/gmm
 host_boot      := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
 host_svm       := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c \

@@ -52,6 +52,58 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 	kicks[vcpu->index]++;
 }
 
+static struct {
+	const char *what;
+	struct pgm *pgm;
+	gfn_t gfn;
+	page_id_t expected, with;
+	unsigned calls;
+} page;
+
+#define REFUSED_GFN 13u
+
+static q_status_t page_called(const char *what, struct pgm *pgm, gfn_t gfn, page_id_t expected,
+			      page_id_t with)
+{
+	page.what = what;
+	page.pgm = pgm;
+	page.gfn = gfn;
+	page.expected = expected;
+	page.with = with;
+	page.calls++;
+	return gfn.raw == REFUSED_GFN ? Q_STATE : Q_OK;
+}
+
+void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count)
+{
+	(void)page_called("note dirty", pgm, first, (page_id_t){ count }, PAGE_ID_NIL);
+}
+
+q_status_t pgm_page_monitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	return page_called("monitor", pgm, gfn, expected, PAGE_ID_NIL);
+}
+
+q_status_t pgm_page_unmonitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	return page_called("unmonitor", pgm, gfn, expected, PAGE_ID_NIL);
+}
+
+q_status_t pgm_page_share(struct pgm *pgm, gfn_t gfn, page_id_t expected, page_id_t shared)
+{
+	return page_called("share", pgm, gfn, expected, shared);
+}
+
+q_status_t pgm_page_zero(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	return page_called("zero", pgm, gfn, expected, PAGE_ID_NIL);
+}
+
+q_status_t pgm_page_move(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+{
+	return page_called("move", pgm, gfn, expected, PAGE_ID_NIL);
+}
+
 /* --- the scene ---------------------------------------------------------------------------- */
 
 static void serve_as(unsigned index)
@@ -166,4 +218,70 @@ TEST(vm_request, a_vm_that_goes_away_cancels)
 	self = &vcpu_threads[0];
 	vm_request_post(&vm, &queued);
 	EXPECT(vm_request_wait(&queued) == Q_CANCELLED);
+}
+
+/* --- pages ------------------------------------------------------------------------------------ */
+
+TEST(vm_request, each_kind_is_what_its_name_says)
+{
+	static const struct {
+		enum vm_request_kind kind;
+		const char *what;
+	} kinds[] = {
+		{ VM_REQUEST_MONITOR, "monitor" }, { VM_REQUEST_UNMONITOR, "unmonitor" },
+		{ VM_REQUEST_SHARE, "share" },     { VM_REQUEST_ZERO, "zero" },
+		{ VM_REQUEST_MOVE, "move" },
+	};
+	for (unsigned i = 0; i < ARRAY_COUNT(kinds); i++) {
+		struct vm_request_page one = { .gfn = { 5 }, .expected = { 77 }, .shared = { 99 } };
+		struct vm_request request = { .kind = kinds[i].kind, .pages = &one, .count = 1 };
+		set_up();
+		vm.pgm = (struct pgm *)&vm;
+		page.calls = 0;
+		one.status = Q_INVALID;
+		vm_request_post(&vm, &request);
+		EXPECT(page.calls == 0 && one.status == Q_INVALID);
+		EXPECT(vm_request_wait(&request) == Q_OK);
+		EXPECT(page.calls == 1 && one.status == Q_OK);
+		EXPECT(strcmp(page.what, kinds[i].what) == 0);
+		EXPECT(page.pgm == vm.pgm && page.gfn.raw == 5 && page.expected.raw == 77);
+		EXPECT(page.with.raw == (kinds[i].kind == VM_REQUEST_SHARE ? 99 : 0));
+	}
+}
+
+TEST(vm_request, each_page_has_an_answer_of_its_own)
+{
+	struct vm_request_page pages[VM_REQUEST_PAGES_MAX] = { 0 };
+	struct vm_request request = { .kind = VM_REQUEST_MONITOR,
+				      .pages = pages,
+				      .count = VM_REQUEST_PAGES_MAX };
+	set_up();
+	for (unsigned i = 0; i < VM_REQUEST_PAGES_MAX; i++)
+		pages[i] = (struct vm_request_page){ .gfn = { i }, .status = Q_INVALID };
+	vm_request_post(&vm, &request);
+	EXPECT(vm_request_wait(&request) == Q_OK);
+	for (unsigned i = 0; i < VM_REQUEST_PAGES_MAX; i++)
+		EXPECT(pages[i].status == (i == REFUSED_GFN ? Q_STATE : Q_OK));
+}
+
+TEST(vm_request, a_cancelled_request_touches_no_page)
+{
+	struct vm_request_page one = { .gfn = { 5 }, .status = Q_INVALID };
+	struct vm_request request = { .kind = VM_REQUEST_ZERO, .pages = &one, .count = 1 };
+	set_up();
+	page.calls = 0;
+	vm_request_post(&vm, &request);
+	vm_requests_close(&vm);
+	EXPECT(vm_request_wait(&request) == Q_CANCELLED);
+	EXPECT(page.calls == 0 && one.status == Q_INVALID);
+}
+
+TEST(vm_request, dirty_bits_of_a_range)
+{
+	struct vm_request request = { .kind = VM_REQUEST_NOTE_DIRTY, .first = { 5 }, .count = 9 };
+	set_up();
+	page.calls = 0;
+	vm_request_post(&vm, &request);
+	EXPECT(vm_request_wait(&request) == Q_OK);
+	EXPECT(page.calls == 1 && page.gfn.raw == 5 && page.expected.raw == 9);
 }
