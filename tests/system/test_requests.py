@@ -4,7 +4,7 @@ does nothing else."""
 
 import re
 
-from conftest import guest, linux
+from conftest import guest, linux, linux_on_both_vendors, on_both_vendors, on_every_machine
 
 
 def answers(run):
@@ -16,6 +16,7 @@ def ask(name):
     return [("send", rf"ping {name}\n"), ("expect", f"{name}: ok after")]
 
 
+@on_both_vendors
 def test_a_vm_answers_in_every_state(quire):
     conf = guest("spin", vcpus="2") + guest("off", "spin", autostart="no")
     run = quire.run(conf, "--quire", "exit=prompt", steps=[
@@ -38,6 +39,7 @@ def test_a_vm_answers_in_every_state(quire):
                             ("spin", "ok", "running"), ("spin", "ok", "stopped")], run
 
 
+@on_every_machine
 def test_a_vm_that_waits_for_memory_answers(quire):
     run = quire.run(guest("touch", memory="512M", reserve="1M"), "--memory", "256M",
                     "--quire", "exit=prompt", steps=[
@@ -48,6 +50,7 @@ def test_a_vm_that_waits_for_memory_answers(quire):
     assert answers(run) == [("touch", "ok", "paused (out of memory)")], run
 
 
+@linux_on_both_vendors
 def test_a_guest_that_sleeps_answers(quire):
     run = quire.run(linux("one", "idle", vcpus="2"), "--quire", "exit=prompt", steps=[
         ("expect", "one: idle"),
