@@ -26,17 +26,36 @@ bool pgm_page_needs_stock(struct pgm_record record)
 	       pgm_record_state(record) != PGM_STATE_MONITORED;
 }
 
+/* A handy page for what is not plain RAM: what else the record says of the page stays. */
+Q_NOINLINE static void odd_page_install(struct pgm *pgm, struct pgm_record *record,
+					const struct gmm_page *page)
+{
+	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, page->frame, page->id);
+	if (pgm_record_type(*record) == PGM_TYPE_RAM)
+		pgm->private_pages++;
+	else
+		pgm->rom_shadow_pages++;
+}
+
 static bool page_take(struct pgm *pgm, gfn_t gfn, struct pgm_record *record, page_id_t shared)
 {
 	const struct gmm_page *page = pgm_handy_take(pgm, gfn, shared);
 	if (!page)
 		return false;
-	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, page->frame, page->id);
-	if (pgm_record_type(*record) == PGM_TYPE_ROM_SHADOWED)
-		pgm->rom_shadow_pages++;
-	else
-		pgm->private_pages++;
+	if (!pgm_record_is_plain_ram(*record)) {
+		odd_page_install(pgm, record, page);
+		return true;
+	}
+	*record = pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, page->frame, page->id);
+	pgm->private_pages++;
 	return true;
+}
+
+static bool zero_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+{
+	if (pgm_large_has_right(pgm) && pgm_large_back(pgm, gfn))
+		return true;
+	return page_take(pgm, gfn, record, PAGE_ID_NIL);
 }
 
 static bool shared_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
@@ -63,6 +82,10 @@ static bool ballooned_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *r
 
 static void monitored_page_back(struct pgm *pgm, struct pgm_record *record)
 {
+	if (pgm_record_type(*record) == PGM_TYPE_DEVICE) {
+		pgm_device_note_write(record);
+		return;
+	}
 	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, pgm_record_frame(*record),
 				     pgm_record_id(*record));
 	record->d2 |= PGM_RECORD_WRITTEN_TO;
@@ -72,14 +95,9 @@ static void monitored_page_back(struct pgm *pgm, struct pgm_record *record)
 
 bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 {
-	if (pgm_record_type(*record) == PGM_TYPE_DEVICE) {
-		pgm_device_note_write(record);
-		return true;
-	}
 	switch (pgm_record_state(*record)) {
 	case PGM_STATE_NORMAL: return true;
-	case PGM_STATE_ZERO:
-		return pgm_large_back(pgm, gfn) || page_take(pgm, gfn, record, PAGE_ID_NIL);
+	case PGM_STATE_ZERO: return zero_page_back(pgm, gfn, record);
 	case PGM_STATE_SHARED: return shared_page_back(pgm, gfn, record);
 	case PGM_STATE_BALLOONED: return ballooned_page_back(pgm, gfn, record);
 	case PGM_STATE_MONITORED: monitored_page_back(pgm, record); return true;

@@ -35,8 +35,6 @@ static enum pgm_outcome rom_classify(struct pgm_record record)
 
 static enum pgm_outcome fault_classify(const struct pgm_record *record, enum mem_access access)
 {
-	if (!record)
-		return PGM_MMIO;
 	switch (pgm_record_type(*record)) {
 	case PGM_TYPE_RAM:
 	case PGM_TYPE_DEVICE: return PGM_RESOLVED;
@@ -56,7 +54,8 @@ static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record 
 	hfn_t frame = pgm_record_frame(record);
 	q_status_t status;
 
-	if (permission == SLAT_ALL && pgm_large_is_whole(pgm, gfn, frame))
+	if (permission == SLAT_ALL && pgm_large_is_at_place(gfn, frame) &&
+	    pgm_large_is_whole(pgm, gfn, frame))
 		status = pgm_large_map(pgm, gfn, frame);
 	else
 		status = slat_map(&pgm->slat, gfn, frame, permission, 1);
@@ -91,10 +90,11 @@ static enum pgm_outcome fault_to_handler(struct pgm *pgm, struct pgm_fault *faul
 	return PGM_HANDLER;
 }
 
-static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *fault)
+/* All kinds of memory, with and without handlers. */
+Q_NOINLINE static enum pgm_outcome any_fault(struct pgm *pgm, struct pgm_fault *fault,
+					     struct pgm_record *record)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
-	struct pgm_record *record = pgm_record_find(pgm, gfn);
 
 	enum pgm_outcome outcome = fault_classify(record, fault->access);
 	if (outcome == PGM_MMIO)
@@ -104,6 +104,24 @@ static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *f
 	if (pgm_handler_wants(*record, fault->access))
 		return fault_to_handler(pgm, fault, *record);
 	return outcome == PGM_RESOLVED ? fault_map(pgm, gfn, *record) : outcome;
+}
+
+static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *fault)
+{
+	gfn_t gfn = gpa_to_gfn(fault->addr);
+	struct pgm_record *record = pgm_record_find(pgm, gfn);
+
+	if (!record)
+		return PGM_MMIO;
+	/* Nearly all others are RAM's, and nobody wants to see them: nothing to classify. */
+	if (!pgm_record_is_plain_ram(*record))
+		return any_fault(pgm, fault, record);
+	if (fault->access != MEM_WRITE) {
+		pgm->faults_read++;
+		return fault_map(pgm, gfn, *record);
+	}
+	pgm->faults_write++;
+	return pgm_page_back(pgm, gfn, record) ? fault_map(pgm, gfn, *record) : PGM_NO_MEMORY;
 }
 
 enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault)

@@ -263,10 +263,21 @@ void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end);
 
 /* --- pgm_large.c, under the lock --------------------------------------------------------------- */
 
-/* A page of RAM, mapped writable at `frame`: can all of its block be one large entry? */
+/* The page has the place in a chunk that it has in its block. */
+static inline bool pgm_large_is_at_place(gfn_t gfn, hfn_t frame)
+{
+	return (gfn.raw ^ frame.raw) % PAGES_PER_LARGE == 0;
+}
+
+/* A page of RAM, mapped writable, at its place: can all of its block be one large entry? */
 bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame);
 /* Maps that block. Q_NO_MEMORY: no page for a table above it. */
 q_status_t pgm_large_map(struct pgm *pgm, gfn_t gfn, hfn_t frame) Q_MUST_USE;
+/* Whole chunks are for VMs that have a right to all their memory. */
+static inline bool pgm_large_has_right(const struct pgm *pgm)
+{
+	return GMM_PAGES_PER_CHUNK == PAGES_PER_LARGE && pgm->overcommit == GMM_OVERCOMMIT_NONE;
+}
 /* Backs the whole block of a page of RAM with a chunk. False: it cannot be; nothing changed. */
 bool pgm_large_back(struct pgm *pgm, gfn_t gfn);
 

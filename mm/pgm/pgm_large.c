@@ -24,8 +24,6 @@
 
 #include "pgm_internal.h"
 
-#define HAS_LARGE_CHUNKS (GMM_PAGES_PER_CHUNK == PAGES_PER_LARGE)
-
 _Static_assert(PAGES_PER_LARGE % PGM_RECORDS == 0, "a block's records are whole pages");
 
 static gfn_t block_start(gfn_t gfn)
@@ -70,9 +68,9 @@ static struct pgm_record record_at(const struct pgm *pgm, gfn_t start, unsigned 
 bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame)
 {
 	gfn_t start = block_start(gfn);
-	uint64_t offset = gfn.raw - start.raw, base = frame.raw - offset;
+	uint64_t base = frame.raw - (gfn.raw - start.raw);
 
-	if (!HAS_LARGE_CHUNKS || !is_aligned(base, PAGES_PER_LARGE))
+	if (GMM_PAGES_PER_CHUNK < PAGES_PER_LARGE || !pgm_large_is_at_place(gfn, frame))
 		return false;
 	/* Where a block is filled in either direction, the last page says no at once. */
 	if (!is_writable_at(record_at(pgm, start, PAGES_PER_LARGE - 1),
@@ -111,8 +109,6 @@ bool pgm_large_back(struct pgm *pgm, gfn_t gfn)
 	gfn_t start = block_start(gfn);
 	struct gmm_page first;
 
-	if (!HAS_LARGE_CHUNKS || pgm->overcommit != GMM_OVERCOMMIT_NONE)
-		return false;
 	if (!is_block_untouched(pgm, start))
 		return false;
 	/* Without a whole chunk, single pages do: those are the VM's right. */

@@ -12,7 +12,7 @@
  *       11     written to while it was monitored
  *       13:12  migration
  *       14     written lately: the nested tables said so when they were last asked
- *       16:15  shadowed ROM: its mode
+ *       16:15  shadowed ROM: its mode; 0 for all else
  *   d3         reserved for tracking
  *
  * A page of device memory is a kernel page, which has no id.
@@ -100,19 +100,17 @@ static inline enum pgm_rom_mode pgm_record_rom_mode(struct pgm_record record)
 	return (enum pgm_rom_mode)field_get(record.d2, PGM_RECORD_ROM_MODE);
 }
 
+/* One bit test: it is asked at every fault. */
+static inline bool pgm_record_type_is_in(struct pgm_record record, uint32_t types)
+{
+	return types >> pgm_record_type(record) & 1;
+}
+
 /* Whether the guest may write what the record names, a page of its own. */
 static inline bool pgm_record_takes_writes(struct pgm_record record)
 {
-	switch (pgm_record_type(record)) {
-	case PGM_TYPE_RAM:
-	case PGM_TYPE_DEVICE: return true;
-	case PGM_TYPE_ROM_SHADOWED:
-		return pgm_record_rom_mode(record) == PGM_ROM_READ_RAM_WRITE_RAM;
-	case PGM_TYPE_ROM:
-	case PGM_TYPE_MMIO:
-	case PGM_TYPE_RESERVED: return false;
-	}
-	return false;
+	return pgm_record_type_is_in(record, BIT32(PGM_TYPE_RAM) | BIT32(PGM_TYPE_DEVICE)) ||
+	       pgm_record_rom_mode(record) == PGM_ROM_READ_RAM_WRITE_RAM;
 }
 
 /* The record with its read-only bit as the rest of it demands. */
@@ -194,6 +192,13 @@ static inline bool pgm_record_is_read_only(struct pgm_record record)
 	return record.d2 & PGM_RECORD_READ_ONLY;
 }
 
+/* RAM without a handler. */
+static inline bool pgm_record_is_plain_ram(struct pgm_record record)
+{
+	return (record.d2 & (PGM_RECORD_TYPE | PGM_RECORD_HANDLER)) ==
+	       field_set(0, PGM_RECORD_TYPE, PGM_TYPE_RAM);
+}
+
 /* False: every access must be seen, so no nested table may have the page. */
 static inline bool pgm_record_is_mappable(struct pgm_record record)
 {
@@ -203,15 +208,9 @@ static inline bool pgm_record_is_mappable(struct pgm_record record)
 /* There is something to read. */
 static inline bool pgm_record_is_memory(struct pgm_record record)
 {
-	switch (pgm_record_type(record)) {
-	case PGM_TYPE_RAM:
-	case PGM_TYPE_ROM:
-	case PGM_TYPE_ROM_SHADOWED:
-	case PGM_TYPE_DEVICE: return true;
-	case PGM_TYPE_MMIO:
-	case PGM_TYPE_RESERVED: return false;
-	}
-	return false;
+	return pgm_record_type_is_in(record, BIT32(PGM_TYPE_RAM) | BIT32(PGM_TYPE_ROM) |
+						     BIT32(PGM_TYPE_ROM_SHADOWED) |
+						     BIT32(PGM_TYPE_DEVICE));
 }
 
 #endif

@@ -77,7 +77,6 @@ static const struct walk_mode mode_5level = { 5, 9, 8, 3, PTE_ADDR };
 struct step {
 	gpa_t addr;
 	uint64_t entry;
-	bool has_bits; /* accessed, at least */
 };
 
 /* One walk under way. */
@@ -88,8 +87,9 @@ struct walk {
 	enum mem_access access;
 	/* All levels together. */
 	bool is_user, is_writable, is_executable;
+	/* From the root down; the last one is the page. NULL: nobody wants to know. */
+	struct step *steps;
 	unsigned step_count;
-	struct step steps[LEVELS_MAX]; /* from the root down; the last one is the page */
 };
 
 static bool has_nx(const struct walk *walk)
@@ -130,13 +130,12 @@ static q_status_t entry_read(const struct pgm *pgm, struct walk *walk, uint64_t 
 {
 	const struct walk_mode *mode = walk->mode;
 	uint64_t index = walk->virt >> level_shift(mode, level) & (BIT64(mode->index_bits) - 1);
-	struct step *step = &walk->steps[walk->step_count++];
+	gpa_t addr = gpa(table + index * mode->entry_bytes);
 
-	step->addr = gpa(table + index * mode->entry_bytes);
-	/* PAE's top entries have none. */
-	step->has_bits = mode != &mode_pae || level < 3;
-	q_status_t status = pgm_word_read_locked(pgm, step->addr, mode->entry_bytes, &step->entry);
-	*out_entry = step->entry;
+	q_status_t status = pgm_word_read_locked(pgm, addr, mode->entry_bytes, out_entry);
+	/* PAE's top entries have no bits. */
+	if (status == Q_OK && walk->steps && (mode != &mode_pae || level < 3))
+		walk->steps[walk->step_count++] = (struct step){ addr, *out_entry };
 	return status;
 }
 
@@ -261,7 +260,7 @@ static q_status_t bits_set(struct pgm *pgm, const struct walk *walk)
 		const struct step *step = &walk->steps[i];
 		bool is_page = i == walk->step_count - 1;
 		uint64_t bits = PTE_A | (is_page && walk->access == MEM_WRITE ? PTE_D : 0);
-		if (!step->has_bits || (step->entry & bits) == bits)
+		if ((step->entry & bits) == bits)
 			continue;
 		q_status_t status = pgm_word_exchange_locked(
 			pgm, step->addr, walk->mode->entry_bytes, step->entry, step->entry | bits);
@@ -276,8 +275,7 @@ static q_status_t walk_locked(struct pgm *pgm, struct walk *walk, gpa_t *out_add
 {
 	for (unsigned i = 0; i < RESTART_MAX; i++) {
 		q_status_t status = walk_tables(pgm, walk, out_addr, out_error_code);
-		/* What Quire emulates was fetched by a CPU, which set what there was to set. */
-		if (status == Q_OK && walk->access != MEM_EXEC)
+		if (status == Q_OK && walk->steps)
 			status = bits_set(pgm, walk);
 		if (status != Q_CONFLICT)
 			return status;
@@ -291,11 +289,14 @@ q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t 
 {
 	const struct walk_mode *mode = mode_of(regs);
 	bool is_long = regs->efer & EFER_LMA;
+	struct step steps[LEVELS_MAX];
 	struct walk walk = {
 		.mode = mode,
 		.regs = regs,
 		.virt = is_long ? virt : (uint32_t)virt,
 		.access = access,
+		/* What Quire emulates was fetched by a CPU, which set what there was to set. */
+		.steps = access == MEM_EXEC ? NULL : steps,
 	};
 	gpa_t addr = gpa(0);
 

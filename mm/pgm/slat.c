@@ -267,6 +267,13 @@ static bool is_same_leaf(const struct slat_format *format, const struct cursor *
 	return (at->raw & ~format->noted) == raw;
 }
 
+/* The entry is of the wanted level and was empty. */
+static void leaf_add(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
+{
+	pte_store(at->entry, wanted->raw);
+	slat->large_pages += wanted->level == LARGE_LEVEL;
+}
+
 /* The entry is of the wanted level and was another leaf. */
 static void leaf_replace(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
 {
@@ -297,12 +304,14 @@ static uint64_t pieces_noted(const struct slat_format *format, hpa_t table, uint
 }
 
 /* The entry is of level 2 and was a table. */
-static void table_replace(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
+Q_NOINLINE static void table_replace(struct slat *slat, const struct cursor *at,
+				     const struct wanted *wanted)
 {
 	hpa_t table = raw_address(slat->format, at->raw);
 
 	/* S6: no CPU notes anything in between. */
 	pte_store(at->entry, wanted->raw | pieces_noted(slat->format, table, wanted->raw));
+	slat->large_pages++;
 	/* Even if it was empty: CPUs cache pointers to tables, too. */
 	generation_raise(slat);
 	table_free(slat, table); /* S6 */
@@ -349,7 +358,7 @@ static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
 }
 
 /* Links `tables`, from the lowest up, with the wanted leaf at the bottom, into an empty entry. */
-static void tables_link(const struct slat *slat, const struct cursor *at, const hpa_t *tables,
+static void tables_link(struct slat *slat, const struct cursor *at, const hpa_t *tables,
 			const struct wanted *wanted)
 {
 	unsigned count = at->level - wanted->level;
@@ -360,10 +369,12 @@ static void tables_link(const struct slat *slat, const struct cursor *at, const 
 		link = slat->format->encode_table(hpa_to_hfn(tables[i]));
 	}
 	pte_store(at->entry, link);
+	slat->large_pages += wanted->level == LARGE_LEVEL;
 }
 
 /* The walk ended above the wanted level. */
-static q_status_t map_below(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
+Q_NOINLINE static q_status_t map_below(struct slat *slat, const struct cursor *at,
+				       const struct wanted *wanted)
 {
 	hpa_t tables[ROOT_LEVEL - 1];
 
@@ -399,19 +410,15 @@ q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permissio
 	struct cursor at = walk(slat, gfn, level);
 	if (at.level > level && is_part_of(format, &at, gfn, frame, permission))
 		return Q_OK;
-	bool is_new = !is_present(format, at.raw) || !is_leaf(format, at.raw, at.level);
-	q_status_t status = Q_OK;
 	if (at.level > level)
-		status = map_below(slat, &at, &wanted);
-	else if (!is_present(format, at.raw))
-		pte_store(at.entry, wanted.raw);
-	else if (is_new)
+		return map_below(slat, &at, &wanted);
+	if (!is_present(format, at.raw))
+		leaf_add(slat, &at, &wanted);
+	else if (!is_leaf(format, at.raw, level))
 		table_replace(slat, &at, &wanted);
 	else if (!is_same_leaf(format, &at, wanted.raw))
 		leaf_replace(slat, &at, &wanted);
-	if (status == Q_OK && is_new && level == LARGE_LEVEL)
-		slat->large_pages++;
-	return status;
+	return Q_OK;
 }
 
 /* True: the leaf was large and is 512 small ones now, which say the same. */
