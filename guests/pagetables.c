@@ -23,10 +23,6 @@
 #define PTE_DIRTY    (1ull << 6)
 #define PTE_ADDRESS  0x000ffffffffff000ull
 
-#define SERIAL_DATA 0x3f8
-#define SERIAL_LSR  0x3fd
-#define LSR_DATA    0x01
-
 enum { ROOT, LEVEL_3, LEVEL_2, FULL, ZERO = FULL + TABLE_COUNT };
 
 static uint64_t table_at(unsigned index)
@@ -51,15 +47,6 @@ static uint64_t root_get(void)
 static void root_set(uint64_t root)
 {
 	__asm__ volatile("movq %0, %%cr3" : : "r"(root) : "memory");
-}
-
-static void key_wait(const char *prompt)
-{
-	print(prompt);
-	while ((in8(SERIAL_LSR) & LSR_DATA) == 0)
-		__asm__ volatile("pause");
-	(void)in8(SERIAL_DATA);
-	print("\n");
 }
 
 static void build(void)

@@ -30,7 +30,8 @@
 struct merge {
 	struct scan_page pages[2];
 	struct share_match match;
-	page_id_t shared; /* not NIL: Quire has a reference for this merge */
+	page_id_t shared; /* NIL: not made yet */
+	bool has_hold;    /* on `shared`, for all merges of the batch */
 };
 
 static struct {
@@ -116,6 +117,32 @@ static bool is_noted(page_id_t id)
 	return false;
 }
 
+static bool is_held(page_id_t shared)
+{
+	for (unsigned i = 0; i < batch.count; i++)
+		if (batch.merges[i].has_hold && batch.merges[i].shared.raw == shared.raw)
+			return true;
+	return false;
+}
+
+/*
+ * Its entry may make room for another one before the merge is carried out. One
+ * hold a batch: a tracking word counts few of them.
+ */
+static bool join_hold(struct merge *merge)
+{
+	page_id_t shared = merge->match.shared;
+
+	if (!is_held(shared)) {
+		if (gmm_shared_get(GMM_VM_QUIRE, shared) != Q_OK)
+			return false;
+		merge->has_hold = true;
+	}
+	merge->pages[1].id = shared;
+	merge->shared = shared;
+	return true;
+}
+
 bool scan_merge_is_full(void)
 {
 	return batch.count == BATCH_MAX;
@@ -133,13 +160,8 @@ bool scan_merge_add(const struct scan_page *page, const struct share_match *matc
 	/* It may be shared once that merge is done; then this page joins it. */
 	if (is_noted(page->id) || (!is_join(&merge) && is_noted(merge.pages[1].id)))
 		return false;
-	if (is_join(&merge)) {
-		/* Its entry may make room for another one before the merge is carried out. */
-		if (gmm_shared_get(GMM_VM_QUIRE, match->shared) != Q_OK)
-			return true;
-		merge.pages[1].id = match->shared;
-		merge.shared = match->shared;
-	}
+	if (is_join(&merge) && !join_hold(&merge))
+		return true;
 	batch.merges[batch.count++] = merge;
 	return true;
 }
@@ -231,6 +253,7 @@ static void shared_page_make(struct merge *merge)
 	}
 	gmm_page_copy(page.id, merge->pages[0].id);
 	merge->shared = page.id;
+	merge->has_hold = true;
 }
 
 /* 5 */
@@ -281,7 +304,7 @@ static void settle(struct merge *merge)
 		share_add(&merge->match, merge->shared);
 		return;
 	}
-	if (page_id_is_nil(merge->shared))
+	if (!merge->has_hold)
 		return;
 	q_status_t status = gmm_shared_put(GMM_VM_QUIRE, &merge->shared, 1, &done);
 	Q_ASSERT(status == Q_OK);

@@ -250,6 +250,16 @@ static void timer_start(void)
 	out8(PIT_CHANNEL_0, (uint8_t)(count >> 8));
 }
 
+void halt_for(uint64_t ticks)
+{
+	uint64_t start = rdtsc();
+
+	timer_start();
+	while (rdtsc() - start < ticks)
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	out8(PIC_DATA, PIC_ALL);
+}
+
 void key_wait(const char *prompt)
 {
 	print(prompt);

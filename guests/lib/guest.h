@@ -54,6 +54,8 @@ void key_wait(const char *prompt);
 uint64_t ram_end(void);
 /* The first page behind the image. */
 uint64_t image_memory_end(void);
+/* Halts, the CPU free for others, until so many TSC ticks have passed, and up to a timer period more. */
+void halt_for(uint64_t ticks);
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
