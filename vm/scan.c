@@ -17,7 +17,7 @@
  *
  * It runs only when nobody else wants the CPU, and then for no more than its
  * share. The share is halved after a pass that gained nothing, down to a
- * sixteenth, and doubled after one that did. While a VM waits for memory the
+ * sixteenth and to two percent of a CPU, and doubled after one that did. While a VM waits for memory the
  * share is all there is, and shared pages without users are let go at once.
  */
 #include "vm/scan.h"
@@ -36,11 +36,13 @@
 #include "vm_internal.h"
 
 #define BLOCK_PAGES    VM_REQUEST_RANGE_MAX
+#define STRETCH_PAGES  16384u /* how far it looks for a page before others may run */
 #define GROUP_MAX      64u
 #define SIZE_MAX_BYTES (4ull << 20) /* of the working set, if the configuration does not say */
 #define ENTRY_BYTES    16u
 #define RATE_MAX       10000u /* hundredths of a percent */
 #define RATE_STEPS     16u    /* the slowest is this part of the fastest */
+#define RATE_AT_REST   200u   /* it is no faster than this where there is nothing to gain */
 #define REST_US        20000u /* between passes */
 #define GAIN_WORTH     256u   /* one page in so many makes a pass worth repeating soon */
 
@@ -166,24 +168,12 @@ static bool page_is_worth(const struct pgm_page_view *view)
 	return !view->was_written_lately;
 }
 
-static bool block_has_private(const struct vm *vm, gfn_t first, unsigned count)
-{
-	struct pgm_page_view view;
-
-	for (unsigned i = 0; i < count; i++)
-		if (pgm_page_look(vm->pgm, gfn(first.raw + i), &view) &&
-		    view.kind == PGM_PAGE_NORMAL)
-			return true;
-	return false;
-}
-
-/* Looks at one page. False: a merge has to be carried out first, and then this page comes again. */
-static bool page_scan(const struct vm *vm, gfn_t gfn)
+static void page_scan(const struct vm *vm, gfn_t gfn)
 {
 	struct pgm_page_view view;
 
 	if (!pgm_page_look(vm->pgm, gfn, &view) || !page_is_worth(&view))
-		return true;
+		return;
 	struct scan_page page = {
 		.vm_number = vm_number(vm),
 		.gfn = gfn,
@@ -196,12 +186,11 @@ static bool page_scan(const struct vm *vm, gfn_t gfn)
 	};
 	struct share_match match = share_look(&page.as_shared);
 	switch (match.advice) {
-	case SHARE_NOTHING: return true;
-	case SHARE_ZERO: zeros.pages[zeros.count++] = page; return true;
+	case SHARE_NOTHING: return;
+	case SHARE_ZERO: zeros.pages[zeros.count++] = page; return;
 	case SHARE_JOIN:
-	case SHARE_PAIR: return scan_merge_add(&page, &match);
+	case SHARE_PAIR: scan_merge_add(&page, &match); return;
 	}
-	return true;
 }
 
 /* Looks at pages from *at on, until the end or until something has to be carried out. */
@@ -213,9 +202,13 @@ static void block_look(uint64_t vm_number, gfn_t *at, gfn_t end)
 		*at = end;
 		return;
 	}
-	while (at->raw < end.raw && zeros.count < VM_REQUEST_PAGES_MAX && !scan_merge_is_full() &&
-	       page_scan(vm, *at))
-		at->raw++;
+	while (at->raw < end.raw && zeros.count < VM_REQUEST_PAGES_MAX && !scan_merge_is_full()) {
+		gfn_t next = pgm_page_next_private(vm->pgm, *at, end);
+		scan_figures.skipped_state += next.raw - at->raw;
+		if (next.raw < end.raw)
+			page_scan(vm, next);
+		*at = gfn_next(next);
+	}
 	vm_put(vm);
 }
 
@@ -230,9 +223,10 @@ static void block_scan(uint64_t vm_number, gfn_t first, unsigned count)
 		block_look(vm_number, &at, end);
 		if (zeros.count > 0)
 			zeros_ask();
+		if (scan_merge_is_full())
+			scan_merge_run();
 		if (at.raw >= end.raw)
 			return;
-		scan_merge_run();
 	}
 }
 
@@ -253,7 +247,7 @@ static unsigned rate_now(void)
 static void rate_adapt(uint64_t gained, uint64_t looked)
 {
 	unsigned most = atomic_load_relaxed(&settings.cpu_percent) * 100;
-	unsigned least = most / RATE_STEPS;
+	unsigned least = most / RATE_STEPS < RATE_AT_REST ? most / RATE_STEPS : RATE_AT_REST;
 	unsigned rate = scan_figures.rate_percent;
 
 	rate = gained * GAIN_WORTH >= looked && gained > 0 ? rate * 2 : rate / 2;
@@ -273,32 +267,32 @@ static void share_keep(uint64_t start_ticks)
 		thread_yield();
 }
 
-/* The first frame of the next block that has something private, or the end of RAM. */
-static gfn_t block_next(const struct vm *vm, gfn_t from)
+/* The next block with a private page that is not far. False: there is no more of this VM. */
+static bool stretch_scan(uint64_t number, gfn_t *at)
 {
-	gfn_t end = pgm_ram_end(vm->pgm);
+	struct vm *vm = scan_vm_get(number);
 
-	while (from.raw < end.raw && !block_has_private(vm, from, BLOCK_PAGES))
-		from.raw += BLOCK_PAGES;
-	return from;
+	if (!vm)
+		return false;
+	gfn_t end = pgm_ram_end(vm->pgm);
+	gfn_t limit = gfn(at->raw + STRETCH_PAGES < end.raw ? at->raw + STRETCH_PAGES : end.raw);
+	*at = pgm_page_next_private(vm->pgm, *at, limit);
+	vm_put(vm);
+	if (at->raw < limit.raw) {
+		block_scan(number, *at, BLOCK_PAGES);
+		at->raw += BLOCK_PAGES;
+	}
+	return at->raw < end.raw;
 }
 
 static void vm_scan(uint64_t number)
 {
 	gfn_t at = gfn(0);
+	bool is_more = true;
 
-	for (;;) {
+	while (is_more && atomic_load_relaxed(&settings.is_on)) {
 		uint64_t start = thread_cpu_ticks(thread_self());
-		struct vm *vm = scan_vm_get(number);
-		if (!vm)
-			return;
-		at = block_next(vm, at);
-		bool is_end = at.raw >= pgm_ram_end(vm->pgm).raw;
-		vm_put(vm);
-		if (is_end || !atomic_load_relaxed(&settings.is_on))
-			return;
-		block_scan(number, at, BLOCK_PAGES);
-		at.raw += BLOCK_PAGES;
+		is_more = stretch_scan(number, &at);
 		share_keep(start);
 	}
 }
@@ -307,9 +301,10 @@ static void pass(void)
 {
 	uint64_t gained = scan_figures.merged + scan_figures.zeroed;
 	uint64_t looked = scan_figures.share.looked, start = scan_figures.ticks;
-	uint64_t number = 0;
+	uint64_t number = 0, at = thread_cpu_ticks(thread_self());
 
 	share_pass_begin();
+	share_keep(at);
 	for (struct vm *vm = vm_get_after(number); vm; vm = vm_get_after(number)) {
 		number = vm_number(vm);
 		bool is_scanned = vm_is_alive(vm);
@@ -317,7 +312,9 @@ static void pass(void)
 		if (is_scanned)
 			vm_scan(number);
 	}
+	at = thread_cpu_ticks(thread_self());
 	scan_merge_run();
+	share_keep(at);
 	share_stats(&scan_figures.share);
 	rate_adapt(scan_figures.merged + scan_figures.zeroed - gained,
 		   scan_figures.share.looked - looked);

@@ -28,8 +28,8 @@ void scan_ask(enum vm_request_kind kind, struct scan_page *const *pages, const p
 
 /* --- scan_merge.c ----------------------------------------------------------------------- */
 
-/* Takes note of a proposal. False: the other page is in one already; merge, then look again. */
-bool scan_merge_add(const struct scan_page *page, const struct share_match *match);
+/* Takes note of a proposal. Not while it is full. */
+void scan_merge_add(const struct scan_page *page, const struct share_match *match);
 bool scan_merge_is_full(void);
 /* Carries out all that was noted. May sleep. */
 void scan_merge_run(void);

@@ -9,13 +9,17 @@
  *   5  the owners are asked to exchange their pages for it
  *   6  pages that were not exchanged are watched no longer
  *
- * A page that looks like a shared page needs no step 4. Comparing in step 1 only
- * saves work: in step 5 the owner compares again, with nobody left who could
- * write. So whatever happens between two steps, a wrong merge is impossible, and
- * a VM that is destroyed answers that its pages are gone.
+ * A page that looks like a shared page needs neither step 1 nor step 4, and one
+ * that looks like a page of a merge in the same batch follows that merge: it
+ * takes the shared page that is made there.
+ *
+ * In step 5 the owner compares, with nobody left who could write; step 1 only
+ * saves work. So whatever happens between two steps, a wrong merge is
+ * impossible, and a VM that is destroyed answers that its pages are gone.
  */
 #include <quire/assert.h>
 
+#include "lib/string.h"
 #include "arch/x86_64/cpu.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -24,24 +28,35 @@
 #include "vm_internal.h"
 
 #define BATCH_MAX  128u
+#define SLOT_BITS  9u /* twice as many as pages in a batch */
+#define SLOT_COUNT (1u << SLOT_BITS)
 #define OBSERVE_US 5000u
 
-/* `pages[1]` is another private page, or, if the advice was to join, the shared one's id alone. */
+/* `pages[1]` is the page that the first looks like: another private one, or a shared one's id alone. */
 struct merge {
 	struct scan_page pages[2];
 	struct share_match match;
-	page_id_t shared; /* NIL: not made yet */
-	bool has_hold;    /* on `shared`, for all merges of the batch */
+	struct merge *leader; /* the merge that this one follows, which follows none; or NULL */
+	page_id_t shared;     /* NIL: not made yet */
+	bool has_hold;        /* on `shared`, for all merges of the batch */
+	unsigned exchanged;   /* pages, its followers' too */
 };
 
 static struct {
 	struct merge merges[BATCH_MAX];
 	unsigned count;
+	/* Which pages are in which merge: a hash table, probed in order. */
+	struct {
+		page_id_t id;
+		struct merge *merge; /* NULL: free */
+	} slots[SLOT_COUNT];
 	/* One list of pages for a request at a time. */
 	struct scan_page *pages[2 * BATCH_MAX];
 	page_id_t shared[2 * BATCH_MAX];
 	unsigned page_count;
 } batch;
+
+_Static_assert(SLOT_COUNT >= 4 * BATCH_MAX, "two pages a merge leave half of the slots free");
 
 static bool is_join(const struct merge *merge)
 {
@@ -54,9 +69,15 @@ static bool is_wanted(const struct merge *merge)
 	return merge->match.advice != SHARE_NOTHING;
 }
 
+/* Both pages are to be exchanged, for a page that is made for them. */
+static bool is_pair(const struct merge *merge)
+{
+	return merge->match.advice == SHARE_PAIR && !merge->leader;
+}
+
 static unsigned own_count(const struct merge *merge)
 {
-	return is_join(merge) ? 1 : 2;
+	return is_pair(merge) ? 2 : 1;
 }
 
 static void reject(struct merge *merge, enum scan_rejection why)
@@ -67,30 +88,52 @@ static void reject(struct merge *merge, enum scan_rejection why)
 
 /* --- noting ------------------------------------------------------------------------------------ */
 
-/* The VM with this handle, as a number, or 0. */
-static uint64_t number_of(gmm_vm_t handle)
+static unsigned slot_of(page_id_t id)
+{
+	unsigned slot = id.raw * 0x9e3779b1u >> (32 - SLOT_BITS);
+
+	while (batch.slots[slot].merge && batch.slots[slot].id.raw != id.raw)
+		slot = (slot + 1) % SLOT_COUNT;
+	return slot;
+}
+
+/* The merge that a page is in, or NULL. */
+static struct merge *merge_of(page_id_t id)
+{
+	return batch.slots[slot_of(id)].merge;
+}
+
+static void note(page_id_t id, struct merge *merge)
+{
+	unsigned slot = slot_of(id);
+
+	batch.slots[slot].id = id;
+	batch.slots[slot].merge = merge;
+}
+
+/* The VM with this handle and a reference, or NULL. */
+static struct vm *vm_of(gmm_vm_t handle)
 {
 	uint64_t number = 0;
 
 	for (struct vm *vm = vm_get_after(0); vm; vm = vm_get_after(number)) {
+		if (pgm_vm(vm->pgm) == handle)
+			return vm;
 		number = vm_number(vm);
-		bool is_it = pgm_vm(vm->pgm) == handle;
 		vm_put(vm);
-		if (is_it)
-			return number;
 	}
-	return 0;
+	return NULL;
 }
 
 /* What the page of a candidate is now. False: it is none any more. */
 static bool other_find(const struct share_match *match, struct scan_page *out_page)
 {
 	struct pgm_page_view view;
-	uint64_t number = number_of(match->other_vm);
-	struct vm *vm = number ? scan_vm_get(number) : NULL;
+	struct vm *vm = vm_of(match->other_vm);
 
 	if (!vm)
 		return false;
+	uint64_t number = vm_number(vm);
 	bool is_there = pgm_page_look(vm->pgm, match->other_gfn, &view) &&
 			view.kind == PGM_PAGE_NORMAL && vm->share_group == match->group;
 	vm_put(vm);
@@ -108,39 +151,31 @@ static bool other_find(const struct share_match *match, struct scan_page *out_pa
 	return true;
 }
 
-static bool is_noted(page_id_t id)
+static bool pair_prepare(struct merge *merge)
 {
-	for (unsigned i = 0; i < batch.count; i++)
-		for (unsigned j = 0; j < own_count(&batch.merges[i]); j++)
-			if (batch.merges[i].pages[j].id.raw == id.raw)
-				return true;
-	return false;
-}
-
-static bool is_held(page_id_t shared)
-{
-	for (unsigned i = 0; i < batch.count; i++)
-		if (batch.merges[i].has_hold && batch.merges[i].shared.raw == shared.raw)
-			return true;
-	return false;
+	if (!other_find(&merge->match, &merge->pages[1])) {
+		share_forget(&merge->match);
+		scan_figures.rejected[SCAN_CHANGED]++;
+		return false;
+	}
+	struct merge *leader = merge_of(merge->pages[1].id);
+	merge->leader = leader && leader->leader ? leader->leader : leader;
+	return true;
 }
 
 /*
- * Its entry may make room for another one before the merge is carried out. One
- * hold a batch: a tracking word counts few of them.
+ * The shared page's entry may make room for another one before the merge is
+ * carried out. One hold a batch: a tracking word counts few of them.
  */
-static bool join_hold(struct merge *merge)
+static bool join_prepare(struct merge *merge)
 {
-	page_id_t shared = merge->match.shared;
-
-	if (!is_held(shared)) {
-		if (gmm_shared_get(GMM_VM_QUIRE, shared) != Q_OK)
-			return false;
-		merge->has_hold = true;
-	}
-	merge->pages[1].id = shared;
-	merge->shared = shared;
-	return true;
+	merge->shared = merge->match.shared;
+	merge->pages[1].id = merge->shared;
+	const struct merge *other = merge_of(merge->shared);
+	if (other && other->has_hold && other->shared.raw == merge->shared.raw)
+		return true;
+	merge->has_hold = gmm_shared_get(GMM_VM_QUIRE, merge->shared) == Q_OK;
+	return merge->has_hold;
 }
 
 bool scan_merge_is_full(void)
@@ -148,22 +183,20 @@ bool scan_merge_is_full(void)
 	return batch.count == BATCH_MAX;
 }
 
-bool scan_merge_add(const struct scan_page *page, const struct share_match *match)
+void scan_merge_add(const struct scan_page *page, const struct share_match *match)
 {
-	struct merge merge = { .pages = { *page }, .match = *match };
+	struct merge *merge = &batch.merges[batch.count];
 
-	if (match->advice == SHARE_PAIR && !other_find(match, &merge.pages[1])) {
-		share_forget(match);
-		scan_figures.rejected[SCAN_CHANGED]++;
-		return true;
-	}
-	/* It may be shared once that merge is done; then this page joins it. */
-	if (is_noted(page->id) || (!is_join(&merge) && is_noted(merge.pages[1].id)))
-		return false;
-	if (is_join(&merge) && !join_hold(&merge))
-		return true;
-	batch.merges[batch.count++] = merge;
-	return true;
+	/* Another page was found to look like this one. */
+	if (merge_of(page->id))
+		return;
+	*merge = (struct merge){ .pages = { *page }, .match = *match };
+	if (!(is_join(merge) ? join_prepare(merge) : pair_prepare(merge)))
+		return;
+	batch.count++;
+	note(page->id, merge);
+	if (is_pair(merge) || merge->has_hold)
+		note(merge->pages[1].id, merge);
 }
 
 /* --- lists of pages ------------------------------------------------------------------------------- */
@@ -198,14 +231,22 @@ static void list_ask(enum vm_request_kind kind)
 
 /* --- the steps -------------------------------------------------------------------------------------- */
 
-/* 1 */
-static void compare(struct merge *merge)
+static void reject_unless_equal(struct merge *merge, page_id_t other)
 {
-	switch (share_compare(&merge->match, merge->pages[0].id, merge->pages[1].id)) {
+	switch (share_compare(&merge->match, merge->pages[0].id, other)) {
 	case SHARE_EQUAL: return;
 	case SHARE_DIFFERENT: reject(merge, SCAN_DIFFERENT); return;
 	case SHARE_CHANGED: reject(merge, SCAN_CHANGED); return;
 	}
+}
+
+/* 1 */
+static void compare(struct merge *merge)
+{
+	if (merge->leader && !is_wanted(merge->leader))
+		reject(merge, SCAN_CHANGED);
+	else if (!is_join(merge))
+		reject_unless_equal(merge, merge->pages[1].id);
 }
 
 /* 2 */
@@ -245,8 +286,12 @@ static void shared_page_make(struct merge *merge)
 			return;
 		}
 	}
-	if (is_join(merge))
+	if (!is_pair(merge)) {
+		merge->shared = merge->leader ? merge->leader->shared : merge->shared;
+		if (page_id_is_nil(merge->shared))
+			reject(merge, SCAN_CHANGED);
 		return;
+	}
 	if (gmm_shared_alloc(&page) != Q_OK) {
 		reject(merge, SCAN_NO_MEMORY);
 		return;
@@ -266,12 +311,20 @@ static void exchange_all(void)
 			list_add(&merge->pages[j], merge->shared);
 	}
 	list_ask(VM_REQUEST_SHARE);
-	for (unsigned i = 0; i < batch.page_count; i++) {
-		if (batch.pages[i]->status != Q_OK)
+}
+
+static void exchanged_count(struct merge *merge)
+{
+	struct merge *leader = merge->leader ? merge->leader : merge;
+
+	for (unsigned j = 0; j < own_count(merge) && is_wanted(merge); j++) {
+		if (merge->pages[j].status != Q_OK)
 			continue;
-		batch.pages[i]->is_watched = false;
-		share_merged(&batch.pages[i]->as_shared);
+		merge->pages[j].is_watched = false;
+		share_merged(&merge->pages[j].as_shared);
 		scan_figures.merged++;
+		merge->exchanged += merge != leader;
+		leader->exchanged++;
 	}
 }
 
@@ -286,24 +339,25 @@ static void unwatch_all(void)
 	list_ask(VM_REQUEST_UNMONITOR);
 }
 
-static bool was_exchanged(const struct merge *merge, unsigned side)
+/* The shared page goes to the working set, or it was there before, or nobody took it and it goes. */
+static void settle(struct merge *merge)
 {
-	return is_wanted(merge) && merge->pages[side].status == Q_OK &&
-	       !merge->pages[side].is_watched;
+	if (is_wanted(merge) && merge->exchanged == 0) {
+		if (is_join(merge) && is_watched_still(&merge->pages[0]))
+			reject_unless_equal(merge, merge->shared);
+		else
+			reject(merge, SCAN_WRITTEN);
+	}
+	if (is_pair(merge)) {
+		share_add(&merge->match, merge->shared);
+		merge->has_hold = false;
+	}
 }
 
-/* The shared page goes to the working set, or nobody took it and it goes. */
-static void settle(struct merge *merge)
+static void hold_drop(struct merge *merge)
 {
 	unsigned done;
 
-	if (is_wanted(merge) && !was_exchanged(merge, 0) &&
-	    (is_join(merge) || !was_exchanged(merge, 1)))
-		reject(merge, SCAN_WRITTEN);
-	if (merge->match.advice == SHARE_PAIR) {
-		share_add(&merge->match, merge->shared);
-		return;
-	}
 	if (!merge->has_hold)
 		return;
 	q_status_t status = gmm_shared_put(GMM_VM_QUIRE, &merge->shared, 1, &done);
@@ -323,7 +377,13 @@ void scan_merge_run(void)
 			shared_page_make(&batch.merges[i]);
 	exchange_all();
 	for (unsigned i = 0; i < batch.count; i++)
+		exchanged_count(&batch.merges[i]);
+	for (unsigned i = 0; i < batch.count; i++)
 		settle(&batch.merges[i]);
+	/* Last: until here followers look at their leaders' pages. */
+	for (unsigned i = 0; i < batch.count; i++)
+		hold_drop(&batch.merges[i]);
 	unwatch_all();
 	batch.count = 0;
+	memset(batch.slots, 0, sizeof(batch.slots));
 }

@@ -141,6 +141,8 @@ struct pgm_page_view {
  * stale at once. False: no RAM. The VM must not be destroyed meanwhile.
  */
 bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_view);
+/* Likewise: the first NORMAL page of [from, end), or `end`. */
+gfn_t pgm_page_next_private(const struct pgm *pgm, gfn_t from, gfn_t end);
 /* RAM is below this frame, with holes. */
 gfn_t pgm_ram_end(const struct pgm *pgm);
 

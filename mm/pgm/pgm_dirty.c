@@ -12,6 +12,12 @@
 
 #include "pgm_internal.h"
 
+/* Only a private page that is not watched is mapped writable. */
+static bool may_be_dirty(const struct pgm_record *record)
+{
+	return record && pgm_record_state(*record) == PGM_STATE_NORMAL;
+}
+
 static void page_note(struct pgm_record *record, bool was_written)
 {
 	if (was_written)
@@ -30,7 +36,7 @@ void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count)
 	spin_lock(&pgm->lock);
 	for (gfn_t gfn = first; gfn.raw < first.raw + count; gfn.raw++) {
 		struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
-		if (record)
+		if (may_be_dirty(record))
 			page_note(record, slat_dirty_take(&pgm->slat, gfn));
 	}
 	slat_dirty_done(&pgm->slat);

@@ -217,3 +217,31 @@ bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_v
 	};
 	return true;
 }
+
+/* Of one page of records, from `from` on; else the first frame after it. */
+static bool private_find(const struct pgm_record *record, gfn_t *from)
+{
+	const uint32_t mask = PGM_RECORD_TYPE | PGM_RECORD_STATE;
+	const uint32_t wanted = (uint32_t)(field_set(0, PGM_RECORD_TYPE, PGM_TYPE_RAM) |
+					   field_set(0, PGM_RECORD_STATE, PGM_STATE_NORMAL));
+
+	do {
+		if ((atomic_load_relaxed(&record->d2) & mask) == wanted)
+			return true;
+		record++;
+		from->raw++;
+	} while (!is_aligned(from->raw, PGM_RECORDS));
+	return false;
+}
+
+gfn_t pgm_page_next_private(const struct pgm *pgm, gfn_t from, gfn_t end)
+{
+	while (from.raw < end.raw) {
+		const struct pgm_record *record = pgm_record_find(pgm, from);
+		if (!record)
+			from = gfn(align_down(from.raw, PGM_RECORDS) + PGM_RECORDS);
+		else if (private_find(record, &from))
+			break;
+	}
+	return from.raw < end.raw ? from : end;
+}

@@ -193,9 +193,9 @@ static struct share_match match_by(const struct share_page *page, const struct f
 	return (struct share_match){ .advice = SHARE_NOTHING };
 }
 
-static struct share_match match_page(const struct share_page *page, const void *content)
+static struct share_match match_page(const struct share_page *page, const void *content,
+				     uint64_t key)
 {
-	uint64_t key = key_of(content, false);
 	struct found found = bucket_search(page, key);
 
 	if (!found.decided || found.decided->kind != SHARE_ENTRY_AMBIGUOUS)
@@ -223,11 +223,13 @@ struct share_match share_look(const struct share_page *page)
 	const void *content = gmm_page_peek(page->id);
 	if (!content)
 		return nothing;
-	if (share_content_is_zero(content)) {
+	uint64_t key = key_of(content, false);
+	/* Most pages begin with some zeros: the key is cheaper than a look at all of them. */
+	if (key == share.zero_key && share_content_is_zero(content)) {
 		share.stats.zero++;
 		return (struct share_match){ .advice = SHARE_ZERO };
 	}
-	return match_page(page, content);
+	return match_page(page, content, key);
 }
 
 /* --- what became of it --------------------------------------------------------------------------- */
@@ -351,6 +353,7 @@ void share_init(const struct share_config *config, void *memory)
 	share.bucket_count = share.entry_count / BUCKET_WAYS;
 	share.entries = memory;
 	share.key_mask = config->key_mask;
+	share.zero_key = key_of(memory, false);
 	share.stats.size_bytes = config->size_bytes;
 	share.stats.entry_count = share.entry_count;
 	share_history_init((uint8_t *)memory + config->size_bytes - history_bytes, history_bytes);

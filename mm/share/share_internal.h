@@ -39,6 +39,7 @@ struct share {
 	struct share_history *history;
 	uint64_t history_count;
 	uint64_t key_mask;
+	uint64_t zero_key; /* of a page of zeros */
 	struct share_stats stats;
 };
 

@@ -502,3 +502,23 @@ TEST(pgm_look, says_what_there_is)
 	EXPECT(pgm_handler_add(pgm, gpa(ADDR), PAGE_SIZE, PGM_HANDLER_WRITE, 1) == Q_OK);
 	EXPECT(pgm_page_look(pgm, GFN, &view) && view.is_watched);
 }
+
+TEST(pgm_look, finds_the_next_private_page)
+{
+	gfn_t end = gfn(MIB(4) >> PAGE_SHIFT), last = gfn(end.raw - 1);
+	set_up(&slat_npt, MIB(4));
+
+	EXPECT(pgm_page_next_private(pgm, gfn(0), end).raw == end.raw);
+	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED);
+	EXPECT(touch(last.raw << PAGE_SHIFT, MEM_WRITE) == PGM_RESOLVED);
+	EXPECT(pgm_page_next_private(pgm, gfn(0), end).raw == GFN.raw);
+	EXPECT(pgm_page_next_private(pgm, GFN, end).raw == GFN.raw);
+	EXPECT(pgm_page_next_private(pgm, gfn(0), GFN).raw == GFN.raw);
+	EXPECT(pgm_page_next_private(pgm, gfn_next(GFN), end).raw == last.raw);
+	EXPECT(pgm_page_next_private(pgm, gfn_next(last), end).raw == end.raw);
+	/* A page that is watched already is not the scanner's. */
+	EXPECT(pgm_page_monitor(pgm, GFN, id_of(pgm, GFN)) == Q_OK);
+	EXPECT(pgm_page_next_private(pgm, gfn(0), end).raw == last.raw);
+	/* Where there are no records. */
+	EXPECT(pgm_page_next_private(pgm, gfn(0x90000), gfn(0x90010)).raw == 0x90010);
+}
