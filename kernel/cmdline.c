@@ -5,7 +5,9 @@
 #include "lib/number.h"
 #include "lib/string.h"
 
-static struct options chosen = { .console_port = 1, .log_level = LOG_NOTICE };
+static struct options chosen = { .console_port = 1,
+				 .log_level = LOG_NOTICE,
+				 .elides_zeroing = true };
 
 struct choice {
 	const char *word;
@@ -36,6 +38,8 @@ static const struct choice exits[] = { { "poweroff", EXIT_MODE_POWEROFF },
 				       { "prompt", EXIT_MODE_PROMPT },
 				       { NULL, 0 } };
 
+static const struct choice switches[] = { { "on", 1 }, { "off", 0 }, { NULL, 0 } };
+
 /* NULL: taken; otherwise what is wrong. */
 static const char *take(const char *key, const char *value)
 {
@@ -56,6 +60,10 @@ static const char *take(const char *key, const char *value)
 		if (!choose(exits, value, &number))
 			return "exit is poweroff, halt or prompt";
 		chosen.exit_mode = (enum exit_mode)number;
+	} else if (strcmp(key, "elide") == 0) {
+		if (!choose(switches, value, &number))
+			return "elide is on or off";
+		chosen.elides_zeroing = number;
 	} else if (strcmp(key, "memory") == 0) {
 		if (size_parse(value, &chosen.memory_limit_bytes) != Q_OK ||
 		    !chosen.memory_limit_bytes)

@@ -14,6 +14,7 @@ struct options {
 	bool events_json;
 	enum exit_mode exit_mode;
 	uint64_t memory_limit_bytes; /* 0: none */
+	bool elides_zeroing;         /* see vm/zero_fill.h */
 };
 
 /*

@@ -120,6 +120,7 @@ void svm_code_state_get(struct virt_vcpu *vcpu, struct guest_code_state *out_sta
 	out_state->cr3 = save->cr3;
 	out_state->cr4 = save->cr4;
 	out_state->efer = save->efer & ~EFER_SVME;
+	out_state->dr7 = save->dr7;
 	out_state->cs_base = save->cs.base;
 	out_state->cs_attributes = svm_attributes_decode(save->cs.attributes);
 	out_state->cpl = save->cpl;

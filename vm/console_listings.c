@@ -188,6 +188,7 @@ static void memory_item(struct json *json, const struct vm *vm)
 	json_number(json, "faults_read", memory.faults_read);
 	json_number(json, "faults_write", memory.faults_write);
 	json_number(json, "refills", memory.refills);
+	json_number(json, "elided", memory.elided);
 	json_object_close(json);
 	json_send(json);
 }
@@ -227,14 +228,15 @@ static void machine_rows(const struct gmm_stats *gmm)
 static void memory_row(const struct vm *vm)
 {
 	struct pgm_stats m;
-	char text[10][SIZE_BYTES];
+	char text[11][SIZE_BYTES];
 	vm_memory_figures(vm, &m);
-	console_print("%-15s %8s %8s %8s %8s %9s %6s %6s %8s %7s %7s\n", vm_name(vm),
+	console_print("%-15s %8s %8s %8s %8s %9s %6s %6s %8s %7s %7s %7s\n", vm_name(vm),
 		      pages_text(m.pages, text[0]), pages_text(m.zero, text[1]),
 		      pages_text(m.private_pages, text[2]), pages_text(m.shared, text[3]),
 		      pages_text(m.ballooned, text[4]), pages_text(m.rom, text[5]),
 		      pages_text(m.handy, text[6]), pages_text(m.reserved, text[7]),
-		      pages_text(m.table_pages, text[8]), size_text(m.record_bytes, text[9]));
+		      pages_text(m.table_pages, text[8]), size_text(m.record_bytes, text[9]),
+		      pages_text(m.elided, text[10]));
 }
 
 void command_memory(const struct command_words *words)
@@ -249,9 +251,9 @@ void command_memory(const struct command_words *words)
 		return;
 	}
 	machine_rows(&gmm);
-	console_print("%-15s %8s %8s %8s %8s %9s %6s %6s %8s %7s %7s\n", "NAME", "MEMORY", "ZERO",
-		      "PRIVATE", "SHARED", "BALLOONED", "ROM", "HANDY", "RESERVED", "TABLES",
-		      "RECORDS");
+	console_print("%-15s %8s %8s %8s %8s %9s %6s %6s %8s %7s %7s %7s\n", "NAME", "MEMORY",
+		      "ZERO", "PRIVATE", "SHARED", "BALLOONED", "ROM", "HANDY", "RESERVED",
+		      "TABLES", "RECORDS", "ELIDED");
 	for (struct vm *vm = first; vm; vm = selection_next(words, vm))
 		memory_row(vm);
 }

@@ -107,6 +107,14 @@ enum guest_access_result guest_access_prepare(struct vcpu *vcpu, const struct fe
 	return part_prepare(vcpu, &regs, virt + left, access, &out_access->next);
 }
 
+bool guest_write_lookup(struct vcpu *vcpu, const struct fetched *fetched, uint64_t virt,
+			gpa_t *out_addr)
+{
+	struct pgm_walk_regs regs = walk_regs(&fetched->code);
+	uint32_t error_code;
+	return pgm_walk(vcpu->vm->pgm, &regs, virt, MEM_WRITE, out_addr, &error_code) == Q_OK;
+}
+
 /*
  * A device access that crosses a page, and so may have any size, goes byte by
  * byte. False: nobody was there for some of it, which reads as ones.

@@ -45,6 +45,13 @@ enum guest_access_result guest_access_prepare(struct vcpu *vcpu, const struct fe
 					      uint64_t virt, enum mem_access access,
 					      struct guest_access *out_access);
 
+/*
+ * Where a write at `virt` goes, if it leaves the guest's page tables as they are.
+ * False: it faults, or has to set a dirty bit first.
+ */
+bool guest_write_lookup(struct vcpu *vcpu, const struct fetched *fetched, uint64_t virt,
+			gpa_t *out_addr);
+
 /* Device memory where there is no RAM; nobody there reads as ones. */
 uint64_t guest_access_read(struct vcpu *vcpu, const struct guest_access *access);
 /* ROM, and places where nobody is, ignore it. */

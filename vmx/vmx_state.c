@@ -128,6 +128,7 @@ void vmx_code_state_get(struct virt_vcpu *vcpu, struct guest_code_state *out_sta
 			 (vmcs_read(vcpu, VMCS_CR4_SHADOW) & cr4_owned);
 	out_state->cr3 = vmcs_read(vcpu, VMCS_GUEST_CR3);
 	out_state->efer = vmcs_read(vcpu, VMCS_GUEST_EFER);
+	out_state->dr7 = vmcs_read(vcpu, VMCS_GUEST_DR7);
 	out_state->cs_base = vmcs_read(vcpu, VMCS_GUEST_BASE + 2 * SEG_CS);
 	out_state->cs_attributes = (uint32_t)vmcs_read(vcpu, VMCS_GUEST_ATTRIBUTES + 2 * SEG_CS);
 	out_state->cpl = (uint8_t)field_get(vmcs_read(vcpu, VMCS_GUEST_ATTRIBUTES + 2 * SEG_SS),

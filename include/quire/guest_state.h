@@ -104,6 +104,7 @@ struct guest_state {
 /* Of it, what fetching and translating for an instruction needs: few words, often wanted. */
 struct guest_code_state {
 	uint64_t cr0, cr3, cr4, efer;
+	uint64_t dr7;
 	uint64_t cs_base;
 	uint32_t cs_attributes;
 	uint8_t cpl;
@@ -136,6 +137,8 @@ struct guest_code_state {
 #define CR4_SMEP       BIT64(20)
 #define CR4_SMAP       BIT64(21)
 #define CR4_PKE        BIT64(22)
+
+#define DR7_BREAKPOINTS MASK64(7, 0) /* any of them enabled */
 
 #define EFER_SCE  BIT64(0)
 #define EFER_LME  BIT64(8)

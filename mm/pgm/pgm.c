@@ -354,5 +354,6 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 		.refills = atomic_load_relaxed(&pgm->refills),
 		.copies = atomic_load_relaxed(&pgm->copies),
 		.monitor_hits = atomic_load_relaxed(&pgm->monitor_hits),
+		.elided = atomic_load_relaxed(&pgm->elided),
 	};
 }

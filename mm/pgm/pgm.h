@@ -95,6 +95,12 @@ struct pgm_fault {
  */
 enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault);
 
+/*
+ * The guest fills the whole page with zeros: true if that is done, because the
+ * page is RAM that reads as zeros without a page of its own. Only counts it.
+ */
+bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn);
+
 /* True when the handy stock is low: call pgm_handy_refill() at a safe point. */
 bool pgm_handy_is_low(const struct pgm *pgm);
 /* Refills, clears and reports in one batch. Q_NO_MEMORY or Q_LIMIT only if not one page could be had. */
@@ -222,6 +228,7 @@ struct pgm_stats {
 	uint64_t large;                              /* mappings of 2 MiB each */
 	uint64_t faults_read, faults_write, refills; /* refills: entries into GMM for pages */
 	uint64_t copies, monitor_hits;               /* writes to shared and to monitored pages */
+	uint64_t elided; /* pages that the guest cleared and that stayed zero */
 };
 void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats);
 gmm_vm_t pgm_vm(const struct pgm *pgm);

@@ -124,6 +124,17 @@ static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *f
 	return pgm_page_back(pgm, gfn, record) ? fault_map(pgm, gfn, *record) : PGM_NO_MEMORY;
 }
 
+bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn)
+{
+	spin_lock(&pgm->lock);
+	const struct pgm_record *record = pgm_record_find(pgm, gfn);
+	bool is_zero = record && pgm_record_is_plain_ram(*record) &&
+		       pgm_record_state(*record) == PGM_STATE_ZERO;
+	pgm->elided += is_zero;
+	spin_unlock(&pgm->lock);
+	return is_zero;
+}
+
 enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault)
 {
 	spin_lock(&pgm->lock);

@@ -147,7 +147,7 @@ struct pgm {
 	uint64_t rom_pages;         /* of the guest's ROM */
 	uint64_t rom_private_pages; /* of that and of shadowed ROM not the zero page */
 	uint64_t rom_shadow_pages;  /* in the shadow of ROM, not the zero page */
-	uint64_t faults_read, faults_write, refills;
+	uint64_t faults_read, faults_write, refills, elided;
 	uint64_t copies, monitor_hits; /* writes to SHARED and to MONITORED pages */
 };
 

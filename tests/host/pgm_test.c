@@ -1216,6 +1216,31 @@ TEST(pgm_tlb, no_stale_translation_is_used)
 	EXPECT(page_is_all(guest_access(0x1000, MEM_WRITE), 0));
 }
 
+/* --- zeroing elision ---------------------------------------------------------------- */
+
+TEST(pgm_zero_fill, is_done_exactly_where_ram_is_the_zero_page)
+{
+	uint64_t rom[PAGE_SIZE / 8] = { 0 };
+
+	set_up(MIB(4));
+	EXPECT(pgm_rom_add(pgm, gpa(0xe0000), rom, PAGE_SIZE) == Q_OK);
+	EXPECT(pgm_mmio_add(pgm, gpa(0xfee00000), PAGE_SIZE) == Q_OK);
+	refill();
+	uint64_t pages = base_pages();
+	EXPECT(pgm_zero_fill(pgm, gfn(0x200)) && pgm_zero_fill(pgm, gfn(0)));
+	EXPECT(touch(0x201000, MEM_READ) == PGM_RESOLVED);
+	EXPECT(pgm_zero_fill(pgm, gfn(0x201)));
+	EXPECT(base_pages() == pages && stats().private_pages == 0 && stats().elided == 3);
+	/* A page of its own, though it be of zeros; ROM, a device, nobody, beyond everything. */
+	EXPECT(touch(0x202000, MEM_WRITE) == PGM_RESOLVED);
+	EXPECT(!pgm_zero_fill(pgm, gfn(0x202)));
+	EXPECT(!pgm_zero_fill(pgm, gfn(0xe0)) && !pgm_zero_fill(pgm, gfn(0xfee00)));
+	EXPECT(!pgm_zero_fill(pgm, gfn(0xa0)) && !pgm_zero_fill(pgm, gfn(0x400)));
+	EXPECT(!pgm_zero_fill(pgm, gfn(PGM_GFN_END)) && !pgm_zero_fill(pgm, gfn(~0ull >> 12)));
+	EXPECT(stats().elided == 3);
+	check();
+}
+
 /* --- guest page tables ---------------------------------------------------------------------------------------- */
 
 static void poke(uint64_t addr, uint64_t value, unsigned bytes)

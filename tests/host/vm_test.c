@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The pure parts of vm/: what CPUID and the MSR table tell a guest, the
- * paravirtual clock's arithmetic, the console's line editor, its words, and the
- * JSON writer.
+ * paravirtual clock's arithmetic, which clearing of memory is done for a guest,
+ * the console's line editor, its words, and the JSON writer.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "vm/json.h"
 #include "vm/msr_policy.h"
 #include "vm/pvclock.h"
+#include "vm/zero_fill.h"
 
 /* --- CPUID ------------------------------------------------------------------------- */
 
@@ -171,6 +172,176 @@ TEST(vm, wall_clock_is_when_the_guest_began)
 	struct pvclock_wall wall;
 	pvclock_wall_fill(&wall, 1000000000, 2500000000, 1700000000);
 	EXPECT(wall.seconds == 1700000002 && wall.nanoseconds == 500000000);
+}
+
+/* --- zeroing elision ------------------------------------------------------------------ */
+
+#define FILL_AT 0x7f0000005000ull
+
+/* Registers with which a page is about to be cleared. */
+static struct guest_regs fill_regs(uint64_t rcx)
+{
+	struct guest_regs regs = { .rip = 0x1234, .rflags = RFLAGS_FIXED | RFLAGS_IF };
+	for (unsigned i = 0; i < GPR_COUNT; i++)
+		regs.gpr[i] = 0x0101010101010101u * i;
+	regs.gpr[GPR_RAX] = 0;
+	regs.gpr[GPR_RDI] = FILL_AT;
+	regs.gpr[GPR_RCX] = rcx;
+	return regs;
+}
+
+static bool is_likely(uint64_t rax, uint64_t rdi, uint64_t rcx, uint64_t rflags, uint64_t addr)
+{
+	struct guest_regs regs = fill_regs(rcx);
+	regs.gpr[GPR_RAX] = rax;
+	regs.gpr[GPR_RDI] = rdi;
+	regs.rflags |= rflags;
+	return zero_fill_is_likely(&regs, gpa(addr));
+}
+
+TEST(zero_fill, registers_alone_refuse_nearly_all_other_faults)
+{
+	EXPECT(is_likely(0, FILL_AT, 512, 0, 0x9000));
+	EXPECT(is_likely(0, 0, ~0ull, RFLAGS_ZF | RFLAGS_RF, 0));
+	EXPECT(!is_likely(1, FILL_AT, 512, 0, 0x9000));
+	EXPECT(!is_likely(BIT64(63), FILL_AT, 512, 0, 0x9000));
+	EXPECT(!is_likely(0, FILL_AT + 8, 512, 0, 0x9000));
+	EXPECT(!is_likely(0, FILL_AT + 0x800, 512, 0, 0x9000));
+	EXPECT(!is_likely(0, FILL_AT, 511, 0, 0x9000));
+	EXPECT(!is_likely(0, FILL_AT, 0, 0, 0x9000));
+	EXPECT(!is_likely(0, FILL_AT, 512, RFLAGS_DF, 0x9000));
+	EXPECT(!is_likely(0, FILL_AT, 512, RFLAGS_TF, 0x9000));
+	EXPECT(!is_likely(0, FILL_AT, 512, 0, 0x9001));
+	EXPECT(!is_likely(0, FILL_AT, 512, 0, 0x9ff8));
+}
+
+/* What a code pattern is taken for: element and address size, 0 where it is refused. */
+struct fill_row {
+	uint8_t bytes[6];
+	uint8_t byte_count;
+	struct {
+		uint8_t element_bytes, address_bytes;
+	} as[3]; /* by mode: 16, 32, 64 */
+};
+
+static const struct fill_row fill_rows[] = {
+	{ { 0xf3, 0xaa }, 2, { { 0, 0 }, { 1, 4 }, { 1, 8 } } },
+	{ { 0xf3, 0xab }, 2, { { 0, 0 }, { 4, 4 }, { 4, 8 } } },
+	{ { 0xf3, 0x66, 0xab }, 3, { { 0, 0 }, { 2, 4 }, { 2, 8 } } },
+	{ { 0x66, 0xf3, 0xab }, 3, { { 0, 0 }, { 2, 4 }, { 2, 8 } } },
+	{ { 0xf3, 0x48, 0xab }, 3, { { 0, 0 }, { 0, 0 }, { 8, 8 } } },
+	{ { 0xf3, 0x4f, 0xab }, 3, { { 0, 0 }, { 0, 0 }, { 8, 8 } } },
+	{ { 0xf3, 0x66, 0x48, 0xab }, 4, { { 0, 0 }, { 0, 0 }, { 8, 8 } } },
+	/* With 67, 16-bit code has 32-bit addresses, and 32-bit code 16-bit ones. */
+	{ { 0xf3, 0x67, 0xaa }, 3, { { 1, 4 }, { 0, 0 }, { 1, 4 } } },
+	{ { 0x67, 0xf3, 0x48, 0xab }, 4, { { 0, 0 }, { 0, 0 }, { 8, 4 } } },
+	/* Segment overrides, and the other repeat prefix, change nothing. */
+	{ { 0x65, 0xf3, 0xab }, 3, { { 0, 0 }, { 4, 4 }, { 4, 8 } } },
+	{ { 0xf2, 0xab }, 2, { { 0, 0 }, { 4, 4 }, { 4, 8 } } },
+	/* REX counts only directly before the opcode. */
+	{ { 0x48, 0xf3, 0xab }, 3, { { 0, 0 }, { 0, 0 }, { 4, 8 } } },
+	/* Not repeated, MOVS, MOV, LOCK, cut short, and what is no instruction here. */
+	{ { 0xaa }, 1, { { 0, 0 } } },
+	{ { 0x48, 0xab }, 2, { { 0, 0 } } },
+	{ { 0xf3, 0xa4 }, 2, { { 0, 0 } } },
+	{ { 0xf3, 0x48, 0xa5 }, 3, { { 0, 0 } } },
+	{ { 0x48, 0x89, 0x07 }, 3, { { 0, 0 } } },
+	{ { 0xf3, 0xf0, 0xab }, 3, { { 0, 0 } } },
+	{ { 0xf3, 0x48 }, 2, { { 0, 0 } } },
+	{ { 0 }, 0, { { 0, 0 } } },
+	{ { 0x0f, 0x0b }, 2, { { 0, 0 } } },
+};
+
+TEST(zero_fill, instructions_by_mode_size_and_prefix)
+{
+	struct guest_regs regs = fill_regs(4096);
+	for (unsigned i = 0; i < sizeof(fill_rows) / sizeof(fill_rows[0]); i++) {
+		const struct fill_row *row = &fill_rows[i];
+		for (unsigned mode = INSN_MODE_16; mode <= INSN_MODE_64; mode++) {
+			struct zero_fill fill = { 0 };
+			bool is_fill = zero_fill_decode(row->bytes, row->byte_count,
+							(enum insn_mode)mode, &regs, &fill);
+			EXPECT(is_fill == (row->as[mode].element_bytes != 0));
+			EXPECT(fill.element_bytes == row->as[mode].element_bytes);
+			EXPECT(fill.address_bytes == row->as[mode].address_bytes);
+			EXPECT(!is_fill || fill.length == row->byte_count);
+		}
+	}
+}
+
+TEST(zero_fill, a_whole_page_must_be_left)
+{
+	static const uint8_t stosq[] = { 0xf3, 0x48, 0xab }, stosb[] = { 0xf3, 0xaa },
+			     stosb_32[] = { 0xf3, 0x67, 0xaa };
+	struct zero_fill fill;
+	struct guest_regs regs = fill_regs(512);
+	EXPECT(zero_fill_decode(stosq, 3, INSN_MODE_64, &regs, &fill));
+	EXPECT(!zero_fill_decode(stosb, 2, INSN_MODE_64, &regs, &fill));
+	regs = fill_regs(511);
+	EXPECT(!zero_fill_decode(stosq, 3, INSN_MODE_64, &regs, &fill));
+	regs = fill_regs(4095);
+	EXPECT(!zero_fill_decode(stosb, 2, INSN_MODE_64, &regs, &fill));
+	/* Only the low half counts with 32-bit addresses. */
+	regs = fill_regs(BIT64(32) + 4095);
+	EXPECT(zero_fill_decode(stosb, 2, INSN_MODE_64, &regs, &fill));
+	EXPECT(!zero_fill_decode(stosb_32, 3, INSN_MODE_64, &regs, &fill));
+	EXPECT(!zero_fill_decode(stosb, 2, INSN_MODE_32, &regs, &fill));
+}
+
+/* RDI, RCX and RFLAGS after a page; nothing else changes. */
+static void expect_skip(struct zero_fill fill, uint64_t rcx, uint64_t rdi_after, uint64_t rcx_after)
+{
+	struct guest_regs regs = fill_regs(rcx), after = regs;
+	zero_fill_page_skip(&fill, &after);
+	EXPECT(after.gpr[GPR_RDI] == rdi_after && after.gpr[GPR_RCX] == rcx_after);
+	EXPECT(zero_fill_is_done(&fill, &after) == (rcx_after == 0));
+	EXPECT(after.rflags == (regs.rflags | (rcx_after ? RFLAGS_RF : 0)));
+	after.gpr[GPR_RDI] = regs.gpr[GPR_RDI];
+	after.gpr[GPR_RCX] = rcx;
+	after.rflags = regs.rflags;
+	EXPECT(memcmp(&after, &regs, sizeof(regs)) == 0);
+}
+
+TEST(zero_fill, registers_advance_by_a_page)
+{
+	for (unsigned size = 1; size <= 8; size *= 2) {
+		uint64_t count = 4096 / size;
+		struct zero_fill wide = { 3, (uint8_t)size, 8 }, narrow = { 3, (uint8_t)size, 4 };
+		expect_skip(wide, count, FILL_AT + 4096, 0);
+		expect_skip(wide, count + 1, FILL_AT + 4096, 1);
+		expect_skip(wide, ~0ull, FILL_AT + 4096, ~0ull - count);
+		expect_skip(wide, BIT64(32), FILL_AT + 4096, BIT64(32) - count);
+		expect_skip(narrow, count, 0x6000, 0);
+		expect_skip(narrow, BIT64(32) + count + 5, 0x6000, 5);
+	}
+	/* The last page of the address space: RDI goes round. */
+	struct zero_fill fill = { 3, 8, 4 };
+	struct guest_regs regs = fill_regs(512);
+	regs.gpr[GPR_RDI] = 0xfffff000;
+	EXPECT(zero_fill_offset(&fill, &regs) == 0xfffff000);
+	zero_fill_page_skip(&fill, &regs);
+	EXPECT(regs.gpr[GPR_RDI] == 0);
+	regs.gpr[GPR_RDI] = 0x1fffff000;
+	EXPECT(zero_fill_offset(&fill, &regs) == 0xfffff000);
+	/* The instruction that ends here has no RF any more. */
+	regs.rflags |= RFLAGS_RF;
+	regs.gpr[GPR_RCX] = 512;
+	zero_fill_page_skip(&fill, &regs);
+	EXPECT(!(regs.rflags & RFLAGS_RF));
+}
+
+TEST(zero_fill, segment_has_all_of_the_page)
+{
+	struct guest_segment es = { .limit = 0x5fff, .attributes = 0xc093 };
+	EXPECT(zero_fill_fits_segment(&es, 0x5000) && !zero_fill_fits_segment(&es, 0x6000));
+	es.limit = 0x5ffe;
+	EXPECT(!zero_fill_fits_segment(&es, 0x5000) && zero_fill_fits_segment(&es, 0x4000));
+	es.limit = 0xffffffff;
+	EXPECT(zero_fill_fits_segment(&es, 0xfffff000));
+	es.attributes = 0xc097; /* expands down */
+	EXPECT(!zero_fill_fits_segment(&es, 0x5000));
+	es.attributes = 0xc09b; /* code */
+	EXPECT(!zero_fill_fits_segment(&es, 0x5000));
 }
 
 /* --- the console ---------------------------------------------------------------------------- */

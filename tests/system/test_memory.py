@@ -73,6 +73,49 @@ def test_reading_all_memory_costs_no_page(quire):
     assert abs(vm_of(memory, "readall")["private"] - vm_of(memory, "spin")["private"]) <= 4, run
 
 
+@pytest.mark.parametrize("elide", ("on", "off"))
+@on_every_machine
+def test_memory_is_cleared_as_the_cpu_clears_it(quire, machine, elide):
+    # Bochs's AMD-V never gets past a single step.
+    words = "traps=no" if machine == "bochs-svm" else None
+    run = quire.run(guest("clear", memory="128M", cmdline=words), "--quire", f"elide={elide}")
+    log = run.log_of("clear")
+    assert any(line.startswith("clear: failures 0") for line in log), run
+    assert [line for line in log if line.startswith("not ok")] == [], run
+    assert run.status == 0, run
+
+
+def memory_after(quire, conf, last_line, elide):
+    run = quire.run(conf, "--memory", "512M", "--icount", "--quire", f"exit=prompt elide={elide}", steps=[
+        ("expect", last_line),
+        ("send", r"memory --json\n"),
+        ("expect", '"table_pages"'),
+        ("send", r"check\n"),
+        ("expect", "ok"),
+        ("send", r"poweroff\n"),
+    ])
+    memory, = memory_answers(run)
+    check_sums(memory)
+    return memory["vms"][0]
+
+
+def test_clearing_untouched_memory_costs_no_page(quire):
+    conf = guest("clear", memory="128M", cmdline="stay=yes")
+    vm = memory_after(quire, conf, "clear: failures 0", "on")
+    # The last 16 MiB were only cleared; what is there is what the tests before them wrote.
+    assert vm["elided"] > 4096, vm
+    assert vm["private"] < 640, vm
+
+
+@pytest.mark.parametrize("what, saved", [("idle", 300), ("buffer64", 10000)])
+def test_debian_costs_less_where_clearing_is_elided(quire, what, saved):
+    conf = linux("one", what)
+    with_it = memory_after(quire, conf, f"one: {what}", "on")
+    without = memory_after(quire, conf, f"one: {what}", "off")
+    assert without["elided"] == 0, without
+    assert with_it["private"] + saved < without["private"], (with_it, without)
+
+
 @on_every_machine
 def test_untouched_memory_is_zero_and_written_memory_stays(quire):
     run = quire.run(guest("touch", memory="128M"), "--memory", "512M")
