@@ -63,7 +63,7 @@ static char group_names[GROUP_MAX][CONFIG_NAME_BYTES];
 share_group_t scan_group(const char *name)
 {
 	if (name[0] == 0)
-		return 0;
+		return SHARE_GROUP_NONE;
 	for (unsigned i = 0; i < GROUP_MAX; i++) {
 		if (group_names[i][0] == 0)
 			string_copy(group_names[i], sizeof(group_names[i]), name);
@@ -71,7 +71,7 @@ share_group_t scan_group(const char *name)
 			return (share_group_t)(i + 1);
 	}
 	log_notice("scan: more than %u sharing groups: '%s' shares nothing", GROUP_MAX, name);
-	return 0;
+	return SHARE_GROUP_NONE;
 }
 
 /* --- asking ------------------------------------------------------------------------------------ */

@@ -20,7 +20,7 @@ void scan_switch(bool is_on);
 /* Its share of one CPU, 1 to 100. */
 void scan_cpu_set(unsigned percent);
 
-/* The number of the sharing group of this name; 0: the name is empty, and nothing is shared. */
+/* The number of the sharing group of this name; SHARE_GROUP_NONE if it is empty. */
 share_group_t scan_group(const char *name);
 
 /* Why a proposed merge came to nothing. */

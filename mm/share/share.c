@@ -229,7 +229,7 @@ struct share_match share_look(const struct share_page *page)
 		share.stats.zero++;
 		return (struct share_match){ .advice = SHARE_ZERO };
 	}
-	return match_page(page, content, key);
+	return page->group == SHARE_GROUP_NONE ? nothing : match_page(page, content, key);
 }
 
 /* --- what became of it --------------------------------------------------------------------------- */

@@ -17,6 +17,8 @@
 
 /* Sharing groups: pages are only ever compared inside one. */
 typedef uint16_t share_group_t;
+/* Of VMs that share with nobody, nor with each other: only their pages of zeros are found. */
+#define SHARE_GROUP_NONE ((share_group_t)0)
 
 struct share_config {
 	uint64_t size_bytes; /* of the working set; whole pages */

@@ -158,6 +158,21 @@ TEST(share, groups_never_meet)
 	EXPECT(look(&b) == SHARE_NOTHING);
 }
 
+TEST(share, without_a_group_only_zeros_are_found)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+	struct share_page zero = page_of(one, 6, 0, 0, 0);
+
+	a.group = b.group = zero.group = SHARE_GROUP_NONE;
+	for (unsigned pass = 0; pass < 3; pass++) {
+		EXPECT(look(&a) == SHARE_NOTHING && look(&b) == SHARE_NOTHING);
+		EXPECT(look(&zero) == SHARE_ZERO);
+		share_pass_begin();
+	}
+	EXPECT(stats().candidates == 0);
+}
+
 TEST(share, third_pages_join_the_shared_one)
 {
 	set_up();
