@@ -9,7 +9,9 @@
  *   pages    how many (default 256)
  *   values   how many contents; each page has one of them at random (4)
  *   seed     of the random numbers: guests with the same one write the same (1)
- *   tail     1: contents differ in the last byte only
+ *   order    1: the values are counted through instead, page by page
+ *   salt     other contents for the same values, but for the zeros (0)
+ *   tail     contents differ in the last byte of this word of 512 only (0: everywhere)
  *   rest     TSC ticks to halt between two rounds (1,000,000)
  *   rounds   how often `writes` pages are looked at and rewritten (0)
  *   writes   pages a round (16)
@@ -29,8 +31,7 @@
 
 static uint8_t values[PAGES_MAX];
 static uint32_t times[PAGES_MAX];
-static uint64_t page_count, value_count, random_state;
-static bool differ_in_tail;
+static uint64_t page_count, value_count, random_state, salt, tail;
 
 /* splitmix64 */
 static uint64_t mix(uint64_t z)
@@ -47,9 +48,9 @@ static uint64_t random_below(uint64_t limit)
 
 static uint64_t word_of(uint64_t value, uint64_t index)
 {
-	if (differ_in_tail)
-		return 0x5151515151515151 + (index == WORDS - 1 ? value << 56 : 0);
-	return value == 0 ? 0 : mix(value << 16 | index);
+	if (tail != 0)
+		return 0x5151515151515151 + (index == tail ? value << 56 : 0);
+	return value == 0 ? 0 : mix(salt << 32 | value << 16 | index);
 }
 
 static volatile uint64_t *page_at(uint64_t page)
@@ -137,12 +138,14 @@ uint32_t guest_main(void)
 	page_count = option_number("pages", 256);
 	value_count = option_number("values", 4);
 	random_state = option_number("seed", 1);
-	differ_in_tail = option_number("tail", 0) != 0;
+	salt = option_number("salt", 0);
+	tail = option_number("tail", 0);
+	bool is_in_order = option_number("order", 0) != 0;
 	if (page_count > PAGES_MAX || FIRST + page_count * GUEST_PAGE_SIZE > ram_end())
 		return 1;
 	for (uint64_t page = 0; page < page_count; page++) {
 		times[page] = 0; /* no page of this array is new when the clock runs */
-		page_write(page, random_below(value_count));
+		page_write(page, is_in_order ? page % value_count : random_below(value_count));
 	}
 	print("share: filled\n");
 	is_right = rounds_do(option_number("rounds", 0), option_number("writes", 16), rest_ticks);

@@ -151,8 +151,12 @@ def section(name, settings):
     return "\n".join([f"[vm {name}]", *lines, "", ""])
 
 
-def sum16(name):
-    """The sum that a guest called `name` has to print for run=sum16."""
+def own_data_sum(name, size):
+    """The sum of so many bytes of the own data of a guest called `name`."""
     line = name.encode() + b"\n"
-    size = 16 << 20
     return hashlib.sha256((line * (size // len(line) + 1))[:size]).hexdigest()
+
+
+def sum16(name):
+    """The sum that it has to print for run=sum16."""
+    return own_data_sum(name, 16 << 20)
