@@ -106,10 +106,12 @@ $(foreach d,$(OFFSET_DIRS),$(eval $(call offsets_rule,$(d))))
 
 HOST_BASE_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer $(filter-out -Wundef,$(WARNINGS)) \
                     -DCONFIG_DEBUG=1 $(LAYOUT) -I. -Iinclude -Itests/host
-# SANITIZE=none, with a BUILD folder of its own, is for figures.
+# With a BUILD folder of its own: SANITIZE=none for figures, COVERAGE=1 for scripts/coverage.
 SANITIZE ?= address,undefined
+COVERAGE ?= 0
 HOST_CFLAGS := $(HOST_BASE_CFLAGS) -fno-sanitize-recover=all \
-               $(if $(filter none,$(SANITIZE)),,-fsanitize=$(SANITIZE))
+               $(if $(filter none,$(SANITIZE)),,-fsanitize=$(SANITIZE)) \
+               $(if $(filter 1,$(COVERAGE)),-O0 --coverage)
 THREAD_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=thread
 HOST_SEAM := tests/host/seam
 

@@ -27,7 +27,7 @@ FUZZ_SEED = 1
 
 REPORTS = paths.BUILD / "test"
 
-STEPS = ("checks", "host", "models", "fuzz", "layouts", "system")
+STEPS = ("checks", "host", "models", "fuzz", "coverage", "layouts", "system")
 
 # The builds that differ in the layout of mm/'s tables; the first is what `make` builds.
 LAYOUTS = [(shift, bits) for shift in (21, 20) for bits in (32, 64)]
@@ -77,6 +77,9 @@ class Tester:
         self._single("scale, build", ["make", "-s", "-j2", "SANITIZE=none", "BUILD=build/plain",
                                       scale])
         self._single("scale", [scale], figures="# ")
+
+    def coverage(self):
+        self._single("coverage", ["scripts/coverage", "--least", "95"], figures=("mm/", "coverage"))
 
     def models(self):
         self._counted("models", ["scripts/check-models.py"])

@@ -235,6 +235,50 @@ TEST(share, a_page_that_is_gone_is_nothing)
 	EXPECT(look(&a) == SHARE_NOTHING);
 }
 
+/* The page that was noted has other content by now, or is gone. */
+TEST(share, a_candidate_that_changed_is_forgotten)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	EXPECT(share_compare(&match, b.id, a.id) == SHARE_EQUAL);
+	EXPECT(share_compare(&match, b.id, (page_id_t){ GMM_PAGE_ID_LAST }) == SHARE_CHANGED);
+	*(uint64_t *)gmm_page_map(a.id) = 2;
+	EXPECT(share_compare(&match, b.id, a.id) == SHARE_CHANGED);
+	share_check();
+	/* It is the first of its kind now. */
+	EXPECT(look(&b) == SHARE_NOTHING && stats().candidates == 1);
+}
+
+/* The page that is looked at changed meanwhile: the candidate stays. */
+TEST(share, a_page_that_changed_is_no_pair)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	*(uint64_t *)gmm_page_map(b.id) = 2;
+	EXPECT(share_compare(&match, b.id, a.id) == SHARE_CHANGED && stats().candidates == 1);
+	struct share_page c = plain_page(two, 10, 1);
+	EXPECT(look(&c) == SHARE_PAIR);
+}
+
+TEST(share, hashes_for_checks_from_outside)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+	uint64_t hash_a, hash_b;
+
+	EXPECT(share_hash(a.id, &hash_a) && share_hash(b.id, &hash_b) && hash_a == hash_b);
+	*(uint64_t *)gmm_page_map(b.id) = 2;
+	EXPECT(share_hash(b.id, &hash_b) && hash_a != hash_b);
+	EXPECT(!share_hash(PAGE_ID_NIL, &hash_a));
+	EXPECT(!share_hash((page_id_t){ GMM_PAGE_ID_LAST }, &hash_a));
+}
+
 /* --- keys ------------------------------------------------------------------------------------ */
 
 /* Pages that differ where the sample does not look: after one try they are told apart. */
