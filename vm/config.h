@@ -33,7 +33,9 @@ struct vm_config {
 	uint64_t reserve_bytes;
 	enum gmm_overcommit overcommit;
 	enum gmm_priority priority;
-	char share[CONFIG_NAME_BYTES]; /* empty: shares with nobody */
+	bool is_bound;                   /* to machine memory of its own */
+	uint64_t bound_start, bound_end; /* machine addresses; both 0: anywhere */
+	char share[CONFIG_NAME_BYTES];   /* empty: shares with nobody */
 	unsigned vcpu_count;
 	enum vm_serial serial;
 	enum vm_on_reset on_reset;

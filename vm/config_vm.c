@@ -97,6 +97,26 @@ q_status_t config_name_parse(const char *value, char *to)
 	return is_name(value) ? text_parse(value, to, CONFIG_NAME_BYTES) : Q_INVALID;
 }
 
+/* yes, no, or a range of machine addresses. */
+static q_status_t bound_parse(const char *value, struct vm_config *vm)
+{
+	char start[CONFIG_NAME_BYTES];
+	const char *dash = strchr(value, '-');
+
+	if (!dash)
+		return config_bool_parse(value, words_yes_no, &vm->is_bound);
+	if ((size_t)(dash - value) >= sizeof(start))
+		return Q_INVALID;
+	string_copy(start, (size_t)(dash - value) + 1, value);
+	q_status_t status = size_parse(start, &vm->bound_start);
+	if (status == Q_OK)
+		status = size_parse(dash + 1, &vm->bound_end);
+	if (status == Q_OK && vm->bound_start >= vm->bound_end)
+		status = Q_INVALID;
+	vm->is_bound = status == Q_OK;
+	return status;
+}
+
 static q_status_t share_parse(const char *value, char *to)
 {
 	if (strcmp(value, "none") != 0)
@@ -121,6 +141,7 @@ enum vm_key {
 	KEY_RESERVE,
 	KEY_OVERCOMMIT,
 	KEY_PRIORITY,
+	KEY_BOUND,
 	KEY_SHARE,
 	KEY_VCPUS,
 	KEY_SERIAL,
@@ -139,6 +160,7 @@ static const char *const vm_keys[] = {
 	[KEY_RESERVE] = "reserve",
 	[KEY_OVERCOMMIT] = "overcommit",
 	[KEY_PRIORITY] = "priority",
+	[KEY_BOUND] = "bound",
 	[KEY_SHARE] = "share",
 	[KEY_VCPUS] = "vcpus",
 	[KEY_SERIAL] = "serial",
@@ -170,6 +192,7 @@ static q_status_t vm_value_set(struct vm_config *vm, enum vm_key key, const char
 		if (status == Q_OK)
 			vm->priority = (enum gmm_priority)index;
 		return status;
+	case KEY_BOUND: return bound_parse(value, vm);
 	case KEY_SHARE: return share_parse(value, vm->share);
 	case KEY_VCPUS: return config_count_parse(value, CONFIG_VCPU_MAX, &vm->vcpu_count);
 	case KEY_SERIAL:
@@ -202,6 +225,7 @@ static const char *vm_value_help(enum vm_key key)
 	case KEY_RESERVE: return "a number with K, M or G";
 	case KEY_OVERCOMMIT: return "none, zero-and-shared or full";
 	case KEY_PRIORITY: return "low, normal or high";
+	case KEY_BOUND: return "yes, no, or START-END with K, M or G";
 	case KEY_SHARE: return "none, or 1 to 31 of a-z, 0-9 and '-'";
 	case KEY_VCPUS: return "a number from 1 to 32";
 	case KEY_SERIAL: return "console, log or com2";
@@ -270,6 +294,8 @@ static const char *vm_problem(const struct vm_config *vm)
 		return "'memory' and 'reserve' must be multiples of 4K";
 	if (vm->reserve_bytes > vm->memory_bytes)
 		return "'reserve' is more than 'memory'";
+	if (vm->is_bound && (vm->overcommit != GMM_OVERCOMMIT_NONE || vm->share[0]))
+		return "'bound' needs 'overcommit = none' and 'share = none'";
 	if (vm->overcommit == GMM_OVERCOMMIT_NONE && vm->reserve_bytes != vm->memory_bytes)
 		return "'overcommit = none' reserves all memory, so 'reserve' cannot be less";
 	return NULL;

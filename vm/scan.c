@@ -32,6 +32,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 
+#include "memory_wait.h"
 #include "scan_internal.h"
 #include "vm_internal.h"
 
@@ -261,6 +262,8 @@ static void share_keep(uint64_t start_ticks)
 	unsigned rate = rate_now();
 
 	scan_figures.ticks += used;
+	/* What was given back may be what somebody waits for. */
+	memory_wait_wake();
 	if (rate < RATE_MAX)
 		thread_park_until(cpu_rdtsc() + used * (RATE_MAX - rate) / rate);
 	else if (thread_should_yield())

@@ -51,6 +51,8 @@ static q_status_t memory_build(struct vm *vm)
 		.overcommit = vm->config.overcommit,
 		.has_dirty_bits = vm->ops->slat_notes_dirty(),
 		.priority = vm->config.priority,
+		.is_bound = vm->config.is_bound,
+		.bound_range = { hpa(vm->config.bound_start), hpa(vm->config.bound_end) },
 	};
 	return pgm_create(&config, &vm->pgm);
 }

@@ -95,6 +95,15 @@ TEST(config, every_key_arrives)
 	EXPECT(strcmp(config_priority_text(GMM_PRIORITY_HIGH), "high") == 0);
 }
 
+TEST(config, a_vm_is_bound_to_memory_of_its_own)
+{
+	EXPECT(parse(GOOD_VM "overcommit = none\nshare = none\nbound = 256M-1G\n") == Q_OK);
+	EXPECT(vms[0].is_bound && vms[0].bound_start == 256u << 20 && vms[0].bound_end == 1u << 30);
+	EXPECT(parse(GOOD_VM "overcommit = none\nshare = none\nbound = yes\n") == Q_OK);
+	EXPECT(vms[0].is_bound && vms[0].bound_end == 0);
+	EXPECT(parse(GOOD_VM "bound = no\n") == Q_OK && !vms[0].is_bound);
+}
+
 TEST(config, empty_and_comment_only_files_are_no_vms)
 {
 	EXPECT(parse("") == Q_OK && config.vm_count == 0 && config.machine.attach[0] == 0);
@@ -165,6 +174,12 @@ TEST(config, what_is_wrong_is_refused_with_its_line)
 		{ GOOD_VM "reserve = 65M\n", Q_INVALID, "quire.conf:1: vm 'a': 'reserve' is more" },
 		{ GOOD_VM "reserve = 1M\novercommit = none\n", Q_INVALID,
 		  "quire.conf:1: vm 'a': 'overcommit = none'" },
+		{ GOOD_VM "bound = yes\n", Q_INVALID, "quire.conf:1: vm 'a': 'bound' needs" },
+		{ GOOD_VM "overcommit = none\nbound = yes\n", Q_INVALID,
+		  "quire.conf:1: vm 'a': 'bound' needs" },
+		{ GOOD_VM "bound = 2M-1M\n", Q_INVALID, "quire.conf:4: bound = '" },
+		{ GOOD_VM "bound = 1M-\n", Q_INVALID, "quire.conf:4: bound = '" },
+		{ GOOD_VM "bound = maybe\n", Q_INVALID, "quire.conf:4: bound = '" },
 		{ "[machine]\nscan = yes\n", Q_INVALID, "quire.conf:2: 'scan' must be" },
 		{ "[machine]\nscan-memory = 2K\n", Q_INVALID,
 		  "quire.conf:2: 'scan-memory' must be" },
