@@ -178,7 +178,7 @@ threads: threads-build
 models:
 	$(Q)scripts/check-models.py
 
-.PHONY: all check host-build host-tests layers twins headers format format-fix iso bench run fuzz fuzz-long help clean analyze
+.PHONY: all check host-build host-tests layers twins headers format format-fix iso bench run fuzz fuzz-long mutate help clean analyze
 
 host-build: $(HOST_TESTS:%=$(BUILD)/host/%_test) $(FUZZ_TESTS:%=$(BUILD)/host/%_fuzz)
 
@@ -210,6 +210,9 @@ analyze:
 fuzz: host-build
 	$(Q)for f in $(FUZZ_TESTS); do $(BUILD)/host/$${f}_fuzz || exit 1; done
 
+mutate:
+	$(Q)scripts/mutate.py
+
 # --- boots ------------------------------------------------------------------------
 
 iso: all
@@ -232,6 +235,7 @@ help:
 	@echo 'make models     Spin searches every state of tests/model/*.pml'
 	@echo 'make fuzz-long  mm_fuzz for FUZZ_LONG operations (10^9) without sanitizers'
 	@echo 'make fuzz       model-based fuzzers ($(FUZZ_TESTS))'
+	@echo 'make mutate     plants faults in mm/ and sees whether a test notices each'
 	@echo 'make iso        build/quire.iso with the default guests'
 	@echo 'make run        scripts/run: the default guests on an emulated machine'
 	@echo 'make bench      benchmarks beside their targets; build/bench.json'

@@ -272,8 +272,9 @@ static q_status_t vm_create_locked(const struct gmm_vm_config *config, gmm_vm_t 
 		return Q_LIMIT;
 	uint64_t bound_chunks = config->is_bound ? gmm_bound_chunks(config->pages[GMM_BASE]) : 0;
 	q_status_t status = gmm_bound_take(handle, config->bound_range, bound_chunks);
-	if (status == Q_OK)
-		status = vm_admit(&gmm.vms[handle], config);
+	if (status != Q_OK)
+		return status;
+	status = vm_admit(&gmm.vms[handle], config);
 	if (status == Q_OK)
 		*out_vm = handle;
 	else

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """scripts/test after the set-up.
 
-Steps, in order: build; the checks of the tree; host tests; models; fuzzers; the
-tests of mm/ in its other layouts; system tests (boots), with a table of them by
-machine. A step that cannot be counted test by test counts as one test. Every
-step runs even if an earlier one failed, except that nothing runs without a
-build.
+Steps, in order: build; the checks of the tree; host tests; models; fuzzers;
+coverage; the tests of mm/ in its other layouts; a few planted faults; system
+tests (boots), with a table of them by machine. A step that cannot be counted
+test by test counts as one test. Every step runs even if an earlier one failed,
+except that nothing runs without a build.
 """
 
 import argparse
@@ -27,11 +27,14 @@ FUZZ_SEED = 1
 
 REPORTS = paths.BUILD / "test"
 
-STEPS = ("checks", "host", "models", "fuzz", "coverage", "layouts", "system")
+STEPS = ("checks", "host", "models", "fuzz", "coverage", "layouts", "faults", "system")
 
 # The builds that differ in the layout of mm/'s tables; the first is what `make` builds.
 LAYOUTS = [(shift, bits) for shift in (21, 20) for bits in (32, 64)]
 LAYOUT_OPERATIONS = 20_000
+
+# Of the faults that `make mutate` plants.
+FAULT_SAMPLE = 8
 
 
 def make_variable(name):
@@ -124,6 +127,10 @@ class Tester:
             for fuzzer in fuzzers:
                 self._single(f"{title}, {fuzzer.rpartition('/')[2]}",
                              [fuzzer, str(LAYOUT_OPERATIONS), str(FUZZ_SEED)])
+
+    def faults(self):
+        self._single("planted faults", ["scripts/mutate.py", "--sample", str(FAULT_SAMPLE)],
+                     figures="mutate: ")
 
     def system(self):
         report = REPORTS / "system.xml"

@@ -93,6 +93,22 @@ TEST(gmm_bound, freed_pages_stay_bound)
 	gmm_check();
 }
 
+/* Who has to draw from others draws from those that share, however much a bound VM has free. */
+TEST(gmm_bound, others_draw_from_each_other)
+{
+	set_up(4);
+	gmm_vm_t vm = bind(2 * P, 0, chunks(0, 4)), a = create(2 * P, 0, 0),
+		 b = create(2 * P, 0, 0);
+	EXPECT(alloc(b, P) == Q_OK);
+	EXPECT(alloc(a, 10) == Q_OK);
+	uint32_t chunk_of_a = chunk_id(ids[0]);
+	EXPECT(alloc(b, P - 10) == Q_OK);
+	for (unsigned i = 0; i < P - 10; i++)
+		EXPECT(chunk_id(ids[i]) == chunk_of_a);
+	EXPECT(stats_now().mixed_chunks == 1 && alloc(b, 1) == Q_NO_MEMORY);
+	EXPECT(alloc(vm, 2 * P) == Q_OK);
+}
+
 TEST(gmm_bound, end_gives_the_chunks_back)
 {
 	set_up(4);

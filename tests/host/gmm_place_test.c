@@ -163,11 +163,14 @@ TEST(gmm_place, equal_chunks_do_not_exchange_pages)
 	EXPECT(alloc(a, 2 * P) == Q_OK);
 	EXPECT(free_some(a, &ids[20], P - 20) == Q_OK);
 	EXPECT(free_some(a, &ids[P + 20], P - 20) == Q_OK);
-	q_status_t first = gmm_page_move_alloc(a, ids[0], &to);
-	q_status_t second = first == Q_OK ? Q_OK : gmm_page_move_alloc(a, ids[P], &to);
-	EXPECT(first == Q_OK || second == Q_OK);
-	EXPECT(first == Q_NOT_FOUND || chunk_id(to.id) == chunk_id(ids[P]));
-	EXPECT(move(a, to.id, &to) == Q_NOT_FOUND);
+	q_status_t status[2];
+	for (unsigned i = 0; i < 2; i++) {
+		status[i] = move(a, ids[i * P], &to);
+		EXPECT(status[i] != Q_OK || chunk_id(to.id) == chunk_id(ids[(1 - i) * P]));
+		EXPECT(status[i] != Q_OK || free_some(a, &to.id, 1) == Q_OK);
+	}
+	EXPECT((status[0] == Q_OK && status[1] == Q_NOT_FOUND) ||
+	       (status[0] == Q_NOT_FOUND && status[1] == Q_OK));
 }
 
 /* A page in another VM's chunk: any chunk of its own is better. */

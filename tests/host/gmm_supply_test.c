@@ -116,6 +116,19 @@ TEST(gmm_supply, chunk_goes_to_its_main_owner)
 	EXPECT(chunk->tag == few && chunk->own_count == 20);
 }
 
+/* A KERNEL chunk that is wholly free stays as long as one page of it is set aside for a VM. */
+TEST(gmm_supply, chunk_of_the_last_page_set_aside_stays)
+{
+	hpa_t kernel;
+
+	set_up(2);
+	gmm_vm_t vm = create(P, 0, 1);
+	gmm_vm_destroy(create(P, 0, 0));
+	gmm_check();
+	EXPECT(stats_now().chunk_count == 1);
+	EXPECT(gmm_kernel_page_alloc(vm, GMM_FIXED, &kernel) == Q_OK);
+}
+
 /* What was zeroed ahead is zeroed still when the chunk comes back from the machine. */
 TEST(gmm_supply, zeroed_pages_survive_the_way_to_the_machine)
 {

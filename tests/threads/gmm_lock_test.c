@@ -331,6 +331,44 @@ TEST(gmm_lock, two_take_kernel_pages_at_once)
 	alarm(0);
 }
 
+static void end_second(void)
+{
+	gmm_vm_destroy(second);
+}
+
+/* It walks over all chunks; then it has to wait for the first lock. */
+static void on_map_destroy(void)
+{
+	fake_kernel_map_hook(NULL);
+	meanwhile_count++;
+	helper_start(end_second);
+	usleep(20000);
+}
+
+/* The walk passes over the chunk that is on its way, which holds nobody's page. */
+TEST(gmm_lock, vm_ends_while_a_chunk_is_on_its_way)
+{
+	hpa_t kernel;
+
+	set_up(3);
+	alarm(TIME_LIMIT_S);
+	meanwhile_count = 0;
+	second = create(3 * P, 0, 0);
+	EXPECT(alloc(second, 3 * P) == Q_OK);
+	/* All chunks were used before, so each has its chains; the last one is in use. */
+	struct gmm_chunk *last = gmm_chunk_at(hpa(FAKE_RAM_BASE + 2 * GMM_CHUNK_SIZE));
+	for (unsigned i = 0; i < 3 * P; i++)
+		if (gmm_chunk_at(hfn_to_hpa(pages[i].frame)) != last)
+			EXPECT(free_some(second, &ids[i], 1) == Q_OK);
+	fake_kernel_map_hook(on_map_destroy);
+	EXPECT(gmm_kernel_page_alloc(GMM_VM_QUIRE, GMM_FIXED, &kernel) == Q_OK);
+	EXPECT(meanwhile_count == 1);
+	helper_join();
+	gmm_check();
+	EXPECT(stats_now().private_pages == 0 && stats_now().kernel_pages == 1);
+	alarm(0);
+}
+
 /* --- everything at once --------------------------------------------------------------------- */
 
 #define WORKERS    4u

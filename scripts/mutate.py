@@ -1,0 +1,201 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Do the tests of mm/ notice faults? Plants them one by one and sees.
+
+usage: mutate.py [--sample N] [--only TEXT] [--jobs N]
+
+Each fault of tests/mutations.py is put into a copy of the tree (build/mutate),
+and the host tests of mm/ and short runs of its fuzzers are built and run until
+one fails. Prints for each fault what caught it. A fault that nothing catches
+must say why in the table; anything else makes the exit status 1, and so does an
+entry whose text is not in its file exactly once: the table follows the code.
+
+--sample N takes N faults from all over the table, --only those whose file or
+reason contains TEXT.
+"""
+
+import argparse
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from mutations import MUTATIONS  # noqa: E402
+
+WORK = ROOT / "build/mutate"
+FOLDERS = ("mm", "lib", "include", "tests/host", "tests/fuzz")
+FUZZ_WORDS = {"gmm_fuzz": ["4000", "1"], "mm_fuzz": ["4000", "1"]}
+TIME_LIMIT_S = 40
+
+FAILED_TEST = re.compile(r"^not ok \d+ - (\S+)", re.M)
+COMPLAINT = re.compile(r"^.*(assertion failed|not so|lock order|runtime error|ERROR: AddressSanitizer).*$",
+                       re.M)
+
+
+def programs():
+    """The programs to run, host tests first."""
+    text = "include Makefile\nprint-it:\n\t@echo $(HOST_TESTS)\n"
+    names = subprocess.run(["make", "-s", "-f", "-", "print-it"], input=text, cwd=ROOT, check=True,
+                           capture_output=True, text=True).stdout.split()
+    tests = [f"{name}_test" for name in names if name.startswith(("gmm", "pgm"))]
+    return tests + list(FUZZ_WORDS)
+
+
+def in_order(names, path):
+    """Those that are named after the file come first: mm/gmm/gmm_share.c, gmm_share_test."""
+    stem = Path(path).stem
+    nearest = {"slat": "pgm_test", "slat_npt": "pgm_test", "slat_ept": "pgm_test"}.get(stem, f"{stem}_test")
+    module = "pgm" if "/pgm/" in path else "gmm"
+    return sorted(names, key=lambda name: (name != nearest, not name.startswith(module),
+                                           name.endswith("_fuzz")))
+
+
+class Copy:
+    """A copy of the tree with everything built, for one thread."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @staticmethod
+    def make(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "Makefile", *FOLDERS],
+                               cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+        return Copy(folder)
+
+    def clone(self, folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.folder, folder)  # keeps times, so nothing is built again
+        return Copy(folder)
+
+    def build(self, names, jobs=1):
+        """True, or what the compiler said."""
+        # Without warnings: a fault may leave a function unused.
+        result = subprocess.run(["make", "-s", f"-j{jobs}", "WARNINGS=-w", *[f"build/host/{name}" for name in names]],
+                                cwd=self.folder, capture_output=True, text=True, check=False)
+        return True if result.returncode == 0 else result.stderr
+
+    def run(self, name):
+        """None if the program is content, else what it complains about."""
+        command = [f"build/host/{name}", *FUZZ_WORDS.get(name, [])]
+        try:
+            result = subprocess.run(command, cwd=self.folder, stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT, timeout=TIME_LIMIT_S, check=False,
+                                    env={**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP"})
+        except subprocess.TimeoutExpired:
+            return f"no end in {TIME_LIMIT_S} s"
+        if result.returncode == 0:
+            return None
+        output = result.stdout.decode(errors="replace")
+        test, complaint = FAILED_TEST.search(output), COMPLAINT.search(output)
+        if test:
+            return test.group(1)
+        return complaint.group(0).strip()[:100] if complaint else f"status {result.returncode}"
+
+
+class Fault:
+    """One row of the table, in one copy."""
+
+    def __init__(self, row, copy):
+        self.row = row
+        self.path = copy.folder / row.file
+        self.copy = copy
+        self.object = copy.folder / "build/host" / Path(row.file).with_suffix(".o")
+
+    def __enter__(self):
+        self.times = self.path.stat()
+        self.text = self.path.read_text()
+        self.object_bytes = self.object.read_bytes() if self.object.exists() else None
+        self.path.write_text(self.text.replace(self.row.old, self.row.new))
+
+    def __exit__(self, *_):
+        # With its old time and object, a .c file needs no compiler for the next fault.
+        self.path.write_text(self.text)
+        if self.object_bytes is not None:
+            os.utime(self.path, ns=(self.times.st_atime_ns, self.times.st_mtime_ns))
+            self.object.write_bytes(self.object_bytes)
+
+
+def judge(row, copy, names):
+    """(verdict, detail): caught, survived, explained, or broken."""
+    count = (copy.folder / row.file).read_text().count(row.old)
+    if count != 1:
+        return "broken", f"its text is in the file {count} times"
+    with Fault(row, copy):
+        for name in in_order(names, row.file):
+            built = copy.build([name])
+            if built is not True:
+                return "broken", "does not build: " + built.strip().splitlines()[0]
+            complaint = copy.run(name)
+            if complaint:
+                return "caught", f"{name}: {complaint}"
+    return ("explained", row.survives) if row.survives else ("survived", "by every test")
+
+
+def sample(rows, count):
+    """Rows at equal distances: every part of the table has its turn."""
+    if not count or count >= len(rows):
+        return rows
+    return [rows[i * len(rows) // count] for i in range(count)]
+
+
+def work(rows, copy, names, results):
+    while True:
+        try:
+            row = rows.get_nowait()
+        except queue.Empty:
+            return
+        start = time.monotonic()
+        verdict, detail = judge(row, copy, names)
+        results.append(verdict)
+        print(f"{verdict:<9} {row.file}: {row.why}\n          {detail} ({time.monotonic() - start:.0f} s)",
+              flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+
+    start = time.monotonic()
+    chosen = [row for row in MUTATIONS if options.only in row.file or options.only in row.why]
+    chosen = sample(chosen, options.sample)
+    names = programs()
+    first = Copy.make(WORK / "0")
+    built = first.build(names, options.jobs)
+    if built is not True:
+        sys.exit(f"mutate: the tree itself does not build\n{built}")
+    for name in names:
+        complaint = first.run(name)
+        if complaint:
+            sys.exit(f"mutate: without a fault, {name} fails: {complaint}")
+
+    rows, results = queue.SimpleQueue(), []
+    for row in chosen:
+        rows.put(row)
+    copies = [first] + [first.clone(WORK / str(i)) for i in range(1, options.jobs)]
+    threads = [threading.Thread(target=work, args=(rows, copy, names, results)) for copy in copies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    count = {verdict: results.count(verdict) for verdict in ("caught", "explained", "survived", "broken")}
+    print(f"mutate: {len(results)} faults: " + ", ".join(f"{n} {verdict}" for verdict, n in count.items())
+          + f", {time.monotonic() - start:.0f} s")
+    return 1 if count["survived"] or count["broken"] or not results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
