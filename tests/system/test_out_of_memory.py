@@ -11,11 +11,7 @@ import random
 import struct
 
 import pytest
-from conftest import guest, linux
-
-MACHINES = ("qemu-svm", "bochs-vmx")
-# Bochs is an interpreter, and the test machine has other work, too.
-LIMIT_S = 600
+from conftest import guest, linux, on_both_vendors
 
 MASK = (1 << 64) - 1
 WORDS = 512
@@ -68,10 +64,6 @@ def fill(name, mib, *words, **keys):
     return guest(name, "fill", cmdline=" ".join([f"mib={mib}", *words]), **settings)
 
 
-def boot(quire, machine, conf, *arguments, **keys):
-    return quire.run(conf, "--machine", machine, *arguments, timeout=LIMIT_S, **keys)
-
-
 def key_for(name):
     """Steps that end the hold=1 of a guest."""
     return [("send", rf"attach {name}\n"), ("expect", "fill: written"), ("send", " ")]
@@ -101,12 +93,12 @@ WAITING = "paused: out of memory"
 
 # --- one waits -----------------------------------------------------------------------------
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_the_vm_that_asked_waits_and_goes_on_by_itself(quire, machine):
+@on_both_vendors
+def test_the_vm_that_asked_waits_and_goes_on_by_itself(quire):
     """`two` holds 100 of the 220 MiB that are reserved for it; so `one` cannot have all it wants."""
     conf = (fill("two", 100, "hold=1", reserve="220M") +
             fill("one", 350, memory="512M", reserve="128M"))
-    run = boot(quire, machine, conf, "--memory", "512M", steps=[
+    run = quire.run(conf, "--memory", "512M", steps=[
         ("expect", '"vm":"one","state":"paused"'),
         ("send", r"check\n"),
         ("expect", "ok"),
@@ -133,7 +125,7 @@ def test_debian_waits_and_its_data_are_right(quire):
     conf = (linux("two", "shell", memory="192M", reserve="100M", share="none", serial="console") +
             linux("one", "fill fill=80", memory="256M", reserve="32M", share="none",
                   autostart="no"))
-    run = boot(quire, "qemu-svm", conf, "--memory", "256M", steps=[
+    run = quire.run(conf, "--memory", "256M", steps=[
         ("send", r"head -c 8m /dev/urandom > /tmp/data; sha256sum < /tmp/data > /tmp/sum\n"),
         ("send", r"\x1d"),
         ("send", r"start one\n"),
@@ -151,14 +143,14 @@ def test_debian_waits_and_its_data_are_right(quire):
     assert line_after(run, "one", "one: wrote ") == line_after(run, "one", "one: kept "), run
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_a_vm_inside_its_reservation_never_waits(quire, machine):
+@on_both_vendors
+def test_a_vm_inside_its_reservation_never_waits(quire):
     """`greedy` has taken all that is not reserved, and is first in the queue for more; then
     `inside` is switched on and uses every page of its reservation."""
     conf = (fill("greedy", 200, "mode=thrash", "passes=1", priority="high") +
             fill("inside", 45, "mode=sweep", memory="64M", reserve="64M", priority="low",
                  autostart="no"))
-    run = boot(quire, machine, conf, "--memory", "256M", steps=[
+    run = quire.run(conf, "--memory", "256M", steps=[
         ("expect", '"vm":"greedy","state":"paused"'),
         ("send", r"start inside\n"),
     ])
@@ -170,13 +162,13 @@ def test_a_vm_inside_its_reservation_never_waits(quire, machine):
     check_done(run, "greedy", 200, "thrash", 1)
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_priority_goes_before_age(quire, machine):
+@on_both_vendors
+def test_priority_goes_before_age(quire):
     """`low` waits first, `high` longer than nobody: `high` is served first."""
     conf = (fill("holder", 60, "hold=1", reserve="100M") +
             fill("low", 140, priority="low") +
             fill("high", 40, priority="high", autostart="no"))
-    run = boot(quire, machine, conf, "--memory", "256M", steps=[
+    run = quire.run(conf, "--memory", "256M", steps=[
         ("expect", '"vm":"low","state":"paused"'),
         ("send", r"start high\n"),
         ("expect", '"vm":"high","state":"paused"'),
@@ -190,11 +182,12 @@ def test_priority_goes_before_age(quire, machine):
     check_done(run, "high", 40)
 
 
+@on_both_vendors
 def test_a_paused_vm_gives_up_its_place(quire):
     conf = (fill("holder", 60, "hold=1", reserve="100M") +
             fill("low", 140, priority="low") +
             fill("high", 40, priority="high", autostart="no"))
-    run = boot(quire, "qemu-svm", conf, "--memory", "256M", steps=[
+    run = quire.run(conf, "--memory", "256M", steps=[
         ("expect", '"vm":"low","state":"paused"'),
         ("send", r"start high\n"),
         ("expect", '"vm":"high","state":"paused"'),
@@ -213,10 +206,10 @@ def test_a_paused_vm_gives_up_its_place(quire):
 
 # --- all wait ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_when_all_wait_the_operator_is_told_and_stops_one(quire, machine):
+@on_both_vendors
+def test_when_all_wait_the_operator_is_told_and_stops_one(quire):
     conf = fill("one", 150) + fill("two", 150, priority="low")
-    run = boot(quire, machine, conf, "--memory", "256M", steps=[
+    run = quire.run(conf, "--memory", "256M", steps=[
         ("expect", '"state":"exhausted"'),
         # What the operator wants of a VM that waits happens at once.
         ("send", r"pause two\n"),
@@ -241,10 +234,11 @@ def test_when_all_wait_the_operator_is_told_and_stops_one(quire, machine):
     check_done(run, "one", 150)
 
 
+@on_both_vendors
 def test_a_reset_of_one_lets_the_other_go_on(quire):
     """What a reset frees goes to who waits, and the one that was reset begins anew."""
     conf = fill("one", 150) + fill("two", 150)
-    run = boot(quire, "qemu-svm", conf, "--memory", "256M", steps=[
+    run = quire.run(conf, "--memory", "256M", steps=[
         ("expect", '"state":"exhausted"'),
         ("send", r"reset two\n"),
         ("expect", '"vm":"one","state":"stopped"'),
@@ -258,13 +252,13 @@ def test_a_reset_of_one_lets_the_other_go_on(quire):
 
 # --- no room for the kernel ------------------------------------------------------------------
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_a_kernel_that_finds_no_room_is_loaded_later(quire, machine):
+@on_both_vendors
+def test_a_kernel_that_finds_no_room_is_loaded_later(quire):
     data = random.Random(1).randbytes(24 << 20)
     conf = (fill("hog", 250, memory="512M") +
             fill("late", 8, memory="128M", reserve="1M", initrd="data", autostart="no"))
-    run = boot(quire, machine, conf, "--memory", "256M", "--module",
-               f"{quire.file('data', data)}:data", steps=[
+    run = quire.run(conf, "--memory", "256M", "--module",
+                    f"{quire.file('data', data)}:data", steps=[
         ("expect", '"state":"exhausted"'),
         ("send", r"start late\n"),
         ("expect", '"vm":"late","state":"paused"'),
@@ -283,13 +277,14 @@ def test_a_kernel_that_finds_no_room_is_loaded_later(quire, machine):
     check_done(run, "late", 8)
 
 
+@on_both_vendors
 @pytest.mark.parametrize("command, state", [("stop", "stopped"), ("reset", "paused")])
 def test_a_vm_that_waits_for_its_kernel_obeys(quire, command, state):
     data = random.Random(1).randbytes(24 << 20)
     conf = (fill("hog", 250, memory="512M") +
             fill("late", 8, memory="128M", reserve="1M", initrd="data", autostart="no"))
-    run = boot(quire, "qemu-svm", conf, "--memory", "256M", "--module",
-               f"{quire.file('data', data)}:data", steps=[
+    run = quire.run(conf, "--memory", "256M", "--module",
+                    f"{quire.file('data', data)}:data", steps=[
         ("expect", '"state":"exhausted"'),
         ("send", r"start late\n"),
         ("expect", '"vm":"late","state":"paused"'),
@@ -303,10 +298,11 @@ def test_a_vm_that_waits_for_its_kernel_obeys(quire, command, state):
     assert states(run, "late")[:2] == ["paused", state], run
 
 
+@on_both_vendors
 def test_start_is_refused_where_others_have_the_reservation(quire):
     conf = (fill("one", 150, memory="512M", autostart="no") +
             fill("two", 8, reserve="200M"))
-    run = boot(quire, "qemu-svm", conf, "--memory", "256M", "--quire", "exit=prompt", steps=[
+    run = quire.run(conf, "--memory", "256M", "--quire", "exit=prompt", steps=[
         ("expect", '"vm":"two","state":"stopped"'),
         ("send", r"start one\n"),
         ("expect", '"vm":"one","state":"stopped"'),
@@ -327,29 +323,29 @@ def test_start_is_refused_where_others_have_the_reservation(quire):
 
 # --- less memory than was promised -------------------------------------------------------------
 
-@pytest.mark.parametrize("machine", MACHINES)
+@on_both_vendors
 @pytest.mark.parametrize("percent, mib, mode", [
     (25, 44, "sweep"), (25, 44, "race"), (50, 90, "thrash"), (50, 90, "zero"), (100, 120, "race"),
 ])
-def test_one_vm_beyond_what_the_machine_has(quire, machine, percent, mib, mode):
+def test_one_vm_beyond_what_the_machine_has(quire, percent, mib, mode):
     conf = fill("one", mib, f"mode={mode}", vcpus=2)
-    run = boot(quire, machine, conf, "--memory", f"{256 * percent // 100}M")
+    run = quire.run(conf, "--memory", f"{256 * percent // 100}M")
     assert run.status == 0, run
     assert states(run, "one") == ["started", "stopped"], run
     check_done(run, "one", mib, mode)
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@on_both_vendors
 @pytest.mark.parametrize("percent, mib", [(25, 42), (50, 100), (100, 100)])
 @pytest.mark.parametrize("first, second", [("sweep", "race"), ("zero", "thrash")])
-def test_two_vms_beyond_what_the_machine_has(quire, machine, percent, mib, first, second):
+def test_two_vms_beyond_what_the_machine_has(quire, percent, mib, first, second):
     """128 MiB are promised to each. The second has to wait for the first where they do not fit."""
     reserve, must_wait = {25: "20M", 50: "32M", 100: "32M"}[percent], percent < 100
     conf = (fill("first", 16, f"mode={first}", "hold=1", memory="128M", reserve=reserve) +
             fill("second", mib, f"mode={second}", "passes=2", memory="128M", vcpus=2))
     steps = [("expect", '"vm":"second","state":"paused"')] if must_wait else []
-    run = boot(quire, machine, conf, "--memory", f"{256 * percent // 100}M",
-               steps=[*steps, *key_for("first")])
+    run = quire.run(conf, "--memory", f"{256 * percent // 100}M",
+                    steps=[*steps, *key_for("first")])
     assert run.status == 0, run
     assert states(run, "first") == ["started", "stopped"], run
     waited = ["paused", "resumed"] if must_wait else []
