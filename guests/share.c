@@ -29,7 +29,7 @@
 #define WORDS     (GUEST_PAGE_SIZE / sizeof(uint64_t))
 #define FOREVER   (1ull << 62)
 
-static uint8_t values[PAGES_MAX];
+static uint16_t values[PAGES_MAX];
 static uint32_t times[PAGES_MAX];
 static uint64_t page_count, value_count, random_state, salt, tail;
 
@@ -60,7 +60,7 @@ static volatile uint64_t *page_at(uint64_t page)
 
 static void page_write(uint64_t page, uint64_t value)
 {
-	values[page] = (uint8_t)value;
+	values[page] = (uint16_t)value;
 	for (uint64_t i = 0; i < WORDS; i++)
 		page_at(page)[i] = word_of(value, i);
 }
