@@ -15,7 +15,7 @@
  * be other than zero. Every so many operations every book is audited:
  * gmm_check(), pgm_check() of each VM, and each page against the model.
  *
- *     mm_fuzz [operations] [seed] [operations between audits]
+ *     mm_fuzz [operations] [seed] [operations between audits] [bits of the key]
  */
 #include <signal.h>
 #include <stdio.h>
@@ -32,6 +32,7 @@
 #include "mm/pgm/pgm_handler.h"
 #include "mm/pgm/pgm_rom_shadow.h"
 #include "mm/pgm/pgm_internal.h"
+#include "mm/share/share.h"
 
 #include "nested_walk.h"
 #include "seam/seam.h"
@@ -90,6 +91,10 @@ struct merge {
 	unsigned step;    /* 0: there is none */
 	page_id_t shared; /* from MERGE_SHARE on */
 	uint64_t tag;     /* of the shared page */
+	/* What the working set said, if it was asked; else `is_proposed` is false. */
+	bool is_proposed;
+	bool is_exchanged;
+	struct share_match match;
 };
 
 #define MERGE_COUNT 4u
@@ -102,7 +107,7 @@ static unsigned hog_count;
 
 static void merge_end(struct merge *merge);
 
-static uint64_t seed, operation, audits, merged, blocks_backed;
+static uint64_t seed, operation, audits, merged, proposed, blocks_backed;
 static uint64_t random_state;
 
 /* --- helpers ------------------------------------------------------------------------ */
@@ -364,6 +369,7 @@ static void audit_shared(void)
 static void audit(void)
 {
 	audit_shared();
+	share_check();
 	for (unsigned i = 0; i < VM_COUNT; i++)
 		if (vms[i].pgm)
 			audit_vm(&vms[i]);
@@ -637,6 +643,127 @@ static void merge_end(struct merge *merge)
 	*merge = (struct merge){ .step = MERGE_NONE };
 }
 
+/* --- proposals of the working set */
+
+#define SHARE_BYTES (2 * PAGE_SIZE)
+
+/* Two VMs in one group, the others in another. */
+static share_group_t group_of(const struct vm *vm)
+{
+	return vm - vms < 2 ? 1 : 2;
+}
+
+/* The group of each shared page that the working set was given; a later page may take the place. */
+#define GIVEN_COUNT 65536u
+
+static struct {
+	page_id_t id;
+	share_group_t group;
+} given[GIVEN_COUNT];
+
+static void given_note(page_id_t id, share_group_t group)
+{
+	given[id.raw % GIVEN_COUNT].id = id;
+	given[id.raw % GIVEN_COUNT].group = group;
+}
+
+static bool was_given_to(page_id_t id, share_group_t group)
+{
+	return given[id.raw % GIVEN_COUNT].id.raw != id.raw ||
+	       given[id.raw % GIVEN_COUNT].group == group;
+}
+
+static struct share_page share_page_of(const struct vm *vm, uint64_t frame, page_id_t id)
+{
+	return (struct share_page){ .vm = pgm_vm(vm->pgm),
+				    .group = group_of(vm),
+				    .gfn = gfn(frame),
+				    .id = id,
+				    .is_settled = below(4) > 0 };
+}
+
+static struct vm *vm_of(gmm_vm_t handle)
+{
+	for (unsigned i = 0; i < VM_COUNT; i++)
+		if (vms[i].pgm && pgm_vm(vms[i].pgm) == handle)
+			return &vms[i];
+	return NULL;
+}
+
+static void side_set(struct merge *merge, unsigned side, struct vm *vm, uint64_t frame)
+{
+	merge->sides[side].vm = vm;
+	merge->sides[side].frame = frame;
+	merge->sides[side].id = id_of(vm, frame);
+}
+
+/* A candidate may be of a VM that is gone, or of another one by now. */
+static void pair_begin(struct merge *merge)
+{
+	struct vm *other = vm_of(merge->match.other_vm);
+	uint64_t frame = merge->match.other_gfn.raw;
+
+	if (!other || group_of(other) != merge->match.group || !is_ram(other, frame) ||
+	    other->states[frame] != PGM_STATE_NORMAL) {
+		share_forget(&merge->match);
+		return;
+	}
+	side_set(merge, 1, other, frame);
+	if (share_compare(&merge->match, merge->sides[0].id, merge->sides[1].id) == SHARE_EQUAL)
+		merge->step = MERGE_MONITOR_FIRST;
+}
+
+/* The second side is asked for nothing: it is the first one again. */
+static void join_begin(struct merge *merge)
+{
+	page_id_t shared = merge->match.shared;
+
+	CHECK(was_given_to(shared, merge->match.group));
+	if (share_compare(&merge->match, merge->sides[0].id, shared) != SHARE_EQUAL ||
+	    gmm_shared_get(GMM_VM_QUIRE, shared) != Q_OK)
+		return;
+	merge->shared = shared;
+	merge->tag = merge->sides[0].vm->tags[merge->sides[0].frame];
+	merge->sides[1] = merge->sides[0];
+	merge->step = MERGE_MONITOR_FIRST;
+}
+
+/* What the scanner does with a page that it comes to. */
+static void merge_propose(struct merge *merge)
+{
+	struct vm *vm = &vms[below(VM_COUNT)];
+	uint64_t frame = vm->pgm ? (below(4) ? below(8) : below(vm->frame_end)) : 0;
+
+	if (!vm->pgm || !is_ram(vm, frame) || vm->states[frame] != PGM_STATE_NORMAL)
+		return;
+	side_set(merge, 0, vm, frame);
+	struct share_page page = share_page_of(vm, frame, merge->sides[0].id);
+	merge->match = share_look(&page);
+	merge->is_proposed = true;
+	CHECK(merge->match.advice == SHARE_NOTHING || merge->match.advice == SHARE_ZERO ||
+	      merge->match.group == group_of(vm));
+	proposed += merge->match.advice != SHARE_NOTHING;
+	switch (merge->match.advice) {
+	case SHARE_NOTHING: return;
+	case SHARE_ZERO:
+		CHECK(vm->tags[frame] == 0);
+		page_zero(vm, frame, page.id);
+		return;
+	case SHARE_JOIN: join_begin(merge); return;
+	case SHARE_PAIR: pair_begin(merge); return;
+	}
+}
+
+/* The working set takes over the hold on a page that somebody has. */
+static void merge_keep(struct merge *merge)
+{
+	if (!merge->is_proposed || merge->match.advice != SHARE_PAIR || !merge->is_exchanged)
+		return;
+	given_note(merge->shared, merge->match.group);
+	share_add(&merge->match, merge->shared);
+	merge->shared = PAGE_ID_NIL;
+}
+
 /* A few pages that look alike; the first one now and then a shared one already. */
 static void merge_begin(struct merge *merge)
 {
@@ -664,6 +791,9 @@ static void merge_copy(struct merge *merge)
 	uint64_t frame = merge->sides[0].frame;
 	struct gmm_page page;
 
+	/* A shared page that others have is joined. */
+	if (!page_id_is_nil(merge->shared))
+		return;
 	if (!is_in_state(vm, frame, merge->sides[0].id, PGM_STATE_MONITORED) ||
 	    gmm_shared_alloc(&page) != Q_OK) {
 		merge_end(merge);
@@ -690,12 +820,23 @@ static void merge_share(struct merge *merge, unsigned side)
 	vm->private_pages--;
 	vm->shared_pages++;
 	merged++;
+	merge->is_exchanged = true;
+	if (merge->is_proposed) {
+		struct share_page page = share_page_of(vm, frame, id);
+		share_merged(&page);
+	}
 }
 
 static void merge_advance(struct merge *merge)
 {
 	switch ((enum merge_step)merge->step) {
-	case MERGE_NONE: merge_begin(merge); return;
+	case MERGE_NONE:
+		*merge = (struct merge){ .step = MERGE_NONE };
+		if (below(2))
+			merge_propose(merge);
+		else
+			merge_begin(merge);
+		return;
 	case MERGE_MONITOR_FIRST:
 	case MERGE_MONITOR_SECOND: {
 		unsigned side = merge->step - MERGE_MONITOR_FIRST;
@@ -710,7 +851,10 @@ static void merge_advance(struct merge *merge)
 		break;
 	case MERGE_SHARE_FIRST: merge_share(merge, 0); break;
 	case MERGE_SHARE_SECOND: merge_share(merge, 1); break;
-	case MERGE_END: merge_end(merge); return;
+	case MERGE_END:
+		merge_keep(merge);
+		merge_end(merge);
+		return;
 	}
 	merge->step++;
 }
@@ -1174,6 +1318,17 @@ static void vm_operate(struct vm *vm)
 		guest_read(vm, frame_choose(vm), below(4) ? MEM_READ : MEM_EXEC);
 }
 
+/* Rarely all is dropped. */
+static void share_age(void)
+{
+	if (below(2))
+		share_pass_begin();
+	else if (below(64))
+		share_reap();
+	else
+		share_clear();
+}
+
 static void operate(void)
 {
 	struct vm *vm = &vms[below(VM_COUNT)];
@@ -1189,6 +1344,7 @@ static void operate(void)
 	case 7:
 	case 8:
 	case 9: merge_advance(&merges[below(MERGE_COUNT)]); return;
+	case 10: share_age(); return;
 	default: break;
 	}
 	if (vm->pgm)
@@ -1199,7 +1355,13 @@ static void operate(void)
 
 /* --- start and end --------------------------------------------------------------------------------- */
 
-static void set_up(void)
+/* Half of the bits choose the bucket, half are compared. */
+static uint64_t key_mask(uint64_t key_bits)
+{
+	return key_bits < 64 ? ((1ull << key_bits) - 1) << (32 - key_bits / 2) : ~0ull;
+}
+
+static void set_up(uint64_t key_bits)
 {
 	struct gmm_region all = { hpa(FAKE_RAM_BASE), hpa(FAKE_RAM_BASE + MACHINE_BYTES) };
 	struct gmm_vm_config config = { .pages = { HOG_PAGES_MAX, 0, 0 },
@@ -1212,6 +1374,11 @@ static void set_up(void)
 	fake_ram_create(MACHINE_BYTES);
 	CHECK(gmm_init(&all, 1, metadata) == Q_OK);
 	CHECK(gmm_vm_create(&config, &hog) == Q_OK);
+	struct share_config share = { .size_bytes = SHARE_BYTES, .key_mask = key_mask(key_bits) };
+	void *memory = aligned_alloc(PAGE_SIZE, SHARE_BYTES);
+	CHECK(memory);
+	memset(memory, 0, SHARE_BYTES);
+	share_init(&share, memory);
 }
 
 /* When all VMs are gone, so is all that they had. */
@@ -1224,6 +1391,7 @@ static void tear_down(void)
 			vm_destroy(&vms[i]);
 	for (unsigned i = 0; i < MERGE_COUNT; i++)
 		merge_end(&merges[i]);
+	share_clear();
 	gmm_vm_destroy(hog);
 	gmm_check();
 	gmm_stats(&stats);
@@ -1243,17 +1411,17 @@ int main(int argc, char **argv)
 	signal(SIGABRT, on_abort);
 	printf("mm_fuzz: seed %llu\n", (unsigned long long)seed);
 	fflush(stdout);
-	set_up();
+	set_up(argc > 4 ? strtoull(argv[4], NULL, 0) : 64);
 	for (operation = 0; operation < operations; operation++) {
 		operate();
 		if (operation % between == 0)
 			audit();
 	}
 	tear_down();
-	printf("mm_fuzz: %llu operations, %llu audits, %llu pages merged, %llu chunks as blocks, "
-	       "seed %llu: ok\n",
+	printf("mm_fuzz: %llu operations, %llu audits, %llu pages proposed, %llu merged, "
+	       "%llu chunks as blocks, seed %llu: ok\n",
 	       (unsigned long long)operations, (unsigned long long)audits,
-	       (unsigned long long)merged, (unsigned long long)blocks_backed,
-	       (unsigned long long)seed);
+	       (unsigned long long)proposed, (unsigned long long)merged,
+	       (unsigned long long)blocks_backed, (unsigned long long)seed);
 	return 0;
 }
