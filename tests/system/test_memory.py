@@ -21,8 +21,11 @@ def check_sums(memory):
     assert gmm["pages_private"] == sum(vm["private"] + vm["handy"] + vm["rom"] + 1 for vm in vms)
     # Nested tables and records are reserved besides.
     assert gmm["reserved_pages"] > sum(vm["reserved"] for vm in vms)
-    assert gmm["shared_references"] == sum(vm["shared"] for vm in vms)
-    assert gmm["pages_saved"] == gmm["shared_references"] - gmm["pages_shared"]
+    # A reference that a write broke is GMM's until the VM's next refill.
+    assert 0 <= gmm["shared_references"] - sum(vm["shared"] for vm in vms) <= 128 * len(vms)
+    # A shared page that nobody uses any more is there until the scanner's next pass.
+    unused = gmm["pages_saved"] - (gmm["shared_references"] - gmm["pages_shared"])
+    assert 0 <= unused <= gmm["pages_shared"], unused
 
 
 def vm_of(memory, name):
