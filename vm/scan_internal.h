@@ -34,4 +34,9 @@ bool scan_merge_is_full(void);
 /* Carries out all that was noted. May sleep. */
 void scan_merge_run(void);
 
+/* --- scan_room.c ------------------------------------------------------------------------ */
+
+/* No chunk is free for more shared pages: empties one, if that is possible. May sleep. */
+void scan_room_make(void);
+
 #endif

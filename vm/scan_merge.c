@@ -212,19 +212,25 @@ static void list_add(struct scan_page *page, page_id_t shared)
 	batch.shared[batch.page_count++] = shared;
 }
 
-/* By VM, so that each is asked once: an insertion sort, since they are nearly in order. */
+static void list_swap(unsigned a, unsigned b)
+{
+	struct scan_page *page = batch.pages[a];
+	page_id_t shared = batch.shared[a];
+
+	batch.pages[a] = batch.pages[b];
+	batch.shared[a] = batch.shared[b];
+	batch.pages[b] = page;
+	batch.shared[b] = shared;
+}
+
+/* By VM, so that each is asked once. VMs are few, and pairs alternate between two of them. */
 static void list_ask(enum vm_request_kind kind)
 {
-	for (unsigned i = 1; i < batch.page_count; i++) {
-		struct scan_page *page = batch.pages[i];
-		page_id_t shared = batch.shared[i];
-		unsigned at = i;
-		for (; at > 0 && batch.pages[at - 1]->vm_number > page->vm_number; at--) {
-			batch.pages[at] = batch.pages[at - 1];
-			batch.shared[at] = batch.shared[at - 1];
-		}
-		batch.pages[at] = page;
-		batch.shared[at] = shared;
+	for (unsigned end = 0; end < batch.page_count;) {
+		uint64_t vm_number = batch.pages[end]->vm_number;
+		for (unsigned i = end; i < batch.page_count; i++)
+			if (batch.pages[i]->vm_number == vm_number)
+				list_swap(i, end++);
 	}
 	scan_ask(kind, batch.pages, batch.shared, batch.page_count);
 }
@@ -366,6 +372,8 @@ static void hold_drop(struct merge *merge)
 
 void scan_merge_run(void)
 {
+	uint64_t failures = scan_figures.rejected[SCAN_NO_MEMORY];
+
 	if (batch.count == 0)
 		return;
 	for (unsigned i = 0; i < batch.count; i++)
@@ -386,4 +394,6 @@ void scan_merge_run(void)
 	unwatch_all();
 	batch.count = 0;
 	memset(batch.slots, 0, sizeof(batch.slots));
+	if (scan_figures.rejected[SCAN_NO_MEMORY] > failures)
+		scan_room_make();
 }

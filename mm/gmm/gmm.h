@@ -199,6 +199,13 @@ q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_fi
 q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page) Q_MUST_USE;
 
 /*
+ * The VM's chunk that is the `rank`-th emptiest, roughly, of those that its
+ * other chunks have room to empty: once all its pages moved, it is a chunk for
+ * whoever needs a whole one. False: there are not so many.
+ */
+bool gmm_move_source(gmm_vm_t vm, unsigned rank, page_id_t *out_first);
+
+/*
  * "So many pages up front, or refuse": the VM's next `count` private pages
  * cannot fail. Each page allocated counts it down, and what the VM frees is set
  * aside besides, so that it can exchange what it has; gmm_set_aside_end() gives up

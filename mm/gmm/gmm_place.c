@@ -137,3 +137,34 @@ q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out
 	spin_unlock(&gmm.set_lock);
 	return status;
 }
+
+/* --- emptying a chunk ----------------------------------------------------------------- */
+
+/* What is in it fits into what is free in the VM's other chunks. */
+static bool can_be_emptied(const struct gmm_chunk *chunk, const struct gmm_set *set)
+{
+	return set->free_pages - chunk->free_count >= GMM_PAGES_PER_CHUNK - chunk->free_count;
+}
+
+static const struct gmm_chunk *source_find(const struct gmm_set *set, unsigned rank)
+	Q_REQUIRES(gmm.set_lock)
+{
+	for (unsigned class = GMM_CLASS_WHOLE; class -- > 0;)
+		list_for_each(node, &set->lists[class])
+		{
+			const struct gmm_chunk *chunk = list_entry(node, struct gmm_chunk, link);
+			if (can_be_emptied(chunk, set) && rank-- == 0)
+				return chunk;
+		}
+	return NULL;
+}
+
+bool gmm_move_source(gmm_vm_t vm, unsigned rank, page_id_t *out_first)
+{
+	spin_lock(&gmm.set_lock);
+	const struct gmm_chunk *chunk = source_find(&gmm.private_sets[vm], rank);
+	if (chunk)
+		*out_first = gmm_page_id(chunk, 0);
+	spin_unlock(&gmm.set_lock);
+	return chunk;
+}

@@ -221,3 +221,26 @@ TEST(gmm_place, move_errors)
 	EXPECT(move(a, from, &to) == Q_OK);
 	EXPECT(to.id.raw == freed.raw);
 }
+
+TEST(gmm_place, the_emptiest_chunk_is_the_source_if_the_rest_has_room)
+{
+	page_id_t first;
+
+	set_up(4);
+	gmm_vm_t a = create(4 * P, 0, 0), b = create(P, 0, 0);
+	EXPECT(!gmm_move_source(a, 0, &first));
+	EXPECT(alloc(a, 3 * P) == Q_OK);
+	page_id_t chunks[3] = { ids[0], ids[P], ids[2 * P] };
+	/* Room for nobody else's pages. */
+	EXPECT(free_some(a, ids + P, P / 4) == Q_OK);
+	EXPECT(!gmm_move_source(a, 0, &first));
+	/* The second chunk has three quarters in use, the third one quarter. */
+	EXPECT(free_some(a, ids + 2 * P, 3 * P / 4) == Q_OK);
+	EXPECT(gmm_move_source(a, 0, &first));
+	EXPECT(first.raw >> GMM_CHUNK_ID_SHIFT == chunks[2].raw >> GMM_CHUNK_ID_SHIFT);
+	EXPECT((first.raw & (P - 1)) == 0);
+	EXPECT(gmm_move_source(a, 1, &first));
+	EXPECT(first.raw >> GMM_CHUNK_ID_SHIFT == chunks[1].raw >> GMM_CHUNK_ID_SHIFT);
+	EXPECT(!gmm_move_source(a, 2, &first) && !gmm_move_source(b, 0, &first));
+	gmm_check();
+}

@@ -85,9 +85,10 @@ class Quire:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def run(self, conf=None, *arguments, steps=()):
+    def run(self, conf=None, *arguments, steps=(), time_limit_s=None):
         """`conf` is the text of quire.conf; `steps` are (expect or send, text) pairs."""
-        timeout = TIME_LIMIT_S if self._machine.startswith("qemu") else BOCHS_TIME_LIMIT_S
+        usual = TIME_LIMIT_S if self._machine.startswith("qemu") else BOCHS_TIME_LIMIT_S
+        timeout = time_limit_s or usual
         command = [ROOT / "scripts/run", "--no-setup", "--batch", f"--timeout={timeout}",
                    f"--machine={self._machine}"]
         if conf is not None:

@@ -35,10 +35,10 @@ def printed(name, text):
     return ("expect", f"[{name}] share: {text}")
 
 
-def run_counted(quire, machine, conf, steps, *arguments):
+def run_counted(quire, machine, conf, steps, **keys):
     """In QEMU a tick is an instruction and halting takes no time; Bochs is always like that."""
     counted = ["--icount"] if machine.startswith("qemu") else []
-    return quire.run(conf, *counted, *arguments, "--quire", "exit=prompt", steps=steps)
+    return quire.run(conf, *counted, "--quire", "exit=prompt", steps=steps, **keys)
 
 
 class Answers:
@@ -166,3 +166,48 @@ def test_the_smallest_working_set_finds_less_and_breaks_nothing(quire, machine):
     print(working_set, answers.oracle["percent"])
     assert working_set["bytes"] == 4096 and working_set["evicted"] > 0, run
     assert answers.share["scanner"]["passes"] > 2, run
+
+
+DEBIAN = "console=ttyS0 quiet nokaslr name={name} run={what}"
+
+
+def debian(name, what, **keys):
+    """A small Debian guest whose kernel is where it is in every other one."""
+    return linux(name, what, **{"memory": "256M", "cmdline": DEBIAN.format(name=name, what=what), **keys})
+
+
+TICKS_A_SECOND = 1_000_000_000  # what --icount makes of the TSC
+
+
+def test_idle_guests_share_what_can_be_shared_and_then_the_scanner_rests(quire):
+    ask = [("send", r"share --json\n"), ("expect", '"vms"')]
+    conf = FASTEST + debian("one", "tick") + debian("two", "tick")
+    run = run_counted(quire, "qemu-svm", conf, [
+        ("expect", "one: tick 10"), *ask, ("expect", "one: tick 20"), *all_asked()])
+    answers = Answers(run)
+    before, after = (answer["scanner"] for answer in run.objects() if "scanner" in answer)
+    later = answers.oracle["vms"][1]
+    cost = answers.vm("two")["private"] * 4096
+    print("of the possible", answers.oracle["percent"], "%; the second guest costs", cost, "bytes;",
+          "shared of its pages", round(100 * later["saved"] / later["pages"], 1), "%; ticks at rest",
+          after["ticks"] - before["ticks"])
+    assert answers.oracle["percent"] >= 98, run
+    # Of what it was promised.
+    assert cost < 0.1 * (256 << 20), run
+    assert after["ticks"] - before["ticks"] < 0.025 * 10 * TICKS_A_SECOND, run
+
+
+@pytest.mark.long
+def test_eight_guests_of_256_mib_on_512_mib(quire):
+    names = [f"g{i}" for i in range(8)]
+    conf = FASTEST + "".join(debian(name, "keep", reserve="16M") for name in names)
+    run = run_counted(quire, "qemu-svm", conf, [
+        *[("expect", ": sum 2 ")] * len(names), *all_asked()], time_limit_s=600)
+    answers = Answers(run)
+    for name in names:
+        for number in (1, 2):
+            assert f"{name}: sum {number} {own_data_sum(name, 4 << 20)}" in run.log_of(name), run
+    print("of the possible", answers.oracle["percent"], "%; pages saved", answers.share["pages_saved"],
+          "private", [vm["private"] for vm in answers.share["vms"]])
+    assert answers.oracle["percent"] >= 98, run
+    assert answers.share["pages_saved"] * 4096 > (128 << 20), run
