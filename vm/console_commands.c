@@ -196,7 +196,7 @@ static const struct command {
 	{ "create", "NAME key=value ...", "a new VM, with the keys of quire.conf", command_create },
 	{ "destroy", "NAME", "forgets a VM that does not run", command_destroy },
 	{ "attach", "NAME", "its serial console; Ctrl-] leaves", command_attach },
-	{ "ping", "NAME", "asks its CPUs' threads for a sign of life", command_ping },
+	{ "ping", "NAME", "asks its first CPU's thread for a sign of life", command_ping },
 	{ "memory", "[NAME] [--json]", "where the machine's memory is", command_memory },
 	{ "share", "[on|off] [--json]", "what sharing saves and costs; switches the scanner",
 	  command_share },

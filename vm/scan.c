@@ -17,8 +17,8 @@
  *
  * It runs only when nobody else wants the CPU, and then for no more than its
  * share. The share is halved after a pass that gained nothing, down to a
- * sixteenth and to two percent of a CPU, and doubled after one that did. While a VM waits for memory the
- * share is all there is, and shared pages without users are let go at once.
+ * sixteenth and to two percent of a CPU, and doubled after one that did. While a
+ * VM waits for memory the share is all there is.
  */
 #include "vm/scan.h"
 

@@ -9,7 +9,6 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "vm/request.h"
-
 #include "vm/scan.h"
 
 #include "cpuid_policy.h"

@@ -15,8 +15,8 @@ enum lock_rank {
 	LOCK_RANK_VM = 20,       /* one VM's lifecycle */
 	LOCK_RANK_DEVICES = 30,  /* one VM's devices */
 	LOCK_RANK_PGM = 40,      /* one VM's guest-physical memory */
-	LOCK_RANK_GMM = 50,      /* over-commit, accounts, chunk supply */
-	LOCK_RANK_GMM_SET = 55,  /* the set of chunks: words, lists, ids */
+	LOCK_RANK_GMM = 50,      /* promises; KERNEL chunks on their way */
+	LOCK_RANK_GMM_SET = 55,  /* all of GMM's state */
 	LOCK_RANK_HEAP = 60,     /* small objects */
 	LOCK_RANK_SCHED = 70,    /* run queues */
 	LOCK_RANK_TIMER = 75,    /* a CPU's timer queue */
