@@ -8,7 +8,7 @@
  *   kernel memory, stacks                         KERNEL chunks
  *   windows                                       chunks of any kind
  *
- * So a frame of a PRIVATE or SHARED chunk appears in windows only. A window may be
+ * So a frame of a PRIVATE, BOUND or SHARED chunk appears in windows only. A window may be
  * left over from a chunk that has become something else since, see gmm_map.c.
  */
 #include "address_space.h"

@@ -271,7 +271,7 @@ gmm_vm_t gmm_wait_first(void);
 enum gmm_memory {
 	GMM_MEMORY_NONE,   /* not managed here: Quire's image, modules, devices, nothing */
 	GMM_MEMORY_FREE,   /* of a chunk that is with the machine */
-	GMM_MEMORY_GUEST,  /* of a PRIVATE or SHARED chunk */
+	GMM_MEMORY_GUEST,  /* of a PRIVATE, BOUND or SHARED chunk */
 	GMM_MEMORY_KERNEL, /* of a KERNEL chunk */
 };
 enum gmm_memory gmm_memory_at(hpa_t addr);

@@ -105,20 +105,31 @@ struct gmm_chunk *gmm_chunk_at(hpa_t addr)
 	return offset < span->count ? &gmm.chunks[span->first + offset] : NULL;
 }
 
+static enum gmm_memory memory_of(enum gmm_chunk_kind kind)
+{
+	switch (kind) {
+	case GMM_CHUNK_FREE: return GMM_MEMORY_FREE;
+	case GMM_CHUNK_PRIVATE:
+	case GMM_CHUNK_BOUND:
+	case GMM_CHUNK_SHARED: return GMM_MEMORY_GUEST;
+	case GMM_CHUNK_KERNEL: return GMM_MEMORY_KERNEL;
+	case GMM_CHUNK_KIND_COUNT: break;
+	}
+	Q_ASSERT(!"a chunk's kind is one of these");
+	return GMM_MEMORY_NONE;
+}
+
 enum gmm_memory gmm_memory_at(hpa_t addr)
 {
-	static const enum gmm_memory by_kind[GMM_CHUNK_KIND_COUNT] = {
-		[GMM_CHUNK_FREE] = GMM_MEMORY_FREE,
-		[GMM_CHUNK_PRIVATE] = GMM_MEMORY_GUEST,
-		[GMM_CHUNK_SHARED] = GMM_MEMORY_GUEST,
-		[GMM_CHUNK_KERNEL] = GMM_MEMORY_KERNEL,
-	};
 	const struct gmm_chunk *chunk = gmm_chunk_at(addr);
 
 	if (!chunk)
 		return GMM_MEMORY_NONE;
+	/* The first, so that the chunk is not on its way into or out of KERNEL memory. */
 	spin_lock(&gmm.lock);
-	enum gmm_memory memory = by_kind[chunk->kind];
+	spin_lock(&gmm.set_lock);
+	enum gmm_memory memory = memory_of(chunk->kind);
+	spin_unlock(&gmm.set_lock);
 	spin_unlock(&gmm.lock);
 	return memory;
 }

@@ -256,19 +256,27 @@ static bool allows(enum paging_kind kind, hpa_t start)
 TEST(paging, guest_memory_shows_in_windows_only)
 {
 	struct gmm_vm_config config = { .pages = { 100, 0, 0 } };
-	struct gmm_page page, shared;
-	gmm_vm_t vm;
+	struct gmm_vm_config bound_config = { .pages = { 100, 0, 0 },
+					      .guaranteed_base_pages = 100,
+					      .overcommit = GMM_OVERCOMMIT_NONE,
+					      .is_bound = true };
+	struct gmm_page page, shared, own;
+	gmm_vm_t vm, bound;
 
 	machine_set_up();
 	hpa_t kernel = table_make();
 	EXPECT(gmm_vm_create(&config, &vm) == Q_OK);
 	EXPECT(gmm_pages_alloc(vm, &page, 1) == Q_OK);
 	EXPECT(gmm_shared_alloc(&shared) == Q_OK);
+	EXPECT(gmm_vm_create(&bound_config, &bound) == Q_OK);
+	EXPECT(gmm_pages_alloc(bound, &own, 1) == Q_OK);
 	hpa_t guest = hfn_to_hpa(page.frame), both = hfn_to_hpa(shared.frame);
+	hpa_t bound_page = hfn_to_hpa(own.frame);
 	hpa_t with_machine = hpa(FAKE_RAM_BASE + MIB(16) - PAGE_SIZE);
 	EXPECT(gmm_memory_at(kernel) == GMM_MEMORY_KERNEL);
 	EXPECT(gmm_memory_at(guest) == GMM_MEMORY_GUEST);
 	EXPECT(gmm_memory_at(both) == GMM_MEMORY_GUEST);
+	EXPECT(gmm_memory_at(bound_page) == GMM_MEMORY_GUEST);
 	EXPECT(gmm_memory_at(with_machine) == GMM_MEMORY_FREE);
 	EXPECT(gmm_memory_at(hpa(FAKE_RAM_BASE - 1)) == GMM_MEMORY_NONE);
 	EXPECT(gmm_memory_at(hpa(FAKE_RAM_BASE + MIB(16))) == GMM_MEMORY_NONE);
@@ -278,6 +286,7 @@ TEST(paging, guest_memory_shows_in_windows_only)
 		hpa_t large = hpa(align_down(guest.raw, LARGE_PAGE_SIZE));
 		EXPECT(allows(kind, is_window ? large : guest) == is_window);
 		EXPECT(allows(kind, both) == is_window);
+		EXPECT(allows(kind, bound_page) == is_window);
 		EXPECT(allows(kind, kernel) == (is_kernel || is_window));
 		EXPECT(allows(kind, hpa(0x1000)) == (!is_kernel && !is_window));
 		EXPECT(kind == PAGING_WINDOW || !allows(kind, with_machine));
