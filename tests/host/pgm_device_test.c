@@ -150,7 +150,8 @@ TEST(pgm_device, bad_places_are_refused)
 	EXPECT(pgm_mmio_add(pgm, gpa(0xfee00000), PAGES(1)) == Q_OK);
 	EXPECT(pgm_device_unmap(pgm, device) == Q_STATE);
 	EXPECT(pgm_device_map(pgm, device, gpa(PLACE + 1)) == Q_INVALID);
-	EXPECT(pgm_device_map(pgm, device, gpa(PGM_GPA_LIMIT - PAGES(DEVICE_PAGES))) == Q_RANGE);
+	/* Its last page is the first that no record can have. */
+	EXPECT(pgm_device_map(pgm, device, gpa(PAGES(PGM_GFN_END + 1 - DEVICE_PAGES))) == Q_RANGE);
 	EXPECT(pgm_device_map(pgm, device, gpa(~PAGE_MASK)) == Q_RANGE);
 	EXPECT(pgm_device_map(pgm, device, gpa(MIB(4) - PAGES(1))) == Q_CONFLICT);
 	EXPECT(pgm_device_map(pgm, device, gpa(0xfee00000 - PAGES(1))) == Q_CONFLICT);
