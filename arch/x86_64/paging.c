@@ -167,7 +167,8 @@ static void make_tables(hpa_t memory_end)
 		Q_ASSERT(entry_make(PAGING_KERNEL_BASE + at, level));
 
 	for (unsigned i = 0; i < PHYSMEM_CPU_MAX; i++) {
-		uint64_t *directory = entry_make(PAGING_WINDOW_BASE + ((uint64_t)i << 30), 2);
+		uint64_t *directory =
+			entry_make(PAGING_WINDOW_BASE + i * PAGING_WINDOWS_PER_CPU_BYTES, 2);
 		Q_ASSERT(directory);
 	}
 	for (unsigned i = 0; i < PAGING_PAGES_COUNT; i += PAGING_ENTRIES)
@@ -267,7 +268,8 @@ q_status_t paging_map_device(hpa_t start, uint64_t size_bytes, volatile void **o
 
 static uint64_t window_address(unsigned slot)
 {
-	return PAGING_WINDOW_BASE + ((uint64_t)physmem_cpu() << 30) + slot * LARGE_PAGE_SIZE;
+	return PAGING_WINDOW_BASE + physmem_cpu() * PAGING_WINDOWS_PER_CPU_BYTES +
+	       slot * LARGE_PAGE_SIZE;
 }
 
 void *physmem_window_map(unsigned slot, hpa_t base)

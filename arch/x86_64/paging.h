@@ -21,11 +21,12 @@
 
 #include "paging_rules.h"
 
-#define PAGING_IMAGE_BASE  0xffffffff80000000ull
-#define PAGING_KERNEL_BASE 0xffff800000000000ull
-#define PAGING_WINDOW_BASE 0xffffc00000000000ull
-#define PAGING_PAGES_BASE  0xffffd00000000000ull
-#define PAGING_DEVICE_BASE 0xffffe00000000000ull
+#define PAGING_IMAGE_BASE            0xffffffff80000000ull
+#define PAGING_KERNEL_BASE           0xffff800000000000ull
+#define PAGING_WINDOW_BASE           0xffffc00000000000ull
+#define PAGING_WINDOWS_PER_CPU_BYTES (1ull << 30)
+#define PAGING_PAGES_BASE            0xffffd00000000000ull
+#define PAGING_DEVICE_BASE           0xffffe00000000000ull
 
 /* Address space for virtually contiguous pages; its tables exist from the start. */
 #define PAGING_PAGES_COUNT (8u * 512u)

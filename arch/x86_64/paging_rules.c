@@ -7,8 +7,6 @@
 #include "paging.h"
 #include "paging_entry.h"
 
-#define WINDOWS_PER_CPU_BYTES (1ull << 30)
-
 /* Addresses between them do not exist. */
 #define CANONICAL_LOW_END    0x0000800000000000ull
 #define CANONICAL_HIGH_START 0xffff800000000000ull
@@ -116,11 +114,12 @@ static enum paging_kind kernel_kind(const struct paging_bounds *bounds,
 static enum paging_kind window_kind(const struct paging_leaf *leaf)
 {
 	uint64_t offset = leaf->virt - PAGING_WINDOW_BASE;
-	uint64_t slot = offset % WINDOWS_PER_CPU_BYTES / LARGE_PAGE_SIZE;
+	uint64_t slot = offset % PAGING_WINDOWS_PER_CPU_BYTES / LARGE_PAGE_SIZE;
 
 	if (!is_plain_data(leaf) || leaf->size_bytes != LARGE_PAGE_SIZE)
 		return PAGING_FORBIDDEN;
-	return offset / WINDOWS_PER_CPU_BYTES < PHYSMEM_CPU_MAX && slot < PHYSMEM_WINDOW_COUNT
+	return offset / PAGING_WINDOWS_PER_CPU_BYTES < PHYSMEM_CPU_MAX &&
+			       slot < PHYSMEM_WINDOW_COUNT
 		       ? PAGING_WINDOW
 		       : PAGING_FORBIDDEN;
 }
