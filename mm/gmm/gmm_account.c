@@ -15,14 +15,15 @@
  * Base claims count private pages only: a VM that shares what it has can still
  * claim a page of its own for each, so inside its guarantee it can always break
  * the sharing. A balloon lowers no claim: what lies within the guarantee stays
- * the VM's, so deflating cannot fail. Pages set aside are claimed like a guarantee. Free pages of SHARED chunks are nobody's
- * to claim, so a chunk becomes SHARED only if the claims fit without it.
+ * the VM's, so deflating cannot fail. Pages set aside are claimed like a
+ * guarantee. Free pages of SHARED chunks are nobody's to claim, so a chunk
+ * becomes SHARED only if the claims fit without it.
  *
  * Every free PRIVATE page can be had by every VM, so sums are all that is
  * needed: each question is answered in constant time, and an allocation that
  * the sums allow cannot fail half way. How far a VM may go beyond its guarantee
  * is PGM's policy (enum gmm_overcommit); here, NONE means that all of BASE is
- * guaranteed.
+ * guaranteed, until gmm_vm_reserve() says otherwise.
  */
 #include "mm/gmm/gmm.h"
 
@@ -191,7 +192,6 @@ static void config_apply(struct gmm_vm *vm, const struct gmm_vm_config *config)
 {
 	vm->is_live = true;
 	vm->is_bound = config->is_bound;
-	vm->overcommit = config->overcommit;
 	vm->priority = config->priority;
 	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++)
 		vm->promised[i] = config->pages[i];

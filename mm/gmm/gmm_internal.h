@@ -76,16 +76,14 @@ struct gmm_set {
 };
 
 struct gmm_vm {
-	/* Written under gmm.lock and gmm.set_lock, so either is enough to read. */
+	/* Guarded by gmm.set_lock; promises change under gmm.lock as well, but for gmm_vm_reserve(). */
 	bool is_live;
-	enum gmm_overcommit overcommit;
 	enum gmm_priority priority;
 	uint64_t wait_ticket; /* 0: does not wait; the lower, the longer */
 	uint64_t promised[GMM_ACCOUNT_COUNT];
 	uint64_t guaranteed_base;
 	bool is_bound;
 
-	/* Guarded by gmm.set_lock. */
 	uint64_t bound_chunks;                 /* its own; not 0 also while it is being created */
 	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private pages and shared references */
 	uint64_t shared_references;            /* of allocated[GMM_BASE] */

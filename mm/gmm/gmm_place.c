@@ -140,21 +140,17 @@ q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out
 
 /* --- emptying a chunk ----------------------------------------------------------------- */
 
-/* What is in it fits into what is free in the VM's other chunks. */
-static bool can_be_emptied(const struct gmm_chunk *chunk, const struct gmm_set *set)
-{
-	return set->free_pages - chunk->free_count >= GMM_PAGES_PER_CHUNK - chunk->free_count;
-}
-
 static const struct gmm_chunk *source_find(const struct gmm_set *set, unsigned rank)
 	Q_REQUIRES(gmm.set_lock)
 {
+	/* What a chunk holds fits into the free pages of the others: the same for each chunk. */
+	if (set->free_pages < GMM_PAGES_PER_CHUNK)
+		return NULL;
 	for (unsigned class = GMM_CLASS_WHOLE; class -- > 0;)
 		list_for_each(node, &set->lists[class])
 		{
-			const struct gmm_chunk *chunk = list_entry(node, struct gmm_chunk, link);
-			if (can_be_emptied(chunk, set) && rank-- == 0)
-				return chunk;
+			if (rank-- == 0)
+				return list_entry(node, struct gmm_chunk, link);
 		}
 	return NULL;
 }
