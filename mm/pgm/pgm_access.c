@@ -159,8 +159,6 @@ static q_status_t write_prepare(struct pgm *pgm, gfn_t gfn, enum side side,
 		if (status != Q_OK)
 			return status;
 	}
-	if (pgm_record_type(*record) == PGM_TYPE_DEVICE)
-		pgm_device_note_write(record);
 	*out_record = record;
 	return Q_OK;
 }

@@ -182,11 +182,8 @@ q_status_t pgm_device_unmap(struct pgm *pgm, struct pgm_device *device)
 
 void pgm_device_note_write(struct pgm_record *record)
 {
-	bool is_tracked = pgm_record_state(*record) == PGM_STATE_MONITORED;
-
 	*record = pgm_record_with_state(*record, pgm_transition_state(*record, PGM_OP_WRITE));
-	if (is_tracked)
-		record->d2 |= PGM_RECORD_WRITTEN_TO;
+	record->d2 |= PGM_RECORD_WRITTEN_TO;
 }
 
 /* Monitors all pages, or none any more; none is written to. */

@@ -12,7 +12,7 @@
 
 #include "pgm_internal.h"
 
-/* Only a private page that is not watched is mapped writable. */
+/* Only private pages in this state are mapped writable. */
 static bool may_be_dirty(const struct pgm_record *record)
 {
 	return record && pgm_record_state(*record) == PGM_STATE_NORMAL;

@@ -2,7 +2,8 @@
 /*
  * The handy stock: pages that are allocated and cleared before they are
  * needed, so that the fault path takes one and cannot wait, fail half way or
- * enter GMM. It is refilled in the vCPU loop, where waiting is allowed, when
+ * enter GMM; only a VM that owns all its memory enters it, for whole chunks
+ * (pgm_large.c). It is refilled in the vCPU loop, where waiting is allowed, when
  * PGM_HANDY_LOW pages are left.
  *
  * GMM does not know which guest page a handy page will become. The fault path

@@ -180,7 +180,7 @@ static inline struct pgm_record pgm_record_emptied(const struct pgm *pgm, struct
 	return pgm_record_replace(record, state, pgm->zero_frame, PAGE_ID_NIL);
 }
 
-/* The record if the page is RAM or ROM, else NULL. */
+/* The record if the page is RAM, ROM or device memory, else NULL. */
 static inline struct pgm_record *pgm_record_find_memory(const struct pgm *pgm, gfn_t gfn)
 {
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -200,8 +200,6 @@ q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_by
 			    struct pgm_region *out_region) Q_MUST_USE;
 /* Adds a region that was admitted. */
 void pgm_region_insert(struct pgm *pgm, struct pgm_region region);
-bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end);
-
 /* Removes the region that starts there. Its records are zero already. */
 void pgm_region_remove(struct pgm *pgm, gfn_t start);
 /* The region that covers the page, or NULL. */
@@ -292,7 +290,7 @@ bool pgm_device_is_any_mapped(const struct pgm *pgm);
 
 /* --- pgm_access.c ------------------------------------------------------------------------------ */
 
-/* An aligned word of 4 or 8 bytes of RAM or ROM, under the lock: for table walks. Q_RANGE. */
+/* An aligned word of 4 or 8 bytes of memory, under the lock: for table walks. Q_RANGE. */
 q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size_bytes,
 				uint64_t *out_word) Q_MUST_USE;
 /*

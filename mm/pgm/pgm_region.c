@@ -24,7 +24,7 @@
 
 /* --- regions -------------------------------------------------------------------------- */
 
-bool pgm_region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end)
+static bool region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end)
 {
 	for (unsigned i = 0; i < pgm->region_count; i++) {
 		const struct pgm_region *region = &pgm->regions[i];
@@ -38,7 +38,7 @@ void pgm_region_remove(struct pgm *pgm, gfn_t start)
 {
 	unsigned i = 0;
 
-	while (pgm->regions[i].start.raw != start.raw)
+	while (i < pgm->region_count && pgm->regions[i].start.raw != start.raw)
 		i++;
 	Q_ASSERT(i < pgm->region_count);
 	pgm->region_count--;
@@ -72,7 +72,7 @@ q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_by
 	if (status != Q_OK)
 		return status;
 	gfn_t first = gpa_to_gfn(start), end = gpa_to_gfn(gpa_add(start, size_bytes));
-	if (pgm_region_overlaps(pgm, first, end))
+	if (region_overlaps(pgm, first, end))
 		return Q_CONFLICT;
 	if (pgm->region_count == PGM_REGION_MAX)
 		return Q_LIMIT;

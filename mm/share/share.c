@@ -42,7 +42,7 @@ struct share share;
 
 #define BUCKET_WAYS 4u /* entries in a cache line */
 #define SHARE_TWINS 2u
-/* A candidate that was not seen in so many passes is of a page that changed or is gone. */
+/* What is replaced after so many passes unseen was no loss, and is not counted as evicted. */
 #define PASSES_KEPT 2u
 
 _Static_assert(BUCKET_WAYS * sizeof(struct share_entry) == 64, "a bucket is a cache line");
@@ -182,8 +182,6 @@ static struct share_match match_by(const struct share_page *page, const struct f
 
 	if (found->own)
 		found->own->pass = (uint16_t)share.stats.pass;
-	share.stats.settled += is_settled;
-	share.stats.unsettled += !is_settled;
 	if (is_settled && found->decided)
 		return match_shared(found->decided, key);
 	if (is_settled && found->other)

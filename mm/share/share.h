@@ -28,7 +28,7 @@ struct share_config {
 /* `memory`: size_bytes, zeroed, page aligned, and the module's from now on. */
 void share_init(const struct share_config *config, void *memory);
 
-/* A new pass over all VMs begins: what was not seen for long makes room. */
+/* A new pass over all VMs begins: shared pages that no VM uses any more are let go. */
 void share_pass_begin(void);
 
 /* One page of RAM of a VM, which is private and has no handler. */
@@ -78,7 +78,7 @@ void share_merged(const struct share_page *page);
 
 /*
  * Lets go of shared pages that no VM uses any more; returns how many. They cost
- * memory until then: call it at each pass, and whenever somebody waits for memory.
+ * memory until then. share_pass_begin() does it.
  */
 uint64_t share_reap(void);
 /* Drops everything. */
@@ -87,7 +87,7 @@ void share_clear(void);
 struct share_stats {
 	uint64_t size_bytes, entry_count;  /* how many there is room for */
 	uint64_t candidates, shared_pages; /* how many entries are what */
-	uint64_t looked, zero, settled, unsettled, left_alone, joins, pairs;
+	uint64_t looked, zero, left_alone, joins, pairs;
 	uint64_t differed, evicted, broken, hashed_whole;
 	uint32_t pass;
 };
