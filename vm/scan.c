@@ -262,8 +262,6 @@ static void share_keep(uint64_t start_ticks)
 	unsigned rate = rate_now();
 
 	scan_figures.ticks += used;
-	/* What was given back may be what somebody waits for. */
-	memory_wait_wake();
 	if (rate < RATE_MAX)
 		thread_park_until(cpu_rdtsc() + used * (RATE_MAX - rate) / rate);
 	else if (thread_should_yield())
@@ -319,6 +317,11 @@ static void pass(void)
 	scan_merge_run();
 	share_keep(at);
 	share_stats(&scan_figures.share);
+	/*
+	 * What was given back may be what somebody waits for. Not before: a waiter takes
+	 * pages one by one as they come, and no chunk would ever get free for shared ones.
+	 */
+	memory_wait_wake();
 	rate_adapt(scan_figures.merged + scan_figures.zeroed - gained,
 		   scan_figures.share.looked - looked);
 	scan_figures.passes++;
