@@ -15,7 +15,8 @@ _ESCAPE_BEGUN = re.compile(r"\x1b(\[[0-9;?]*)?$")
 
 # A prompt at the start of a line: Quire's, or a guest's.
 PROMPT = re.compile(r"(?:^|[\r\n])(?:quire> |[a-z0-9-]+# )")
-_STATUS = re.compile(r"quire: exit status ([0-9]+)")
+# Whole, to the end of the line: what comes in parts may lack a digit.
+_STATUS = re.compile(r"quire: exit status ([0-9]+)\r?\n")
 
 _POLL_S = 0.25
 # How long after Quire's last line the machine may take to end.
