@@ -8,13 +8,15 @@
 /* PC16550D data sheet, "Registers". */
 #define REG_DATA           0
 #define REG_IER            1
-#define REG_FCR            2
+#define REG_IIR            2 /* when read */
+#define REG_FCR            2 /* when written */
 #define REG_LCR            3
 #define REG_MCR            4
 #define REG_LSR            5
 #define REG_SCRATCH        7
 #define IER_RECEIVE        BIT32(0)
 #define IER_TRANSMIT       BIT32(1)
+#define IIR_NONE           BIT32(0)
 #define FCR_ENABLE_CLEAR   0x07
 #define LCR_8N1            0x03
 #define LCR_DIVISOR        0x80
@@ -64,4 +66,9 @@ void uart16550_interrupts_set(struct uart16550 *uart, bool wants_transmit)
 {
 	if (uart->is_present)
 		cpu_out8(uart->port + REG_IER, IER_RECEIVE | (wants_transmit ? IER_TRANSMIT : 0));
+}
+
+bool uart16550_is_interrupting(struct uart16550 *uart)
+{
+	return uart->is_present && !(cpu_in8(uart->port + REG_IIR) & IIR_NONE);
 }

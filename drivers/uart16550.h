@@ -22,5 +22,11 @@ size_t uart16550_send(struct uart16550 *uart, const uint8_t *bytes, size_t count
 int uart16550_receive(struct uart16550 *uart);
 /* Receive interrupts always, transmit interrupts if `wants_transmit`. */
 void uart16550_interrupts_set(struct uart16550 *uart, bool wants_transmit);
+/*
+ * Whether its interrupt line is high. The line is edge-triggered: a handler that
+ * leaves it high is never called again. Takes the interrupt for "transmitter empty"
+ * back. PC16550D data sheet, "Interrupt Identification Register".
+ */
+bool uart16550_is_interrupting(struct uart16550 *uart);
 
 #endif

@@ -85,13 +85,21 @@ static void line_write(struct line *line, const uint8_t *bytes, size_t count)
 	}
 }
 
-static void line_interrupt(struct line *line)
+static void line_receive(struct line *line)
 {
-	spin_lock(&line->lock);
 	for (int byte; (byte = uart16550_receive(&line->uart)) >= 0;)
 		if (line->in_head - line->in_tail < IN_BYTES)
 			line->in[line->in_head++ % IN_BYTES] = (uint8_t)byte;
-	line_pump(line);
+}
+
+/* What comes while the rest is being served would raise no interrupt: until the line was low. */
+static void line_interrupt(struct line *line)
+{
+	spin_lock(&line->lock);
+	do {
+		line_receive(line);
+		line_pump(line);
+	} while (uart16550_is_interrupting(&line->uart));
 	spin_unlock(&line->lock);
 }
 

@@ -14,6 +14,8 @@ HOST_v   := lib devices tests/host/pc.c
 host_lib       := lib
 host_request_queue := lib
 host_share     := lib mm/gmm mm/share
+# Includes what it tests: the port instructions are its own.
+host_console   := lib
 host_insn      := lib vm/insn
 host_config    := lib vm/config.c vm/config_vm.c vm/cpio.c
 host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm

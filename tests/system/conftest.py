@@ -71,6 +71,8 @@ class Run:
     def __str__(self):
         return f"status {self.status}\n{self.messages}\n{self.output}"
 
+    __repr__ = __str__  # what pytest prints
+
 
 class Quire:
     """Boots Quire on one of the machines of scripts/run."""
