@@ -62,7 +62,7 @@ q_status_t pgm_reserve(struct pgm *pgm) Q_MUST_USE;
  * ROM: allocated in one batch, not cleared, filled from `image` (8-byte aligned;
  * pages of zeros are the zero page and cost nothing); reads as it,
  * guest writes are PGM_DENIED. Page aligned, outside RAM: else Q_CONFLICT. Q_STATE:
- * device memory is mapped already, and what it was promised would serve ROM, too.
+ * there is device memory already, and what it was promised would serve ROM, too.
  */
 q_status_t pgm_rom_add(struct pgm *pgm, gpa_t start, const void *image,
 		       uint64_t size_bytes) Q_MUST_USE;

@@ -58,14 +58,6 @@ void *pgm_device_page(struct pgm *pgm, const struct pgm_device *device, uint64_t
 	return physmem_kernel_ptr(hfn_to_hpa(pgm_record_frame(record)));
 }
 
-bool pgm_device_is_any_mapped(const struct pgm *pgm)
-{
-	for (unsigned i = 0; i < pgm->device_count; i++)
-		if (pgm->devices[i].is_mapped)
-			return true;
-	return false;
-}
-
 /* --- add ----------------------------------------------------------------------------------- */
 
 static void page_make(struct pgm *pgm, struct pgm_record *record)

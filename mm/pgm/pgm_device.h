@@ -16,7 +16,7 @@ struct pgm_device;
 /*
  * Memory for one more device, all zero, mapped nowhere; admitted and allocated
  * here, once and for all. Q_INVALID: not whole pages; Q_LIMIT: too large, or too
- * many devices; Q_DECLINED, Q_NO_MEMORY.
+ * many devices; Q_STATE: the VM is unreserved; Q_DECLINED, Q_NO_MEMORY.
  */
 q_status_t pgm_device_add(struct pgm *pgm, uint64_t size_bytes,
 			  struct pgm_device **out_device) Q_MUST_USE;

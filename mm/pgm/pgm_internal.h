@@ -212,7 +212,7 @@ q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end) Q_MUST
 
 /* --- pgm_promise.c, under the lock ----------------------------------------------------------- */
 
-/* Admission: Q_DECLINED, Q_NO_MEMORY as gmm_vm_resize(). */
+/* Admission: Q_DECLINED, Q_NO_MEMORY as gmm_vm_resize(); Q_STATE: unreserved. */
 q_status_t pgm_promise_raise(struct pgm *pgm, struct pgm_promise more) Q_MUST_USE;
 void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less);
 
@@ -286,7 +286,6 @@ struct pgm_record *pgm_device_record(const struct pgm *pgm, const struct pgm_dev
 				     uint64_t index);
 /* A page of a device is about to be written. */
 void pgm_device_note_write(struct pgm_record *record);
-bool pgm_device_is_any_mapped(const struct pgm *pgm);
 
 /* --- pgm_access.c ------------------------------------------------------------------------------ */
 

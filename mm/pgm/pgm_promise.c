@@ -2,7 +2,8 @@
 /*
  * What GMM promised the VM, raised when memory is added that was not there at
  * creation (shadowed ROM, device memory): an admission like the first one. What
- * is within a promise and set aside cannot be refused later.
+ * is within a promise and set aside cannot be refused later. The guarantee that
+ * pgm_reserve() claims again is what it was raised to.
  *
  * Lock: PGM, so that nobody else changes the promises meanwhile.
  */
@@ -16,6 +17,8 @@ static q_status_t promise_add(struct pgm *pgm, struct pgm_promise more)
 	struct gmm_vm_stats now;
 
 	gmm_vm_stats(pgm->vm, &now);
+	if (now.guaranteed_base != pgm->reserved_pages)
+		return Q_STATE; /* unreserved: there is no guarantee that could be raised */
 	struct gmm_vm_config wanted = {
 		.pages = { [GMM_BASE] = now.promised[GMM_BASE] + more.base,
 			   [GMM_SHADOW] = now.promised[GMM_SHADOW] + more.shadow,
@@ -25,7 +28,10 @@ static q_status_t promise_add(struct pgm *pgm, struct pgm_promise more)
 		.priority = pgm->priority,
 		.is_bound = pgm->is_bound,
 	};
-	return gmm_vm_resize(pgm->vm, &wanted);
+	q_status_t status = gmm_vm_resize(pgm->vm, &wanted);
+	gmm_vm_stats(pgm->vm, &now);
+	pgm->reserved_pages = now.guaranteed_base;
+	return status;
 }
 
 q_status_t pgm_promise_raise(struct pgm *pgm, struct pgm_promise more)

@@ -20,11 +20,18 @@ static q_status_t restore_begin_locked(struct pgm *pgm, uint64_t page_count)
 	/* What RAM holds now is freed first and set aside with the rest. */
 	uint64_t held = pgm->private_pages;
 	uint64_t more = page_count > held ? page_count - held : 0;
+	struct gmm_vm_stats now;
+	gmm_vm_stats(pgm->vm, &now);
+	/* The reset empties the balloon, so what it keeps from the VM counts as room already. */
+	gmm_balloon_reset(pgm->vm);
 	q_status_t status = gmm_set_aside(pgm->vm, more);
-	if (status != Q_OK)
-		return status;
-	pgm_reset_locked(pgm);
-	return Q_OK;
+	if (status == Q_OK) {
+		pgm_reset_locked(pgm);
+		return Q_OK;
+	}
+	q_status_t inflated = gmm_balloon_inflate(pgm->vm, now.ballooned_pages);
+	Q_ASSERT(inflated == Q_OK);
+	return status;
 }
 
 q_status_t pgm_restore_begin(struct pgm *pgm, uint64_t page_count)

@@ -174,7 +174,7 @@ q_status_t pgm_rom_add_shadowed(struct pgm *pgm, gpa_t start, const void *image,
 
 	spin_lock(&pgm->lock);
 	q_status_t status = pgm_region_admit(pgm, start, size_bytes, &rom);
-	if (status == Q_OK && pgm_device_is_any_mapped(pgm))
+	if (status == Q_OK && pgm->device_count)
 		status = Q_STATE;
 	if (status == Q_OK)
 		status = add_locked(pgm, rom, image);

@@ -24,7 +24,8 @@ enum pgm_rom_mode {
  * Ignored writes end as PGM_DENIED; writes that reach RAM while ROM is read as
  * PGM_EMULATE, and pgm_write() does them. Shadow pages are allocated by writes,
  * as RAM is. Q_INVALID, Q_RANGE, Q_CONFLICT, Q_STATE, Q_LIMIT as pgm_rom_add();
- * Q_DECLINED: admission; Q_NO_MEMORY. After a failure nothing has changed.
+ * Q_STATE also: the VM is unreserved; Q_DECLINED: admission; Q_NO_MEMORY. After a
+ * failure nothing has changed.
  */
 q_status_t pgm_rom_add_shadowed(struct pgm *pgm, gpa_t start, const void *image,
 				uint64_t size_bytes) Q_MUST_USE;

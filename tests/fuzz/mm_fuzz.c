@@ -1058,12 +1058,12 @@ static void vm_rom_add(struct vm *vm)
 	if (vm->rom_end > 0) {
 		bool overlaps = start < vm->rom_end && vm->rom_start < start + count;
 		/* A second ROM would need a second range in the model. */
-		CHECK(vm->device_start || (status == Q_CONFLICT) == overlaps);
+		CHECK(vm->device || (status == Q_CONFLICT) == overlaps);
 		if (status == Q_OK)
 			vm_destroy(vm);
 		return;
 	}
-	if (vm->device_start) {
+	if (vm->device) {
 		CHECK(status == Q_CONFLICT || status == Q_STATE);
 		return;
 	}

@@ -118,8 +118,9 @@ TEST(pgm_device, what_was_promised_is_enough)
 	struct pgm_device *other;
 
 	memset(image, 1, sizeof(image));
-	device_set_up(&slat_npt);
+	set_up(&slat_npt, MIB(4));
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(12) - PAGE_SIZE), image, sizeof(image)) == Q_OK);
+	EXPECT(pgm_device_add(pgm, PAGES(DEVICE_PAGES), &device) == Q_OK);
 	EXPECT(pgm_device_add(pgm, PAGES(2), &other) == Q_OK);
 	map(GIB(8) - PAGES(1));
 	EXPECT(pgm_device_map(pgm, other, gpa(GIB(40) - PAGE_SIZE)) == Q_OK);
@@ -141,7 +142,9 @@ TEST(pgm_device, what_was_promised_is_enough)
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(5)), image, PAGES(1)) == Q_STATE);
 	EXPECT(pgm_device_unmap(pgm, other) == Q_OK);
 	unmap();
-	EXPECT(pgm_rom_add(pgm, gpa(0xd0000), image, PAGES(1)) == Q_OK);
+	/* Nor does it while the device is nowhere: it comes back. */
+	EXPECT(pgm_rom_add(pgm, gpa(0xd0000), image, PAGES(1)) == Q_STATE);
+	EXPECT(pgm_rom_add_shadowed(pgm, gpa(0xd0000), image, PAGES(1)) == Q_STATE);
 }
 
 TEST(pgm_device, bad_places_are_refused)
@@ -188,6 +191,9 @@ TEST(pgm_device, is_admitted_or_changes_nothing)
 	after = accounts();
 	EXPECT(memcmp(&before, &after, sizeof(after)) == 0 && !other);
 	check();
+	pgm_unreserve(pgm);
+	EXPECT(pgm_device_add(pgm, PAGES(1), &other) == Q_STATE);
+	EXPECT(pgm_reserve(pgm) == Q_OK);
 	for (unsigned i = 1; i < PGM_DEVICE_MAX; i++)
 		EXPECT(pgm_device_add(pgm, PAGES(1), &other) == Q_OK);
 	EXPECT(pgm_device_add(pgm, PAGES(1), &other) == Q_LIMIT);

@@ -290,6 +290,21 @@ TEST(pgm_rom_shadow, a_failure_changes_nothing)
 		failure_changes_nothing(80, left);
 }
 
+/* Its guarantee is the VM's also after a power cycle. */
+TEST(pgm_rom_shadow, its_promise_outlives_a_power_cycle)
+{
+	rom_set_up(&slat_npt);
+	uint64_t reserved = accounts().guaranteed_base;
+	memset(image, 1, PAGES(2));
+	EXPECT(pgm_rom_add_shadowed(pgm, gpa(0xc0000), image, PAGES(2)) == Q_OK);
+	EXPECT(accounts().guaranteed_base == reserved + 2);
+	pgm_unreserve(pgm);
+	EXPECT(accounts().guaranteed_base == 0);
+	EXPECT(pgm_rom_add_shadowed(pgm, gpa(0xd0000), image, PAGES(2)) == Q_STATE);
+	EXPECT(pgm_reserve(pgm) == Q_OK && accounts().guaranteed_base == reserved + 2);
+	check();
+}
+
 TEST(pgm_rom_shadow, goes_with_its_vm)
 {
 	struct gmm_stats before, after;

@@ -451,6 +451,26 @@ TEST(pgm_restore, uses_what_the_vm_has)
 	check();
 }
 
+/* A full balloon does not stand in the way, and keeps what it had if the answer is no. */
+TEST(pgm_restore, counts_what_the_balloon_has)
+{
+	set_up(&slat_npt, MIB(4));
+	unsigned done;
+	for (uint64_t i = 0; i < 512; i++) {
+		gfn_t gfn_of_page = gfn((MIB(1) >> PAGE_SHIFT) + i);
+		pgm_balloon_inflate(pgm, &gfn_of_page, 1, &done);
+		EXPECT(done == 1);
+	}
+	gmm_vm_t hog = hog_create(10);
+	EXPECT(checked(pgm_restore_begin(pgm, 600)) == Q_NO_MEMORY);
+	EXPECT(stats().ballooned == 512 && accounts().ballooned_pages == 512);
+	gmm_vm_destroy(hog);
+	EXPECT(checked(pgm_restore_begin(pgm, stats().pages)) == Q_OK);
+	EXPECT(stats().ballooned == 0 && accounts().ballooned_pages == 0);
+	pgm_restore_end(pgm);
+	check();
+}
+
 /* --- dirty bits, looking ------------------------------------------------------------------------------------- */
 
 static uint64_t *leaf_of(uint64_t addr)
