@@ -34,11 +34,14 @@ WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-p
             -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough -Werror
 LAYOUT := -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT) -DGMM_WORD_BITS=$(WORD_BITS)
 DEFINES := -DCONFIG_DEBUG=$(DEBUG) $(LAYOUT)
+# A twelfth of the code would be padding.
+UNALIGNED := -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
                  -mgeneral-regs-only -fno-stack-protector -fno-omit-frame-pointer \
                  -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing \
+                 -ffunction-sections -fdata-sections $(UNALIGNED) \
                  $(WARNINGS) $(DEFINES) -I. -Iinclude -idirafter arch/x86_64
-KERNEL_LDFLAGS := -nostdlib -static -no-pie -Wl,-z,max-page-size=4096 -Wl,--build-id=none \
+KERNEL_LDFLAGS := -nostdlib -static -no-pie -Wl,--gc-sections -Wl,-z,max-page-size=4096 -Wl,--build-id=none \
                   -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments
 
 QUIRE := $(BUILD)/quire.elf
@@ -78,7 +81,7 @@ $(BUILD)/kernel/kernel/version.o: KERNEL_CFLAGS += -DQUIRE_VERSION='"$(VERSION)"
 $(BUILD)/kernel/kernel/version.o: $(BUILD)/version
 $(BUILD)/version: FORCE
 	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
-FORCE:
+.PHONY: FORCE
 
 $(BUILD)/kernel/%.o: %.c
 	$(call say,CC,$<)

@@ -66,6 +66,14 @@ pvh_entry:
 	testl $(1 << 29), %edx
 	jz no_long_mode
 
+	/* Not every loader clears what is not in the file. */
+	movl %edi, %ebp
+	movl $boot_pml4, %edi
+	movl $((3 * 4096) / 4), %ecx
+	xorl %eax, %eax
+	rep stosl
+	movl %ebp, %edi
+
 	/* Page directories: 2048 large pages, 4 GiB. */
 	movl $boot_directories, %ebx
 	movl $(PTE_PRESENT_WRITE | PTE_LARGE), %eax
@@ -138,7 +146,8 @@ boot_start_tsc:
 boot_gdt_pointer:
 	.word . - boot_gdt - 1
 	.long boot_gdt
-	/* In the file, not in .bss: they are used before anybody clears it. */
+
+	.section .boot.bss, "aw", @nobits
 	.align 4096
 boot_pml4:
 	.skip 4096
@@ -146,7 +155,7 @@ boot_pdpt_low:
 	.skip 4096
 boot_pdpt_high:
 	.skip 4096
-boot_directories:
+boot_directories:			/* behind the three that are cleared first */
 	.skip 4 * 4096
 
 	.text

@@ -11,12 +11,12 @@
 #define RING_BYTES 8192u
 #define LINE_BYTES 320u
 
+static char ring[RING_BYTES]; /* the last bytes of the log; guarded by log_state.lock */
+
 static struct {
 	struct spinlock lock;
 
-	/* Guarded by lock. */
-	char ring[RING_BYTES]; /* the last bytes of the log */
-	uint64_t written;
+	uint64_t written; /* guarded by lock */
 
 	/* One word each, set rarely: a stale value prints or drops a line. */
 	enum log_level level;
@@ -37,7 +37,7 @@ static void keep(const char *text, size_t count)
 {
 	uint64_t flags = spin_lock_irqsave(&log_state.lock);
 	for (size_t i = 0; i < count; i++)
-		log_state.ring[log_state.written++ % RING_BYTES] = text[i];
+		ring[log_state.written++ % RING_BYTES] = text[i];
 	spin_unlock_irqrestore(&log_state.lock, flags);
 }
 
@@ -63,7 +63,7 @@ void log_show(void)
 {
 	uint64_t first = log_state.written > RING_BYTES ? log_state.written - RING_BYTES : 0;
 	for (uint64_t i = first; i < log_state.written; i++)
-		console_print("%c", log_state.ring[i % RING_BYTES]);
+		console_print("%c", ring[i % RING_BYTES]);
 }
 
 void log_console_start(void)

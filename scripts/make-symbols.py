@@ -4,10 +4,10 @@
 
 usage: make-symbols.py ELF | --none
 
-    symbols_count      .quad  how many
-    symbols_addresses  .quad  each, sorted: where the function starts
-    symbols_offsets    .long  each: where its name starts in symbols_names
-    symbols_names      the names, each ending with a zero byte
+    symbols_count         .long  how many
+    symbols_starts        .long  each, sorted: where the function starts, from layout_text_start on
+    symbols_name_offsets  .word  each: where its name starts in symbols_names
+    symbols_names         the names, each ending with a zero byte
 
 All of it goes into .rodata, which lies behind .text: so a table made from a
 first link, in which it was empty (--none), is right for the second.
@@ -20,34 +20,38 @@ HEADER = """\
 /* SPDX-License-Identifier: MIT */
 /* Made by scripts/make-symbols.py. */
 	.section .rodata.symbols, "a", @progbits
-	.globl symbols_count, symbols_addresses, symbols_offsets, symbols_names
-	.balign 8
+	.globl symbols_count, symbols_starts, symbols_name_offsets, symbols_names
+	.balign 4
 """
 
 FOOTER = '\t.section .note.GNU-stack, "", @progbits\n'
 
 
 def functions(elf):
-    """[(address, name)] sorted, one name for each address."""
+    """[(start, name)] sorted, one name for each; those of the boot code lie before, and are none."""
     listing = subprocess.run(["nm", "--defined-only", elf], check=True, capture_output=True,
                              text=True).stdout
+    symbols = [line.split(maxsplit=2) for line in listing.splitlines()]
+    text_start = next(int(address, 16) for address, _, name in symbols if name == "layout_text_start")
     found = {}
-    for line in listing.splitlines():
-        address, kind, name = line.split(maxsplit=2)
+    for address, kind, name in symbols:
+        start = int(address, 16) - text_start
         # Of several names take the first that is no local label of the compiler.
-        if kind in "tT" and not name.startswith("."):
-            found.setdefault(int(address, 16), name)
+        if kind in "tT" and not name.startswith((".", "layout_")) and start >= 0:
+            found.setdefault(start, name)
     return sorted(found.items())
 
 
 def assembly(table):
-    lines = ["symbols_count:", f"\t.quad {len(table)}", "symbols_addresses:"]
-    lines += [f"\t.quad {address:#x}" for address, _ in table]
-    lines.append("symbols_offsets:")
+    lines = ["symbols_count:", f"\t.long {len(table)}", "symbols_starts:"]
+    lines += [f"\t.long {start:#x}" for start, _ in table]
+    lines.append("symbols_name_offsets:")
     offset = 0
     for _, name in table:
-        lines.append(f"\t.long {offset}")
+        lines.append(f"\t.word {offset}")
         offset += len(name) + 1
+    if offset > 1 << 16:
+        sys.exit("make-symbols.py: the names need wider offsets than .word")
     lines.append("symbols_names:")
     lines += [f'\t.asciz "{name}"' for _, name in table]
     return HEADER + "\n".join(lines) + "\n" + FOOTER
