@@ -170,9 +170,10 @@ boot_high:
 	leaq layout_bss_start(%rip), %rdi
 	leaq layout_data_end(%rip), %rcx
 	subq %rdi, %rcx
+	shrq $3, %rcx
 	/* The stack lies in .bss, above: it is not cleared under our feet. */
 	xorl %eax, %eax
-	rep stosb
+	rep stosq
 	popq %rsi
 	popq %rdi
 	call kernel_main

@@ -23,6 +23,11 @@ static inline uint64_t field_set(uint64_t word, uint64_t mask, uint64_t value)
 	return (word & ~mask) | ((value << __builtin_ctzll(mask)) & mask);
 }
 
+static inline uint64_t uint64_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static inline uint64_t align_up(uint64_t value, uint64_t alignment)
 {
 	return (value + alignment - 1) & ~(alignment - 1);

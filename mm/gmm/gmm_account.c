@@ -33,11 +33,6 @@
 
 /* --- claims --------------------------------------------------------------------------- */
 
-static uint64_t uint64_min(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t base_claim(const struct gmm_vm *vm)
 {
 	/* What it was promised, it has. */

@@ -83,11 +83,6 @@ struct ram_layout {
 
 #define GFN_4G gfn(BIT64(32) >> PAGE_SHIFT)
 
-static uint64_t uint64_min(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static void range_add(struct ram_layout *layout, uint64_t start, uint64_t end)
 {
 	struct pgm_region ram = { .start = gpa_to_gfn(gpa(start)),
@@ -167,14 +162,17 @@ static q_status_t zero_page_make(struct pgm *pgm)
 
 static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram)
 {
-	struct pgm_record zero =
-		pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
+	struct pgm_record empty = pgm_record_of_empty_ram(pgm);
+	uint64_t count;
 
 	q_status_t status = pgm_record_pages_make(pgm, ram.start, ram.end);
 	if (status != Q_OK)
 		return status;
-	for (gfn_t gfn = ram.start; gfn.raw < ram.end.raw; gfn.raw++)
-		*pgm_record_find(pgm, gfn) = zero;
+	for (gfn_t gfn = ram.start; gfn.raw < ram.end.raw; gfn.raw += count) {
+		struct pgm_record *records = pgm_record_run(pgm, gfn, ram.end, &count);
+		for (uint64_t i = 0; i < count; i++)
+			records[i] = empty;
+	}
 	pgm_region_insert(pgm, ram);
 	pgm->ram_pages += ram.end.raw - ram.start.raw;
 	pgm->ram_end = ram.end;

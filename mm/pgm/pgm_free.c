@@ -66,8 +66,16 @@ void pgm_page_release(struct pgm *pgm, struct pgm_record *record, struct pgm_fre
 static void region_release(struct pgm *pgm, const struct pgm_region *ram,
 			   struct pgm_free_batch *batch)
 {
-	for (gfn_t gfn = ram->start; gfn.raw < ram->end.raw; gfn.raw++)
-		pgm_page_release(pgm, pgm_record_find(pgm, gfn), batch);
+	const struct pgm_record empty = pgm_record_of_empty_ram(pgm);
+	uint64_t count;
+
+	for (gfn_t gfn = ram->start; gfn.raw < ram->end.raw; gfn.raw += count) {
+		struct pgm_record *records = pgm_record_run(pgm, gfn, ram->end, &count);
+		for (uint64_t i = 0; i < count; i++)
+			/* Nearly all, before the guest ran. */
+			if (records[i].q0 != empty.q0 || records[i].d2 != empty.d2)
+				pgm_page_release(pgm, &records[i], batch);
+	}
 }
 
 void pgm_ram_release(struct pgm *pgm)

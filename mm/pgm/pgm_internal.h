@@ -3,6 +3,7 @@
 #ifndef MM_PGM_PGM_INTERNAL_H
 #define MM_PGM_PGM_INTERNAL_H
 
+#include <quire/assert.h>
 #include <quire/compiler.h>
 #include <quire/lock.h>
 
@@ -164,6 +165,24 @@ static inline struct pgm_record *pgm_record_find(const struct pgm *pgm, gfn_t gf
 	struct pgm_record *page =
 		directory->pages[(gfn.raw >> PGM_RECORDS_SHIFT) & (PGM_DIRECTORY_SIZE - 1)];
 	return page ? &page[gfn.raw & (PGM_RECORDS - 1)] : NULL;
+}
+
+/* The records from `gfn` on that follow each other in memory, not beyond `end`; they exist. */
+static inline struct pgm_record *pgm_record_run(const struct pgm *pgm, gfn_t gfn, gfn_t end,
+						uint64_t *out_count)
+{
+	uint64_t in_page = PGM_RECORDS - (gfn.raw & (PGM_RECORDS - 1));
+	struct pgm_record *first = pgm_record_find(pgm, gfn);
+
+	Q_ASSERT(first);
+	*out_count = uint64_min(in_page, end.raw - gfn.raw);
+	return first;
+}
+
+/* What RAM is at power-on. */
+static inline struct pgm_record pgm_record_of_empty_ram(const struct pgm *pgm)
+{
+	return pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
 }
 
 /* The record if the page is RAM, else NULL. */
