@@ -101,17 +101,12 @@ static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk)
 	return gmm_word_references(word) < GMM_WORD_REFERENCE_MAX ? Q_OK : Q_LIMIT;
 }
 
-/* Cannot fail: referable_find() found the page, and the VM's promise has room. */
-static void reference_add(struct gmm_vm *vm, struct gmm_chunk *chunk, page_id_t id)
-	Q_REQUIRES(gmm.set_lock)
+/* Cannot fail: referable_find() found the page. The VM's books are the caller's. */
+static void reference_add(struct gmm_chunk *chunk, page_id_t id) Q_REQUIRES(gmm.set_lock)
 {
 	gmm_word_t *word = &chunk->words[gmm_page_index(id)];
 	uint32_t references = gmm_word_references(*word);
-	struct gmm_vm wanted = *vm;
 
-	wanted.allocated[GMM_BASE]++;
-	wanted.shared_references++;
-	gmm_vm_replace(vm, &wanted);
 	*word = gmm_word_shared(references + 1, gmm_word_holds(*word));
 	gmm.shared_references++;
 	gmm.pages_saved += references > 0;
@@ -145,7 +140,11 @@ static q_status_t get_locked(gmm_vm_t handle, page_id_t id) Q_REQUIRES(gmm.set_l
 		return status;
 	if (gmm_vm_room(vm) == 0)
 		return Q_LIMIT;
-	reference_add(vm, chunk, id);
+	struct gmm_vm wanted = *vm;
+	wanted.allocated[GMM_BASE]++;
+	wanted.shared_references++;
+	gmm_vm_replace(vm, &wanted);
+	reference_add(chunk, id);
 	return Q_OK;
 }
 
@@ -172,11 +171,11 @@ static q_status_t replace_locked(gmm_vm_t vm, page_id_t private_page, page_id_t 
 	if (status != Q_OK)
 		return status;
 	gmm_private_free(private_chunk, vm, gmm_page_index(private_page));
-	/* An exchange: nothing is freed that could be set aside, and there is room for the reference. */
+	/* An exchange: as much is allocated as before, and nothing is freed that could be set aside. */
 	wanted = *books;
-	wanted.allocated[GMM_BASE]--;
+	wanted.shared_references++;
 	gmm_vm_replace(books, &wanted);
-	reference_add(books, shared_chunk, shared);
+	reference_add(shared_chunk, shared);
 	return Q_OK;
 }
 

@@ -321,8 +321,13 @@ static bool is_unused_by_vms(const struct share_entry *entry)
 
 uint64_t share_reap(void)
 {
+	struct gmm_stats machine;
 	uint64_t count = 0;
 
+	gmm_stats(&machine);
+	/* Saved is what there are references more than pages: then each page has one. */
+	if (machine.shared_pages + machine.pages_saved == machine.shared_references)
+		return 0;
 	for (uint64_t i = 0; i < share.entry_count; i++) {
 		if (!is_unused_by_vms(&share.entries[i]))
 			continue;
