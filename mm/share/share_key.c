@@ -2,10 +2,12 @@
 /*
  * Keys of page contents: XXH3 of a sample, or of all of it.
  *
- * The sample is four cache lines spread over the page, the first and the last
- * among them. A key only says which pages are worth comparing; so a short one
- * that is right nearly always is better than a long one, which would cost as
- * much as comparing.
+ * The sample is seven words of each of four cache lines spread over the page; it
+ * begins with the page's first word and ends with its last. A key only says
+ * which pages are worth comparing; so a short one that is right nearly always is
+ * better than a long one, which would cost as much as comparing. Whole lines
+ * would be longer than 240 bytes, where XXH3 begins to work in blocks, for twice
+ * the instructions.
  */
 #include <quire/addr.h>
 
@@ -21,22 +23,21 @@
 
 #define LINE_BYTES     64u
 #define WORDS_PER_LINE (LINE_BYTES / sizeof(uint64_t))
-#define SAMPLE_LINES   4u
-#define SAMPLE_STEP    21u /* lines from one to the next */
-
-_Static_assert((SAMPLE_LINES - 1) * SAMPLE_STEP == PAGE_SIZE / LINE_BYTES - 1,
-	       "the last line is in the sample");
+#define WORDS_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
+#define SAMPLE_PIECES  4u
+#define PIECE_WORDS    7u
 
 uint64_t share_key_sample(const void *content)
 {
 	const uint64_t *words = content;
-	uint64_t sample[SAMPLE_LINES * WORDS_PER_LINE];
+	uint64_t sample[SAMPLE_PIECES * PIECE_WORDS];
 
-	/* Starting a string instruction for each line would cost more than the words do. */
-	for (unsigned i = 0; i < SAMPLE_LINES; i++)
-		for (unsigned j = 0; j < WORDS_PER_LINE; j++)
-			sample[i * WORDS_PER_LINE + j] =
-				words[i * SAMPLE_STEP * WORDS_PER_LINE + j];
+	/* Starting a string instruction for each piece would cost more than the words do. */
+	for (unsigned i = 0; i < SAMPLE_PIECES; i++) {
+		unsigned first = i * (WORDS_PER_PAGE - PIECE_WORDS) / (SAMPLE_PIECES - 1);
+		for (unsigned j = 0; j < PIECE_WORDS; j++)
+			sample[i * PIECE_WORDS + j] = words[first + j];
+	}
 	return XXH3_64bits(sample, sizeof(sample));
 }
 
@@ -49,7 +50,7 @@ bool share_content_is_zero(const void *content)
 {
 	const uint64_t *words = content;
 
-	for (unsigned i = 0; i < PAGE_SIZE / sizeof(uint64_t); i += WORDS_PER_LINE) {
+	for (unsigned i = 0; i < WORDS_PER_PAGE; i += WORDS_PER_LINE) {
 		uint64_t any = 0;
 		for (unsigned j = i; j < i + WORDS_PER_LINE; j++)
 			any |= words[j];
