@@ -44,7 +44,7 @@ def programs():
     text = "include Makefile\nprint-it:\n\t@echo $(HOST_TESTS)\n"
     names = subprocess.run(["make", "-s", "-f", "-", "print-it"], input=text, cwd=ROOT, check=True,
                            capture_output=True, text=True).stdout.split()
-    tests = [f"{name}_test" for name in names if name.startswith(("gmm", "pgm"))]
+    tests = [f"{name}_test" for name in names if name.startswith(("gmm", "pgm", "share"))]
     return tests + list(FUZZ_WORDS)
 
 
@@ -52,7 +52,7 @@ def in_order(names, path):
     """Those that are named after the file come first: mm/gmm/gmm_share.c, gmm_share_test."""
     stem = Path(path).stem
     nearest = {"slat": "pgm_test", "slat_npt": "pgm_test", "slat_ept": "pgm_test"}.get(stem, f"{stem}_test")
-    module = "pgm" if "/pgm/" in path else "gmm"
+    module = Path(path).parent.name
     return sorted(names, key=lambda name: (name != nearest, not name.startswith(module),
                                            name.endswith("_fuzz")))
 

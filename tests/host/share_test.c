@@ -235,6 +235,33 @@ TEST(share, a_page_that_is_gone_is_nothing)
 	EXPECT(look(&a) == SHARE_NOTHING);
 }
 
+/* Where two VMs are alike, equal pages are often at the same place. */
+TEST(share, the_same_frame_of_another_vm_is_another_page)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 5, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	EXPECT(match.advice == SHARE_PAIR && match.other_vm == one && match.other_gfn.raw == 5);
+}
+
+/* Written since the last pass, so it will be again: also if there is a shared page like it. */
+TEST(share, unsettled_pages_join_nothing)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	merge(&match, &a, &b);
+	struct share_page c = plain_page(two, 10, 1);
+	c.is_settled = false;
+	EXPECT(look(&c) == SHARE_NOTHING);
+	share_pass_begin();
+	EXPECT(look(&c) == SHARE_JOIN);
+}
+
 /* The page that was noted has other content by now, or is gone. */
 TEST(share, a_candidate_that_changed_is_forgotten)
 {
@@ -264,6 +291,26 @@ TEST(share, a_page_that_changed_is_no_pair)
 	EXPECT(share_compare(&match, b.id, a.id) == SHARE_CHANGED && stats().candidates == 1);
 	struct share_page c = plain_page(two, 10, 1);
 	EXPECT(look(&c) == SHARE_PAIR);
+}
+
+/* Two candidates of one content: that one of them changed says nothing about the other. */
+TEST(share, only_the_candidate_that_changed_is_forgotten)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(one, 6, 1);
+	struct share_page c = plain_page(one, 7, 1), d = plain_page(two, 6, 2);
+
+	a.is_settled = b.is_settled = false;
+	EXPECT(look(&a) == SHARE_NOTHING && look(&b) == SHARE_NOTHING);
+	EXPECT(look(&d) == SHARE_NOTHING);
+	struct share_match match = share_look(&c);
+	EXPECT(match.advice == SHARE_PAIR && match.other_gfn.raw == 6);
+	*(uint64_t *)gmm_page_map(b.id) = 3;
+	EXPECT(share_compare(&match, c.id, b.id) == SHARE_CHANGED);
+	share_check();
+	match = share_look(&c);
+	EXPECT(match.advice == SHARE_PAIR && match.other_gfn.raw == 5);
+	EXPECT(stats().candidates == 2);
 }
 
 TEST(share, hashes_for_checks_from_outside)
@@ -298,6 +345,55 @@ TEST(share, pages_with_one_key_are_hashed_as_a_whole)
 	EXPECT(stats().hashed_whole == 3 && stats().differed == 1);
 }
 
+/* Found by a hash of the whole page, a candidate is forgotten by such a hash, too. */
+TEST(share, a_candidate_found_by_its_whole_content_is_forgotten)
+{
+	set_up();
+	struct share_page a = page_of(one, 5, 0x11, 128, 1), b = page_of(two, 9, 0x11, 128, 2);
+	struct share_page c = page_of(two, 10, 0x11, 128, 1);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	EXPECT(share_compare(&match, b.id, a.id) == SHARE_DIFFERENT);
+	EXPECT(look(&a) == SHARE_NOTHING);
+	match = share_look(&c);
+	EXPECT(match.advice == SHARE_PAIR && match.is_whole);
+	((uint8_t *)gmm_page_map(a.id))[256] ^= 1;
+	EXPECT(share_compare(&match, c.id, a.id) == SHARE_CHANGED);
+	/* It is the first of its kind now. */
+	EXPECT(look(&c) == SHARE_NOTHING);
+}
+
+/* As if two pages that differ had one hash of all their bytes. */
+TEST(share, pages_with_one_whole_key_are_given_up)
+{
+	set_up_with(SIZE_BYTES, 0);
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 2);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	EXPECT(match.advice == SHARE_PAIR && share_compare(&match, b.id, a.id) == SHARE_DIFFERENT);
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT(look(&a) == SHARE_NOTHING && look(&b) == SHARE_NOTHING);
+	EXPECT(stats().candidates == 0);
+}
+
+/* Wherever a page has its one bit: what the sample does not see counts as well. */
+TEST(share, each_word_of_a_page_counts)
+{
+	set_up();
+	struct share_page page = page_of(one, 5, 0, 0, 0);
+	uint64_t *words = gmm_page_map(page.id), key = share_key_whole(words);
+
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i++) {
+		words[i] = 1ull << i % 64;
+		EXPECT(!share_content_is_zero(words) && share_key_whole(words) != key);
+		EXPECT(look(&page) == SHARE_NOTHING);
+		words[i] = 0;
+	}
+	EXPECT(share_content_is_zero(words) && look(&page) == SHARE_ZERO);
+}
+
 TEST(share, the_sample_has_the_ends_of_the_page)
 {
 	uint8_t page[PAGE_SIZE] = { 0 };
@@ -327,6 +423,142 @@ TEST(share, keys_are_xxh3)
 }
 
 /* --- memory ------------------------------------------------------------------------------------- */
+
+/* All of a key but what chooses the bucket: everything is in the first one. */
+#define ONE_BUCKET 0xffffffff00000000
+
+/* Notes a page with the content `word` that is at this frame. */
+static void note(const struct share_page *page, uint64_t word)
+{
+	struct share_page noted = *page;
+
+	*(uint64_t *)gmm_page_map(page->id) = word;
+	noted.gfn = gfn(word);
+	noted.is_settled = false;
+	EXPECT(look(&noted) == SHARE_NOTHING);
+}
+
+/* A page of the other VM like the one that was noted pairs with it, if it is still there. */
+static bool is_noted(const struct share_page *page, uint64_t word)
+{
+	struct share_page like = *page;
+	struct share_entry kept[4];
+
+	memcpy(kept, share.entries, sizeof(kept));
+	struct share_stats figures = share.stats;
+	*(uint64_t *)gmm_page_map(page->id) = word;
+	like.vm = two;
+	like.gfn = gfn(1000);
+	bool is_paired = share_look(&like).advice == SHARE_PAIR;
+	memcpy(share.entries, kept, sizeof(kept));
+	share.stats = figures;
+	return is_paired;
+}
+
+TEST(share, every_entry_of_a_bucket_is_used)
+{
+	set_up_with(SIZE_BYTES, ONE_BUCKET);
+	struct share_page page = plain_page(one, 0, 0);
+
+	for (unsigned i = 1; i <= 4; i++)
+		note(&page, i);
+	EXPECT(stats().candidates == 4 && stats().evicted == 0);
+	for (unsigned i = 1; i <= 4; i++)
+		EXPECT(is_noted(&page, i));
+}
+
+TEST(share, what_was_not_met_for_longest_goes_first)
+{
+	set_up_with(SIZE_BYTES, ONE_BUCKET);
+	struct share_page page = plain_page(one, 0, 0);
+
+	for (unsigned i = 1; i <= 4; i++) {
+		note(&page, i);
+		share_pass_begin();
+	}
+	note(&page, 1); /* met again */
+	note(&page, 5);
+	EXPECT(!is_noted(&page, 2));
+	EXPECT(is_noted(&page, 1) && is_noted(&page, 3) && is_noted(&page, 4));
+}
+
+TEST(share, what_was_not_met_for_two_passes_is_no_loss)
+{
+	for (unsigned passes = 0; passes < 4; passes++) {
+		set_up_with(SIZE_BYTES, ONE_BUCKET);
+		struct share_page page = plain_page(one, 0, 0);
+		for (unsigned i = 1; i <= 4; i++)
+			note(&page, i);
+		for (unsigned i = 0; i < passes; i++)
+			share_pass_begin();
+		note(&page, 5);
+		EXPECT(stats().candidates == 4 && stats().evicted == (passes < 2));
+	}
+}
+
+/* A shared page that is joined, and a key that is known to be ambiguous, are in use. */
+TEST(share, what_is_used_does_not_grow_old)
+{
+	set_up_with(SIZE_BYTES, ONE_BUCKET);
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+	struct share_page c = page_of(one, 6, 0x22, 128, 1), d = page_of(two, 10, 0x22, 128, 2);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	merge(&match, &a, &b);
+	EXPECT(look(&c) == SHARE_NOTHING);
+	match = share_look(&d);
+	EXPECT(share_compare(&match, d.id, c.id) == SHARE_DIFFERENT);
+	for (unsigned i = 0; i < 5; i++)
+		share_pass_begin();
+	struct share_page e = plain_page(two, 11, 1);
+	EXPECT(look(&e) == SHARE_JOIN && look(&c) == SHARE_NOTHING);
+	for (unsigned i = 0; i < 4; i++)
+		if (share.entries[i].kind == SHARE_ENTRY_SHARED ||
+		    share.entries[i].kind == SHARE_ENTRY_AMBIGUOUS)
+			EXPECT(share.entries[i].pass == (uint16_t)stats().pass);
+}
+
+TEST(share, a_content_takes_half_of_a_bucket)
+{
+	set_up();
+	struct share_page page = plain_page(one, 0, 1);
+
+	page.is_settled = false;
+	for (unsigned i = 0; i < 4; i++) {
+		page.gfn = gfn(i);
+		EXPECT(look(&page) == SHARE_NOTHING);
+	}
+	EXPECT(stats().candidates == 2);
+}
+
+/* The memory has two parts, and neither reaches into the other. */
+TEST(share, entries_and_history_do_not_meet)
+{
+	set_up();
+	uint8_t *end = (uint8_t *)memory + SIZE_BYTES;
+
+	EXPECT((uint8_t *)(share.entries + share.entry_count) <= (uint8_t *)share.history);
+	EXPECT((uint8_t *)(share.history + share.history_count) <= end);
+	EXPECT(share.bucket_count * 4 <= share.entry_count);
+}
+
+TEST(share, a_pass_begins_with_letting_go)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+	struct gmm_stats machine;
+	unsigned done;
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	page_id_t shared = merge(&match, &a, &b);
+	EXPECT(gmm_shared_put(one, &shared, 1, &done) == Q_OK);
+	EXPECT(gmm_shared_put(two, &shared, 1, &done) == Q_OK);
+	share_pass_begin();
+	gmm_stats(&machine);
+	EXPECT(machine.shared_pages == 0 && stats().shared_pages == 0);
+}
 
 TEST(share, shared_pages_without_users_are_let_go)
 {
@@ -416,6 +648,74 @@ TEST(share, broken_pages_are_left_alone_for_longer_and_longer)
 		EXPECT(stats().left_alone == before);
 	}
 	EXPECT(stats().broken == ARRAY_COUNT(waits));
+}
+
+static bool is_left_alone(const struct share_page *page)
+{
+	uint64_t before = stats().left_alone;
+
+	(void)look(page);
+	return stats().left_alone > before;
+}
+
+/* The count of passes that the history keeps goes round after 128. */
+TEST(share, waiting_ends_in_every_pass)
+{
+	struct share_page a;
+
+	set_up();
+	a = plain_page(one, 5, 1);
+	for (unsigned start = 0; start < 260; start++) {
+		share_history_clear();
+		share_merged(&a);
+		EXPECT(is_left_alone(&a));
+		share_pass_begin();
+		EXPECT(is_left_alone(&a));
+		share_pass_begin();
+		EXPECT(!is_left_alone(&a));
+	}
+}
+
+TEST(share, who_waited_is_free_for_a_long_time)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1);
+
+	share_merged(&a);
+	for (unsigned i = 0; i < 2; i++) {
+		EXPECT(is_left_alone(&a));
+		share_pass_begin();
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		EXPECT(!is_left_alone(&a));
+		share_pass_begin();
+	}
+}
+
+TEST(share, only_the_page_that_was_broken_waits)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 5, 2);
+	struct share_page c = plain_page(one, 6, 3);
+
+	share_merged(&a);
+	EXPECT(!is_left_alone(&b) && !is_left_alone(&c) && is_left_alone(&a));
+	share_clear();
+	EXPECT(!is_left_alone(&a));
+}
+
+/* Whoever else has its slot in the history. */
+TEST(share, a_page_that_was_never_merged_does_not_wait)
+{
+	set_up();
+	struct share_page a = plain_page(one, 5, 1), other = a;
+
+	share_merged(&a);
+	for (uint64_t i = 6; i < 8 * share.history_count; i++) {
+		other.gfn = gfn(i);
+		(void)share_look(&other);
+	}
+	EXPECT(stats().left_alone == 0 && is_left_alone(&a));
 }
 
 TEST(share, clearing_lets_everything_go)
