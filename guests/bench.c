@@ -22,6 +22,7 @@
 #define HYPERCALL_NONE 0xffffffffu
 #define WRITE_REGION   (64ull << 20)
 #define READ_REGION    (96ull << 20)
+#define WRITE_STRIDE   (3 * GUEST_PAGE_SIZE) /* no neighbours, which would be a run */
 #define READ_STRIDE    GUEST_PAGE_SIZE
 
 static uint64_t samples[SAMPLE_COUNT];
@@ -95,7 +96,7 @@ static void do_mmio_lapic(unsigned i)
 
 static void do_write_zero(unsigned i)
 {
-	*word_at(WRITE_REGION + i * GUEST_PAGE_SIZE) = 1;
+	*word_at(WRITE_REGION + i * WRITE_STRIDE) = 1;
 }
 
 static void do_read_zero(unsigned i)

@@ -5,9 +5,9 @@
 #include "lib/number.h"
 #include "lib/string.h"
 
-static struct options chosen = { .console_port = 1,
-				 .log_level = LOG_NOTICE,
-				 .elides_zeroing = true };
+static struct options chosen = {
+	.console_port = 1, .log_level = LOG_NOTICE, .elides_zeroing = true, .works_ahead = true
+};
 
 struct choice {
 	const char *word;
@@ -64,6 +64,10 @@ static const char *take(const char *key, const char *value)
 		if (!choose(switches, value, &number))
 			return "elide is on or off";
 		chosen.elides_zeroing = number;
+	} else if (strcmp(key, "ahead") == 0) {
+		if (!choose(switches, value, &number))
+			return "ahead is on or off";
+		chosen.works_ahead = number;
 	} else if (strcmp(key, "memory") == 0) {
 		if (size_parse(value, &chosen.memory_limit_bytes) != Q_OK ||
 		    !chosen.memory_limit_bytes)

@@ -189,6 +189,9 @@ static void memory_item(struct json *json, const struct vm *vm)
 	json_number(json, "faults_write", memory.faults_write);
 	json_number(json, "refills", memory.refills);
 	json_number(json, "elided", memory.elided);
+	json_number(json, "ahead", memory.ahead);
+	json_number(json, "ahead_given", memory.ahead_given);
+	json_number(json, "ahead_taken", memory.ahead_taken);
 	json_object_close(json);
 	json_send(json);
 }

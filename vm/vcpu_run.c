@@ -66,6 +66,7 @@ static bool attend(struct vcpu *vcpu)
 		requests_serve(vcpu, requests);
 		if (is_awake(vcpu))
 			return true;
+		pgm_ahead_rest(vcpu->vm->pgm);
 		if (!atomic_load_relaxed(&vcpu->requests))
 			thread_park();
 	}

@@ -5,6 +5,7 @@
 #include <quire/assert.h>
 
 #include "lib/string.h"
+#include "kernel/cmdline.h"
 #include "kernel/heap.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -49,6 +50,7 @@ static q_status_t memory_build(struct vm *vm)
 		.guaranteed_bytes = vm->config.reserve_bytes,
 		.overcommit = vm->config.overcommit,
 		.has_dirty_bits = vm->ops->slat_notes_dirty(),
+		.works_ahead = options()->works_ahead,
 		.priority = vm->config.priority,
 		.is_bound = vm->config.is_bound,
 		.bound_range = { hpa(vm->config.bound_start), hpa(vm->config.bound_end) },

@@ -14,7 +14,8 @@
  *              NORMAL --------------------+
  *
  * pgm_back.c has the way down, pgm_page.c and pgm_balloon.c the ways up;
- * pgm_reset() and pgm_restore_begin() make every page ZERO.
+ * pgm_reset() and pgm_restore_begin() make every page ZERO. pgm_ahead.c takes a
+ * page from ZERO to NORMAL ahead of its first write, and back if there is none.
  *
  * What there is of a VM, and what pays for it:
  *
@@ -26,7 +27,8 @@
  *   device memory                        FIXED    pgm_device.c
  *   RAM pages, references to shared
  *   ones, ROM and its shadow, the zero
- *   page and those in the handy stock    BASE     pgm_back.c, pgm_page.c, pgm_rom.c, pgm_rom_shadow.c
+ *   page and those in the handy stock    BASE     pgm_back.c, pgm_ahead.c, pgm_page.c, pgm_rom.c,
+ *                                                 pgm_rom_shadow.c
  *
  * All of it belongs to the VM's account in GMM, struct pgm included. So giving
  * back a VM, whole or half built, is one call of gmm_vm_destroy(), once its
@@ -56,6 +58,8 @@
  *       drops one.
  *   P11 For each large leaf a table is left in the SHADOW account, so that it can
  *       be split at any time.
+ *   P12 A page that is marked as handed out ahead has a small leaf of its own, and
+ *       is all zero unless that is dirty; A1 and A2 of pgm_ahead.c.
  *
  * A present translation that changes raises the generation of the nested
  * tables. A vCPU flushes before it enters if the number is not the one of its
@@ -218,6 +222,10 @@ static q_status_t pgm_create_in(gmm_vm_t vm, const struct pgm_config *config,
 	pgm->overcommit = config->overcommit;
 	pgm->priority = config->priority;
 	pgm->is_bound = config->is_bound;
+	/* Who owns all its memory gets whole chunks, see pgm_large.c. */
+	pgm->works_ahead = config->works_ahead && config->has_dirty_bits &&
+			   config->overcommit != GMM_OVERCOMMIT_NONE;
+	pgm_ahead_reset(pgm);
 	status = pgm_build(pgm, config->format, layout);
 	if (status == Q_OK)
 		*out_pgm = pgm;
@@ -277,6 +285,7 @@ void pgm_reset_locked(struct pgm *pgm)
 	pgm_ram_release(pgm);
 	pgm_rom_reset(pgm);
 	pgm_handy_drop(pgm);
+	pgm_ahead_reset(pgm);
 	gmm_balloon_reset(pgm->vm);
 }
 
@@ -353,5 +362,8 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 		.copies = atomic_load_relaxed(&pgm->copies),
 		.monitor_hits = atomic_load_relaxed(&pgm->monitor_hits),
 		.elided = atomic_load_relaxed(&pgm->elided),
+		.ahead = atomic_load_relaxed(&pgm->ahead.count),
+		.ahead_given = atomic_load_relaxed(&pgm->ahead.given),
+		.ahead_taken = atomic_load_relaxed(&pgm->ahead.taken),
 	};
 }

@@ -22,6 +22,7 @@ struct pgm_config {
 	uint64_t guaranteed_bytes; /* of it */
 	enum gmm_overcommit overcommit;
 	bool has_dirty_bits; /* the CPU sets them in nested tables */
+	bool works_ahead;    /* where it does, and with any overcommit but NONE; see pgm_ahead.c */
 	enum gmm_priority priority;
 	bool is_bound; /* to memory of its own, with overcommit NONE; see gmm.h */
 	struct gmm_region bound_range;
@@ -106,6 +107,9 @@ bool pgm_handy_is_low(const struct pgm *pgm);
 /* Refills, clears and reports in one batch. Q_NO_MEMORY or Q_LIMIT only if not one page could be had. */
 q_status_t pgm_handy_refill(struct pgm *pgm) Q_MUST_USE;
 
+/* The guest rests: takes back what it was given ahead of its writes and did not use. */
+void pgm_ahead_rest(struct pgm *pgm);
+
 /* --- what others ask of a page, see pgm_page.c ------------------------------- */
 
 /*
@@ -147,7 +151,7 @@ struct pgm_page_view {
  * stale at once. False: no RAM. The VM must not be destroyed meanwhile.
  */
 bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_view);
-/* Likewise: the first NORMAL page of [from, end), or `end`. */
+/* Likewise: the first NORMAL page of [from, end) that may be in use, or `end`. */
 gfn_t pgm_page_next_private(const struct pgm *pgm, gfn_t from, gfn_t end);
 /* RAM is below this frame, with holes. */
 gfn_t pgm_ram_end(const struct pgm *pgm);
@@ -229,6 +233,8 @@ struct pgm_stats {
 	uint64_t faults_read, faults_write, refills; /* refills: entries into GMM for pages */
 	uint64_t copies, monitor_hits;               /* writes to shared and to monitored pages */
 	uint64_t elided; /* pages that the guest cleared and that stayed zero */
+	uint64_t ahead;  /* private pages given ahead, at most; not yet known to be used */
+	uint64_t ahead_given, ahead_taken; /* back; since creation */
 };
 void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats);
 gmm_vm_t pgm_vm(const struct pgm *pgm);

@@ -159,6 +159,8 @@ static q_status_t write_prepare(struct pgm *pgm, gfn_t gfn, enum side side,
 		if (status != Q_OK)
 			return status;
 	}
+	/* No dirty bit will tell. */
+	pgm_ahead_use(record);
 	*out_record = record;
 	return Q_OK;
 }

@@ -40,6 +40,8 @@ Q_NOINLINE static void odd_page_install(struct pgm *pgm, struct pgm_record *reco
 static bool page_take(struct pgm *pgm, gfn_t gfn, struct pgm_record *record, page_id_t shared)
 {
 	const struct gmm_page *page = pgm_handy_take(pgm, gfn, shared);
+	if (!page && pgm_ahead_take_all(pgm) > 0)
+		page = pgm_handy_take(pgm, gfn, shared);
 	if (!page)
 		return false;
 	if (!pgm_record_is_plain_ram(*record)) {

@@ -14,6 +14,7 @@
 struct recount {
 	uint64_t zero, private_pages, monitored, shared, ballooned;
 	uint64_t rom, rom_private, rom_shadow, unreported;
+	uint64_t marked;  /* as handed out ahead */
 	uint64_t records; /* of memory in the map */
 };
 
@@ -127,6 +128,7 @@ static void ram_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record
 	recount->private_pages += state == PGM_STATE_NORMAL || state == PGM_STATE_MONITORED;
 	recount->monitored += state == PGM_STATE_MONITORED;
 	recount->shared += state == PGM_STATE_SHARED;
+	recount->marked += (record.d2 & PGM_RECORD_AHEAD) != 0;
 }
 
 static void rom_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
@@ -324,6 +326,47 @@ static void tables_check(const struct pgm *pgm)
 	Q_ASSERT(large == pgm->slat.large_pages);
 }
 
+static bool is_listed_before(const struct pgm_ahead *ahead, unsigned i)
+{
+	for (unsigned j = 0; j < i; j++)
+		if (ahead->gfns[j] == ahead->gfns[i])
+			return true;
+	return false;
+}
+
+/* P12: one marked page; true if it is unused. */
+static bool marked_page_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record)
+{
+	struct slat_entry entry;
+	unsigned level;
+
+	Q_ASSERT(pgm_record_is_plain_ram(record));
+	Q_ASSERT(pgm_record_state(record) == PGM_STATE_NORMAL);
+	bool is_mapped = slat_lookup(&pgm->slat, gfn, &entry, &level);
+	Q_ASSERT(is_mapped && level == 1);
+	Q_ASSERT(entry.dirty || gmm_page_is_zero(pgm_record_id(record)));
+	return !entry.dirty;
+}
+
+/* `marked` is the recount. */
+static void ahead_check(const struct pgm *pgm, uint64_t marked)
+{
+	const struct pgm_ahead *ahead = &pgm->ahead;
+	uint64_t unused = 0;
+
+	Q_ASSERT(ahead->count <= PGM_AHEAD_MAX && ahead->old_count <= ahead->count);
+	for (unsigned i = 0; i < ahead->count; i++) {
+		gfn_t at = gfn(ahead->gfns[i]);
+		const struct pgm_record *record = pgm_record_find(pgm, at);
+		if (!(record->d2 & PGM_RECORD_AHEAD) || is_listed_before(ahead, i))
+			continue;
+		marked--;
+		unused += marked_page_check(pgm, at, *record);
+	}
+	Q_ASSERT(marked == 0);                                /* A1 */
+	Q_ASSERT(pgm->handy_count + unused <= PGM_HANDY_MAX); /* A2 */
+}
+
 /* Reports that drop a reference to a shared page. */
 static uint64_t drops_count(const struct pgm *pgm)
 {
@@ -378,6 +421,7 @@ static void pgm_check_locked(const struct pgm *pgm)
 	/* P4. A page in two records, both unreported, would show in the accounts. */
 	Q_ASSERT(recount.unreported == pgm->report_count);
 	handy_check(pgm);
+	ahead_check(pgm, recount.marked);
 	tables_check(pgm);
 	accounts_check(pgm, &recount);
 }

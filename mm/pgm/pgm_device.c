@@ -150,6 +150,8 @@ static q_status_t unmap_locked(struct pgm *pgm, struct pgm_device *device)
 
 	if (!device->is_mapped || has_handler(pgm, device))
 		return Q_STATE;
+	/* With the tables goes what says which pages handed out ahead are used. */
+	(void)pgm_ahead_take_all(pgm);
 	slat_clear(&pgm->slat);
 	for (uint64_t i = 0; i < device->shelf->page_count; i++) {
 		struct pgm_record *mapped = pgm_record_find(pgm, gfn(start.raw + i));

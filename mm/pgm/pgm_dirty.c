@@ -18,12 +18,16 @@ static bool may_be_dirty(const struct pgm_record *record)
 	return record && pgm_record_state(*record) == PGM_STATE_NORMAL;
 }
 
-static void page_note(struct pgm_record *record, bool was_written)
+static void page_note(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 {
-	if (was_written)
+	uint32_t mark = record->d2 & PGM_RECORD_AHEAD;
+
+	/* First: once its bit is gone, a page that was handed out ahead would look unused. */
+	pgm_ahead_use(record);
+	if (slat_dirty_take(&pgm->slat, gfn))
 		record->d2 |= PGM_RECORD_LATELY;
 	else
-		record->d2 &= ~PGM_RECORD_LATELY;
+		record->d2 = (record->d2 & ~PGM_RECORD_LATELY) | mark;
 }
 
 bool pgm_has_dirty_bits(const struct pgm *pgm)
@@ -37,7 +41,7 @@ void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count)
 	for (gfn_t gfn = first; gfn.raw < first.raw + count; gfn.raw++) {
 		struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 		if (may_be_dirty(record))
-			page_note(record, slat_dirty_take(&pgm->slat, gfn));
+			page_note(pgm, gfn, record);
 	}
 	slat_dirty_done(&pgm->slat);
 	spin_unlock(&pgm->lock);

@@ -106,6 +106,20 @@ Q_NOINLINE static enum pgm_outcome any_fault(struct pgm *pgm, struct pgm_fault *
 	return outcome == PGM_RESOLVED ? fault_map(pgm, gfn, *record) : outcome;
 }
 
+/* RAM that nobody wants to see, ready for the access. */
+static enum pgm_outcome plain_map(struct pgm *pgm, const struct pgm_fault *fault,
+				  struct pgm_record *record)
+{
+	gfn_t gfn = gpa_to_gfn(fault->addr);
+
+	/* Whatever its leaf said until now, it says no more. */
+	pgm_ahead_use(record);
+	enum pgm_outcome outcome = fault_map(pgm, gfn, *record);
+	if (outcome == PGM_RESOLVED && pgm->works_ahead)
+		pgm_ahead_follow(pgm, gfn, fault->access);
+	return outcome;
+}
+
 static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *fault)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
@@ -118,10 +132,10 @@ static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *f
 		return any_fault(pgm, fault, record);
 	if (fault->access != MEM_WRITE) {
 		pgm->faults_read++;
-		return fault_map(pgm, gfn, *record);
+		return plain_map(pgm, fault, record);
 	}
 	pgm->faults_write++;
-	return pgm_page_back(pgm, gfn, record) ? fault_map(pgm, gfn, *record) : PGM_NO_MEMORY;
+	return pgm_page_back(pgm, gfn, record) ? plain_map(pgm, fault, record) : PGM_NO_MEMORY;
 }
 
 bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn)

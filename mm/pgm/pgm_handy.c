@@ -41,6 +41,32 @@ const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shar
 	return page;
 }
 
+/* GMM need not know whose page it nearly became. */
+static void report_cancel(struct pgm *pgm, page_id_t id)
+{
+	struct pgm_report *reports = pgm->handy->reports;
+
+	for (unsigned i = 0; i < pgm->report_count; i++) {
+		if (reports[i].id.raw != id.raw)
+			continue;
+		Q_ASSERT(page_id_is_nil(reports[i].shared));
+		reports[i] = reports[--pgm->report_count];
+		return;
+	}
+	q_status_t status = gmm_page_set_gfn(pgm->vm, id, GFN_UNKNOWN);
+	Q_ASSERT(status == Q_OK);
+}
+
+void pgm_handy_return(struct pgm *pgm, struct gmm_page page)
+{
+	report_cancel(pgm, page.id);
+	/* H1: its report's place is free, or it left the stock before the last refill, see A2. */
+	Q_ASSERT(pgm->handy_count + pgm->report_count < PGM_HANDY_MAX);
+	page.is_zeroed = true;
+	pgm->handy->fresh[pgm->handy_count] = page;
+	atomic_store_relaxed(&pgm->handy_count, pgm->handy_count + 1);
+}
+
 void pgm_handy_report(struct pgm *pgm)
 {
 	page_id_t dropped[PGM_HANDY_MAX];
@@ -77,20 +103,26 @@ static q_status_t pages_get(struct pgm *pgm, struct gmm_page *out_pages, unsigne
 
 q_status_t pgm_handy_refill_locked(struct pgm *pgm)
 {
-	struct gmm_page *fresh = &pgm->handy->fresh[pgm->handy_count];
-	unsigned count = PGM_HANDY_MAX - pgm->handy_count;
-
 	pgm_handy_report(pgm);
-	if (count == 0)
+	unsigned taken = pgm_ahead_age(pgm);
+	struct gmm_page *fresh = &pgm->handy->fresh[pgm->handy_count];
+	/* A2 */
+	unsigned wanted = PGM_HANDY_MAX - pgm->handy_count - pgm->ahead.count, count = wanted;
+	if (wanted == 0)
 		return Q_OK;
 	q_status_t status = pages_get(pgm, fresh, &count);
-	if (status != Q_OK)
-		return status;
+	if (status != Q_OK) {
+		taken += pgm_ahead_take_all(pgm);
+		return taken > 0 ? Q_OK : status;
+	}
 	for (unsigned i = 0; i < count; i++)
 		if (!fresh[i].is_zeroed)
 			gmm_page_clear(fresh[i].id);
 	atomic_store_relaxed(&pgm->handy_count, pgm->handy_count + count);
 	pgm->refills++;
+	/* Memory is short: not the time for pages that nobody uses. */
+	if (count < wanted)
+		(void)pgm_ahead_take_all(pgm);
 	return Q_OK;
 }
 

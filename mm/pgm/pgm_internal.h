@@ -111,6 +111,33 @@ struct pgm_handy {
 
 _Static_assert(sizeof(struct pgm_handy) <= PAGE_SIZE, "the stock is one page");
 
+/* --- working ahead, see pgm_ahead.c ---------------------------------------------- */
+
+#define PGM_AHEAD_MAX   64u /* pages handed out whose use is not yet known */
+#define PGM_AHEAD_BATCH 16u
+#define PGM_RUN_COUNT   2u /* that are followed at the same time */
+#define PGM_RUN_NOWHERE (~0ull)
+
+_Static_assert(PGM_AHEAD_MAX + PGM_HANDY_LOW < PGM_HANDY_MAX, "a refill leaves the stock high");
+
+/* Faults at neighbours, one after the other. */
+struct pgm_run {
+	uint64_t up, down; /* guest frames: a fault there continues it */
+	unsigned batch;    /* pages mapped ahead at the last one */
+};
+
+struct pgm_runs {
+	struct pgm_run runs[PGM_RUN_COUNT];
+	unsigned oldest;
+};
+
+struct pgm_ahead {
+	struct pgm_runs reads, writes;
+	unsigned count, old_count; /* old: handed out before the last refill; they come first */
+	uint32_t gfns[PGM_AHEAD_MAX];
+	uint64_t given, taken; /* back */
+};
+
 /* --- one VM ----------------------------------------------------------------------------- */
 
 struct pgm {
@@ -123,7 +150,7 @@ struct pgm {
 	bool is_bound;
 	uint64_t ram_pages;
 	gfn_t ram_end;
-	bool has_dirty_bits;
+	bool has_dirty_bits, works_ahead;
 	uint64_t reserved_pages; /* of BASE, while it is not unreserved */
 	page_id_t zero_id;
 	hfn_t zero_frame;
@@ -140,6 +167,7 @@ struct pgm {
 	unsigned handler_count;
 	struct pgm_handler handlers[PGM_HANDLER_MAX]; /* sorted, disjoint */
 	unsigned handy_count, report_count;
+	struct pgm_ahead ahead;
 	uint64_t record_pages;    /* with directories */
 	uint64_t shelf_pages;     /* with their heads */
 	uint64_t private_pages;   /* of RAM: NORMAL and MONITORED */
@@ -329,8 +357,26 @@ q_status_t pgm_handy_refill_locked(struct pgm *pgm) Q_MUST_USE;
 const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shared);
 /* Tells GMM what it does not know yet; before pages are freed, counted or shared. */
 void pgm_handy_report(struct pgm *pgm);
+/* A page that was taken and is still all zero comes back: nobody reaches it any more. */
+void pgm_handy_return(struct pgm *pgm, struct gmm_page page);
 /* Gives the stock back to GMM; after pgm_handy_report(). */
 void pgm_handy_drop(struct pgm *pgm);
+
+/* --- pgm_ahead.c, under the lock --------------------------------------------------------------- */
+
+/* A fault of the guest at `gfn` was resolved, and its page mapped. */
+void pgm_ahead_follow(struct pgm *pgm, gfn_t gfn, enum mem_access access);
+/* The page is used, or its leaf will not tell. */
+static inline void pgm_ahead_use(struct pgm_record *record)
+{
+	record->d2 &= ~PGM_RECORD_AHEAD;
+}
+/* At a refill: takes back what was there at the one before. Returns how many pages. */
+unsigned pgm_ahead_age(struct pgm *pgm);
+/* Takes back all that is unused. Returns how many pages. */
+unsigned pgm_ahead_take_all(struct pgm *pgm);
+/* All records are as at power-on. */
+void pgm_ahead_reset(struct pgm *pgm);
 
 /* --- pgm_back.c, under the lock ---------------------------------------------------------------- */
 

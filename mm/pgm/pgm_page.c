@@ -148,6 +148,7 @@ static q_status_t page_zero_locked(struct pgm *pgm, gfn_t gfn, page_id_t expecte
 		return Q_STATE;
 	/* First, so that nobody writes to it between the look and the exchange. */
 	page_unmap(pgm, gfn);
+	pgm_ahead_use(record);
 	if (!gmm_page_is_zero(expected))
 		return Q_STATE;
 	pgm_handy_report(pgm);
@@ -221,7 +222,7 @@ bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_v
 /* Of one page of records, from `from` on; else the first frame after it. */
 static bool private_find(const struct pgm_record *record, gfn_t *from)
 {
-	const uint32_t mask = PGM_RECORD_TYPE | PGM_RECORD_STATE;
+	const uint32_t mask = PGM_RECORD_TYPE | PGM_RECORD_STATE | PGM_RECORD_AHEAD;
 	const uint32_t wanted = (uint32_t)(field_set(0, PGM_RECORD_TYPE, PGM_TYPE_RAM) |
 					   field_set(0, PGM_RECORD_STATE, PGM_STATE_NORMAL));
 

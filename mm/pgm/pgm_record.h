@@ -13,6 +13,7 @@
  *       13:12  migration
  *       14     written lately: the nested tables said so when they were last asked
  *       16:15  shadowed ROM: its mode; 0 for all else
+ *       17     handed out ahead, and as far as anybody knows unused; see pgm_ahead.c
  *   d3         reserved for tracking
  *
  * A page of device memory is a kernel page, which has no id.
@@ -53,12 +54,13 @@ _Static_assert(sizeof(struct pgm_record) == 16, "256 records fill a page");
 #define PGM_RECORD_MIGRATION  MASK64(13, 12)
 #define PGM_RECORD_LATELY     BIT32(14)
 #define PGM_RECORD_ROM_MODE   MASK64(16, 15)
+#define PGM_RECORD_AHEAD      BIT32(17)
 
 _Static_assert((PGM_RECORD_ID_HIGH ^ PGM_RECORD_FRAME ^ PGM_RECORD_ID_LOW) == ~0ull,
 	       "the fields of q0 fill it and do not overlap");
 _Static_assert((PGM_RECORD_READ_ONLY ^ PGM_RECORD_TYPE ^ PGM_RECORD_HANDLER ^ PGM_RECORD_STATE ^
 		PGM_RECORD_WRITTEN_TO ^ PGM_RECORD_MIGRATION ^ PGM_RECORD_LATELY ^
-		PGM_RECORD_ROM_MODE) == 0x1ff3f,
+		PGM_RECORD_ROM_MODE ^ PGM_RECORD_AHEAD) == 0x3ff3f,
 	       "the fields of d2 do not overlap");
 _Static_assert(GMM_PAGE_ID_LAST >> 28 == 0, "a page id has 28 bits: 16 above, 12 below");
 
@@ -113,14 +115,17 @@ static inline bool pgm_record_takes_writes(struct pgm_record record)
 	       pgm_record_rom_mode(record) == PGM_ROM_READ_RAM_WRITE_RAM;
 }
 
-/* The record with its read-only bit as the rest of it demands. */
+/*
+ * The record with its read-only bit as the rest of it demands. Whatever is changed
+ * about a page, it counts as used from then on.
+ */
 static inline struct pgm_record pgm_record_seal(struct pgm_record record)
 {
 	bool is_writable = pgm_record_takes_writes(record) &&
 			   pgm_record_state(record) == PGM_STATE_NORMAL &&
 			   pgm_record_handler(record) == PGM_HANDLER_NONE;
 
-	record.d2 &= ~PGM_RECORD_READ_ONLY;
+	record.d2 &= ~(PGM_RECORD_READ_ONLY | PGM_RECORD_AHEAD);
 	record.d2 |= is_writable ? 0 : PGM_RECORD_READ_ONLY;
 	return record;
 }

@@ -508,3 +508,22 @@ void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)
 	if (has_changed)
 		generation_raise(slat);
 }
+
+bool slat_unmap_clean(struct slat *slat, gfn_t gfn)
+{
+	const struct slat_format *format = slat->format;
+
+	Q_ASSERT(gfn.raw < GFN_LIMIT);
+	struct cursor at = walk(slat, gfn, 1);
+	/*
+	 * A CPU that has a clean entry cached walks again to set the dirty bit: it comes
+	 * before the exchange, which then fails, or finds the entry gone.
+	 */
+	do {
+		at.raw = pte_load(at.entry);
+		if (at.level != 1 || !is_present(format, at.raw) || (at.raw & format->dirty))
+			return false;
+	} while (!pte_cas(at.entry, at.raw, 0));
+	generation_raise(slat);
+	return true;
+}

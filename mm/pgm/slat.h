@@ -81,6 +81,11 @@ void slat_protect(struct slat *slat, gfn_t start, gfn_t end);
  * one. Large pages as slat_protect().
  */
 void slat_unmap(struct slat *slat, gfn_t start, gfn_t end);
+/*
+ * Removes the 4 KiB leaf of `gfn` unless a write went through it; raises the
+ * generation. False: one did, or there is no such leaf. For CPUs with dirty bits.
+ */
+bool slat_unmap_clean(struct slat *slat, gfn_t gfn);
 /* Drops every translation and every table but the root. No CPU may be in the guest. */
 void slat_clear(struct slat *slat);
 /* The leaf that translates `gfn`; false if there is none. */

@@ -7,8 +7,9 @@
  * as the contract allows; the hypervisor reads and writes for them; they get
  * ROM with and without a shadow, handlers and device memory that moves, are
  * reset, restored, destroyed and made again; their pages are watched, merged with
- * equal ones, replaced by the zero page, moved, and put into the balloon; and a
- * hog takes and returns what memory is left, dirtied. A merge is many steps, and
+ * equal ones, replaced by the zero page, moved, and put into the balloon; runs of
+ * writes are given pages ahead, and what is not used is taken back; and a hog
+ * takes and returns what memory is left, dirtied. A merge is many steps, and
  * anything may happen between two of them.
  *
  * The model knows for each guest page its state and the one word in it that may
@@ -47,9 +48,13 @@
 #define LOW_END      160u /* guest frames: 640 KiB */
 #define HIGH_START   256u /* 1 MiB */
 
-/* A translation is good as long as the vCPU's generation is the table's. */
+/*
+ * A translation is good as long as the vCPU's generation is the table's. A CPU that
+ * cached it as dirty does not set the bit again.
+ */
 struct tlb_entry {
 	uint64_t generation;
+	bool is_dirty;
 	struct nested_result translation;
 };
 
@@ -65,7 +70,7 @@ struct vm {
 	uint64_t frame_end; /* of RAM */
 	uint64_t rom_start, rom_end;
 	bool is_rom_shadowed;
-	unsigned handy; /* pages in the stock */
+	unsigned handy; /* pages in the stock, and those handed out ahead and not used */
 	unsigned private_pages, rom_shadow_pages;
 	unsigned shared_pages, ballooned_pages;
 	uint64_t tags[FRAME_COUNT];         /* of RAM or ROM's shadow; 0: the page is all zero */
@@ -107,7 +112,7 @@ static unsigned hog_count;
 
 static void merge_end(struct merge *merge);
 
-static uint64_t seed, operation, audits, merged, proposed, blocks_backed;
+static uint64_t seed, operation, audits, merged, proposed, blocks_backed, ahead_used;
 static uint64_t random_state;
 
 /* --- helpers ------------------------------------------------------------------------ */
@@ -184,6 +189,37 @@ static bool is_memory(const struct vm *vm, uint64_t frame)
 static bool is_private(const struct vm *vm, uint64_t frame)
 {
 	return vm->states[frame] == PGM_STATE_NORMAL || vm->states[frame] == PGM_STATE_MONITORED;
+}
+
+/* Handed out ahead of a write, as the record says, that never came, as the model says. */
+static bool is_ahead(const struct vm *vm, uint64_t frame)
+{
+	return is_ram(vm, frame) && vm->states[frame] == PGM_STATE_ZERO &&
+	       (pgm_record_find(vm->pgm, gfn(frame))->d2 & PGM_RECORD_AHEAD);
+}
+
+static unsigned ahead_count(const struct vm *vm)
+{
+	unsigned count = 0;
+
+	for (uint64_t frame = 0; frame < vm->frame_end; frame++)
+		count += is_ahead(vm, frame);
+	return count;
+}
+
+/* What PGM's record says. */
+static enum pgm_state state_of(const struct vm *vm, uint64_t frame)
+{
+	return is_ahead(vm, frame) ? PGM_STATE_NORMAL : vm->states[frame];
+}
+
+/* The page was ahead, and counts as used: it is the VM's own. */
+static void model_use(struct vm *vm, uint64_t frame)
+{
+	CHECK(vm->handy > 0 && vm->states[frame] == PGM_STATE_ZERO);
+	vm->handy--;
+	vm->private_pages++;
+	vm->states[frame] = PGM_STATE_NORMAL;
 }
 
 static bool needs_stock(const struct vm *vm, uint64_t frame)
@@ -306,15 +342,13 @@ static void model_release(struct vm *vm, uint64_t frame, enum pgm_state state)
 	vm->tags[frame] = 0;
 }
 
-/* What a refill must get, asked before it, but after what the stock owes GMM was reported. */
+/* What refills can get, asked before, but after what the stock owes GMM was reported. */
 static unsigned model_refill(const struct vm *vm)
 {
-	unsigned want = PGM_HANDY_MAX - vm->handy;
-
 	spin_lock(&vm->pgm->lock);
 	pgm_handy_report(vm->pgm);
 	spin_unlock(&vm->pgm->lock);
-	return (unsigned)gmm_pages_available(pgm_vm(vm->pgm), want);
+	return (unsigned)gmm_pages_available(pgm_vm(vm->pgm), PGM_HANDY_MAX);
 }
 
 /* --- audit ------------------------------------------------------------------------------ */
@@ -325,7 +359,9 @@ static void audit_vm(const struct vm *vm)
 
 	pgm_check(vm->pgm);
 	pgm_stats(vm->pgm, &stats);
-	CHECK(stats.private_pages == vm->private_pages && stats.handy == vm->handy);
+	unsigned ahead = ahead_count(vm);
+	CHECK(stats.private_pages == vm->private_pages + ahead);
+	CHECK(stats.handy + ahead == vm->handy && ahead <= stats.ahead);
 	CHECK(stats.shared == vm->shared_pages && stats.ballooned == vm->ballooned_pages);
 	CHECK(stats.zero + stats.private_pages + stats.shared + stats.ballooned == stats.pages);
 	CHECK(stats.rom == vm->rom_end - vm->rom_start);
@@ -337,7 +373,7 @@ static void audit_vm(const struct vm *vm)
 		if (is_device(vm, frame))
 			continue;
 		if (!reads_rom(vm, frame))
-			CHECK(pgm_record_state(record) == vm->states[frame]);
+			CHECK(pgm_record_state(record) == state_of(vm, frame));
 		if (page_id_is_nil(pgm_record_id(record))) {
 			/* and pgm_check() saw that the zero page is zero */
 			CHECK(tag_read(vm, frame) == 0);
@@ -429,6 +465,19 @@ static bool tlb_hit(const struct vm *vm, const struct vcpu *vcpu, uint64_t frame
 	return true;
 }
 
+/* The CPU notes a write. To a page that was handed out ahead it is the first, without a fault. */
+static void guest_dirty(struct vm *vm, uint64_t frame, struct tlb_entry *entry)
+{
+	if (is_ahead(vm, frame)) {
+		model_use(vm, frame);
+		ahead_used++;
+	}
+	if (!entry->is_dirty && vm->pgm->has_dirty_bits)
+		nested_dirty_set(pgm_slat_root(vm->pgm).raw, frame << PAGE_SHIFT,
+				 vm->format == &slat_ept);
+	entry->is_dirty = true;
+}
+
 /* Enters the guest, which accesses one page. True: *out_machine is where it went. */
 static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 			 uint64_t *out_machine)
@@ -442,10 +491,12 @@ static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 		if (frame < FRAME_COUNT) {
 			struct tlb_entry *entry = &vcpu->tlb[frame];
 			if (!tlb_hit(vm, vcpu, frame, access))
-				*entry = (struct tlb_entry){ vcpu->generation,
-							     translate(vm, frame) };
+				*entry = (struct tlb_entry){ .generation = vcpu->generation,
+							     .translation = translate(vm, frame) };
 			if (allows(&entry->translation, access)) {
 				*out_machine = entry->translation.machine;
+				if (access == MEM_WRITE)
+					guest_dirty(vm, frame, entry);
 				return true;
 			}
 		}
@@ -503,19 +554,33 @@ static void host_read(struct vm *vm, uint64_t frame)
 	audit_page(vm, frame);
 }
 
+/* What a host write that goes page by page may use. */
+struct supply {
+	unsigned stock;     /* ready, not handed out ahead */
+	unsigned available; /* to a refill */
+	bool was_ahead[3];  /* the pages, before the write */
+};
+
 /* What PGM must say of one page. It backs it, refilling the stock if that is empty. */
-static q_status_t model_host_write(struct vm *vm, uint64_t frame, unsigned *available,
-				   bool is_behind)
+static q_status_t model_host_write(struct vm *vm, uint64_t frame, struct supply *supply,
+				   bool was_ahead, bool is_behind)
 {
 	if (!is_behind && is_memory(vm, frame) && is_handled(vm, frame, MEM_WRITE))
 		return Q_HANDLER;
 	if (!takes_writes(vm, frame))
 		return Q_RANGE;
-	if (needs_page(vm, frame) && vm->handy <= PGM_HANDY_SYNC) {
-		vm->handy += *available;
-		*available = 0;
+	if (needs_page(vm, frame)) {
+		/* What was ahead and was taken back needs a refill, but there was one just now. */
+		if (!was_ahead && supply->stock <= PGM_HANDY_SYNC) {
+			/* What it takes back from ahead is in vm->handy already. */
+			unsigned want = PGM_HANDY_MAX - vm->handy;
+			vm->handy += supply->available < want ? supply->available : want;
+			supply->available = 0;
+			supply->stock = vm->handy;
+		}
 		if (vm->handy == 0)
 			return Q_NO_MEMORY;
+		supply->stock -= !was_ahead && supply->stock > 0;
 	}
 	model_back(vm, frame);
 	return Q_OK;
@@ -527,11 +592,21 @@ static void host_write(struct vm *vm, uint64_t frame)
 	static uint8_t bytes[3 * PAGE_SIZE];
 	uint64_t count = 1 + below(3), end_frame = frame + count;
 	uint64_t start = tag_address(frame), end = tag_address(end_frame - 1) + sizeof(uint64_t);
-	unsigned available = vm->handy < PGM_HANDY_SYNC + 3 ? model_refill(vm) : 0;
+	struct supply supply = { .stock = vm->handy - ahead_count(vm) };
 	uint64_t tags[3], expected_done = 0, done = 0;
 	q_status_t expected = Q_OK;
 	bool is_behind = below(2);
 
+	bool may_refill = supply.stock < PGM_HANDY_SYNC + 3;
+	if (may_refill)
+		supply.available = model_refill(vm);
+	/* A refill between two pages may get back what the first one shared: not modelled. */
+	for (uint64_t i = frame; i < end_frame && i < FRAME_COUNT; i++)
+		if (vm->states[i] == PGM_STATE_SHARED && may_refill &&
+		    supply.available < PGM_HANDY_MAX)
+			return;
+	for (uint64_t i = 0; i < count; i++)
+		supply.was_ahead[i] = is_ahead(vm, frame + i);
 	memset(bytes, 0, sizeof(bytes));
 	for (uint64_t i = 0; i < count; i++) {
 		tags[i] = tag_random();
@@ -542,7 +617,7 @@ static void host_write(struct vm *vm, uint64_t frame)
 			  : pgm_write(vm->pgm, gpa(start), bytes, end - start, &done);
 	for (uint64_t i = 0; i < count && expected == Q_OK; i++) {
 		uint64_t page_end = (frame + i + 1) << PAGE_SHIFT;
-		expected = model_host_write(vm, frame + i, &available, is_behind);
+		expected = model_host_write(vm, frame + i, &supply, supply.was_ahead[i], is_behind);
 		if (expected != Q_OK)
 			break;
 		tag_write(vm, frame + i, tags[i]);
@@ -560,7 +635,7 @@ static page_id_t id_of(const struct vm *vm, uint64_t frame)
 
 	if (!pgm_page_look(vm->pgm, gfn(frame), &view))
 		return PAGE_ID_NIL;
-	CHECK(is_ram(vm, frame) && (enum pgm_state)view.kind == vm->states[frame]);
+	CHECK(is_ram(vm, frame) && (enum pgm_state)view.kind == state_of(vm, frame));
 	return view.id;
 }
 
@@ -572,12 +647,14 @@ static page_id_t id_guess(const struct vm *vm, uint64_t frame)
 
 static bool is_in_state(const struct vm *vm, uint64_t frame, page_id_t id, enum pgm_state state)
 {
-	return is_ram(vm, frame) && vm->states[frame] == state && id_of(vm, frame).raw == id.raw;
+	return is_ram(vm, frame) && state_of(vm, frame) == state && id_of(vm, frame).raw == id.raw;
 }
 
 static void page_monitor(struct vm *vm, uint64_t frame, page_id_t id)
 {
 	bool is_right = is_in_state(vm, frame, id, PGM_STATE_NORMAL);
+	if (is_right && is_ahead(vm, frame))
+		model_use(vm, frame);
 	q_status_t status = pgm_page_monitor(vm->pgm, gfn(frame), id);
 
 	CHECK(status == (is_right ? Q_OK : Q_STATE));
@@ -600,6 +677,8 @@ static void page_zero(struct vm *vm, uint64_t frame, page_id_t id)
 	bool is_right = (is_in_state(vm, frame, id, PGM_STATE_NORMAL) ||
 			 is_in_state(vm, frame, id, PGM_STATE_MONITORED)) &&
 			vm->tags[frame] == 0;
+	if (is_right && is_ahead(vm, frame))
+		model_use(vm, frame);
 	q_status_t status = pgm_page_zero(vm->pgm, gfn(frame), id);
 
 	CHECK(status == (is_right ? Q_OK : Q_STATE));
@@ -611,8 +690,11 @@ static void page_move(struct vm *vm, uint64_t frame, page_id_t id)
 {
 	bool is_right = is_in_state(vm, frame, id, PGM_STATE_NORMAL) ||
 			is_in_state(vm, frame, id, PGM_STATE_MONITORED);
+	bool was_ahead = is_ahead(vm, frame);
 	q_status_t status = pgm_page_move(vm->pgm, gfn(frame), id);
 
+	if (status == Q_OK && was_ahead)
+		model_use(vm, frame);
 	if (!is_right) {
 		CHECK(status == Q_STATE);
 		return;
@@ -884,6 +966,8 @@ static void balloon_inflate(struct vm *vm)
 		uint64_t frame = gfns[i].raw;
 		if (!is_ram(vm, frame) || vm->states[frame] == PGM_STATE_BALLOONED)
 			continue;
+		if (is_ahead(vm, frame))
+			model_use(vm, frame);
 		model_release(vm, frame, PGM_STATE_BALLOONED);
 		expected++;
 	}
@@ -951,8 +1035,11 @@ static void handler_add(struct vm *vm, uint64_t first, uint64_t count)
 {
 	enum pgm_handler_kind kind = below(2) ? PGM_HANDLER_WRITE : PGM_HANDLER_ALL;
 	uint64_t memory, handled;
+	bool was_ahead[FRAME_COUNT];
 
 	handlers_count(vm, first, count, &memory, &handled);
+	for (uint64_t i = 0; i < count; i++)
+		was_ahead[i] = is_ahead(vm, first + i);
 	/* The tag is the kind, so that ranges join. */
 	q_status_t status =
 		pgm_handler_add(vm->pgm, gpa(first << PAGE_SHIFT), count << PAGE_SHIFT, kind, kind);
@@ -962,8 +1049,12 @@ static void handler_add(struct vm *vm, uint64_t first, uint64_t count)
 		CHECK(status == Q_CONFLICT);
 	else
 		CHECK(status == Q_OK || status == Q_LIMIT);
-	if (status == Q_OK)
-		memset(&vm->handlers[first], kind, count);
+	if (status != Q_OK)
+		return;
+	memset(&vm->handlers[first], kind, count);
+	for (uint64_t i = 0; i < count; i++)
+		if (was_ahead[i])
+			model_use(vm, first + i);
 }
 
 static void handler_remove(struct vm *vm, uint64_t first, uint64_t count)
@@ -1010,6 +1101,8 @@ static void vm_create(struct vm *vm)
 		.ram_bytes = frames << PAGE_SHIFT,
 		.guaranteed_bytes = below(2) ? below(frames + 1) << PAGE_SHIFT : 0,
 		.overcommit = (enum gmm_overcommit)below(3),
+		.has_dirty_bits = below(4) > 0,
+		.works_ahead = below(4) > 0,
 	};
 	struct pgm *pgm;
 
@@ -1098,15 +1191,18 @@ static void vm_refill(struct vm *vm)
 {
 	unsigned want = PGM_HANDY_MAX - vm->handy;
 	unsigned least = (unsigned)gmm_pages_available(pgm_vm(vm->pgm), want);
+	unsigned ahead = ahead_count(vm);
 	struct pgm_stats stats;
 	q_status_t status = pgm_handy_refill(vm->pgm);
 
 	/* More than was there before, if the refill dropped references to shared pages. */
 	pgm_stats(vm->pgm, &stats);
-	CHECK(stats.handy >= vm->handy + least && stats.handy <= PGM_HANDY_MAX);
-	CHECK((status == Q_OK) == (stats.handy > vm->handy || vm->handy == PGM_HANDY_MAX));
-	vm->handy = (unsigned)stats.handy;
-	CHECK(pgm_handy_is_low(vm->pgm) == (vm->handy <= PGM_HANDY_LOW));
+	unsigned handy = (unsigned)stats.handy + ahead_count(vm);
+	CHECK(handy >= vm->handy + least && handy <= PGM_HANDY_MAX);
+	/* Taking back what was handed out ahead is as good as getting pages. */
+	CHECK((status == Q_OK) == (handy > vm->handy || ahead > 0 || vm->handy == PGM_HANDY_MAX));
+	vm->handy = handy;
+	CHECK(pgm_handy_is_low(vm->pgm) == (stats.handy <= PGM_HANDY_LOW));
 }
 
 /* --- device memory ------------------------------------------------------------------------------ */
@@ -1288,6 +1384,19 @@ static void handler_change(struct vm *vm)
 		handler_remove(vm, below(8) ? first : 0, below(8) ? count : FRAME_COUNT - first);
 }
 
+/* Several pages in a row, up or down, as guests go through memory. */
+static void guest_run(struct vm *vm)
+{
+	uint64_t frame = below(vm->frame_end), step = below(2) ? 1 : ~0ull;
+	uint64_t count = below(80);
+
+	for (; count > 0 && frame < vm->frame_end; count--, frame += step)
+		if (below(16))
+			guest_write(vm, frame);
+		else
+			guest_read(vm, frame, MEM_READ);
+}
+
 static void vm_operate(struct vm *vm)
 {
 	uint64_t choice = below(1000);
@@ -1308,7 +1417,11 @@ static void vm_operate(struct vm *vm)
 		device_operate(vm);
 	else if (choice < 170)
 		page_operate(vm, frame_choose(vm));
-	else if (choice < 160)
+	else if (choice < 175)
+		pgm_ahead_rest(vm->pgm);
+	else if (choice < 190)
+		guest_run(vm);
+	else if (choice < 210)
 		host_write(vm, frame_for_host_write(vm));
 	else if (choice < 240)
 		host_read(vm, frame_choose(vm));
@@ -1419,9 +1532,10 @@ int main(int argc, char **argv)
 	}
 	tear_down();
 	printf("mm_fuzz: %llu operations, %llu audits, %llu pages proposed, %llu merged, "
-	       "%llu chunks as blocks, seed %llu: ok\n",
+	       "%llu chunks as blocks, %llu used ahead, seed %llu: ok\n",
 	       (unsigned long long)operations, (unsigned long long)audits,
 	       (unsigned long long)proposed, (unsigned long long)merged,
-	       (unsigned long long)blocks_backed, (unsigned long long)seed);
+	       (unsigned long long)blocks_backed, (unsigned long long)ahead_used,
+	       (unsigned long long)seed);
 	return 0;
 }

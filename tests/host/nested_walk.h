@@ -116,4 +116,20 @@ static inline struct nested_result nested_walk_ept(uint64_t root, uint64_t guest
 	return result;
 }
 
+/*
+ * What a CPU does for a write: sets accessed and dirty in the leaf. NPT: bits 5 and
+ * 6; EPT: bits 8 and 9. The translation must be there and allow it.
+ */
+static inline void nested_dirty_set(uint64_t root, uint64_t guest, bool is_ept)
+{
+	uint64_t table = root;
+	unsigned level = 4;
+
+	for (; level > 1 && nested_bits(nested_entry(table, guest, level), 7, 7) == 0; level--)
+		table = nested_bits(nested_entry(table, guest, level), 51, 12) << 12;
+	uint64_t *entries = fake_ram_peek((hpa_t){ table });
+	entries[nested_bits(guest, 20 + 9 * (level - 1), 12 + 9 * (level - 1))] |=
+		is_ept ? 3u << 8 : 3u << 5;
+}
+
 #endif

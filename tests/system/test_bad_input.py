@@ -57,7 +57,7 @@ def test_a_cpu_that_cannot_run_guests(quire, model, words):
     refused(quire.run(one(), "--cpu", model), *words)
 
 
-@pytest.mark.parametrize("word", ["elide=maybe", "log=loud", "elude=on"])
+@pytest.mark.parametrize("word", ["elide=maybe", "ahead=1", "log=loud", "elude=on"])
 def test_a_bad_word_on_the_command_line(quire, word):
     refused(quire.run(linux("one", "idle"), "--quire", word), "command line", word.split("=")[0])
 
