@@ -30,6 +30,7 @@ def test_all_equal_pages_of_a_group_count_once():
     assert figures(judged) == (6, 3, 2, 2)
     assert judged["percent"] == 66.67
     assert [figures(vm) for vm in judged["vms"]] == [(3, 1, 1, 1), (3, 2, 1, 1)]
+    assert [vm["percent_of_pages"] for vm in judged["vms"]] == [33.33, 33.33]
 
 
 def test_pages_of_zeros_can_be_saved_as_long_as_they_have_a_page():
@@ -61,5 +62,5 @@ def test_an_incomplete_listing_is_an_error():
 def test_people_get_a_row_for_each_vm():
     result = oracle(f"hashes one g 0 {A} ={B}\nhashes two g 0 {A} ={B}\nhashes end\n")
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert rows[2] == ["two", "g", "2", "0", "2", "1", "1", "50.00"]
-    assert rows[3] == ["all", "4", "0", "2", "1", "2", "50.00"]
+    assert rows[2] == ["two", "g", "2", "0", "2", "1", "1", "50.00", "50.00"]
+    assert rows[3] == ["all", "4", "0", "2", "1", "2", "50.00", "25.00"]
