@@ -5,8 +5,8 @@
 usage: mutate.py [--sample N] [--only TEXT] [--jobs N]
 
 Each fault of tests/mutations.py is put into a copy of the tree (build/mutate),
-and the host tests of mm/ and short runs of its fuzzers are built and run until
-one fails. Prints for each fault what caught it. A fault that nothing catches
+and the tests of mm/, with and without threads, and short runs of its fuzzers are
+built and run until one fails. Prints for each fault what caught it. A fault that nothing catches
 must say why in the table; anything else makes the exit status 1, and so does an
 entry whose text is not in its file exactly once: the table follows the code.
 
@@ -30,22 +30,23 @@ sys.path.insert(0, str(ROOT / "tests"))
 from mutations import MUTATIONS  # noqa: E402
 
 WORK = ROOT / "build/mutate"
-FOLDERS = ("mm", "lib", "include", "tests/host", "tests/fuzz")
+FOLDERS = ("mm", "lib", "include", "tests/host", "tests/threads", "tests/fuzz")
+KINDS = ("host", "threads")  # how programs are built
 FUZZ_WORDS = {"gmm_fuzz": ["4000", "1"], "mm_fuzz": ["4000", "1"]}
 TIME_LIMIT_S = 40
 
 FAILED_TEST = re.compile(r"^not ok \d+ - (\S+)", re.M)
-COMPLAINT = re.compile(r"^.*(assertion failed|not so|lock order|runtime error|ERROR: AddressSanitizer).*$",
+COMPLAINT = re.compile(r"^.*(assertion failed|not so|lock order|runtime error|(?:ERROR|WARNING): \w+Sanitizer).*$",
                        re.M)
 
 
 def programs():
-    """The programs to run, host tests first."""
-    text = "include Makefile\nprint-it:\n\t@echo $(HOST_TESTS)\n"
+    """The programs to run, below build/: host tests first."""
+    text = "include Makefile\nprint-it:\n\t@echo $(HOST_TESTS:%=host/%) $(THREAD_TESTS:%=threads/%)\n"
     names = subprocess.run(["make", "-s", "-f", "-", "print-it"], input=text, cwd=ROOT, check=True,
                            capture_output=True, text=True).stdout.split()
-    tests = [f"{name}_test" for name in names if name.startswith(("gmm", "pgm", "share"))]
-    return tests + list(FUZZ_WORDS)
+    tests = [f"{name}_test" for name in names if Path(name).name.startswith(("gmm", "pgm", "share"))]
+    return tests + [f"host/{name}" for name in FUZZ_WORDS]
 
 
 def in_order(names, path):
@@ -53,7 +54,8 @@ def in_order(names, path):
     stem = Path(path).stem
     nearest = {"slat": "pgm_test", "slat_npt": "pgm_test", "slat_ept": "pgm_test"}.get(stem, f"{stem}_test")
     module = Path(path).parent.name
-    return sorted(names, key=lambda name: (name != nearest, not name.startswith(module),
+    return sorted(names, key=lambda name: (Path(name).name != nearest,
+                                           not Path(name).name.startswith(module),
                                            name.endswith("_fuzz")))
 
 
@@ -81,13 +83,13 @@ class Copy:
     def build(self, names, jobs=1):
         """True, or what the compiler said."""
         # Without warnings: a fault may leave a function unused.
-        result = subprocess.run(["make", "-s", f"-j{jobs}", "WARNINGS=-w", *[f"build/host/{name}" for name in names]],
+        result = subprocess.run(["make", "-s", f"-j{jobs}", "WARNINGS=-w", *[f"build/{name}" for name in names]],
                                 cwd=self.folder, capture_output=True, text=True, check=False)
         return True if result.returncode == 0 else result.stderr
 
     def run(self, name):
         """None if the program is content, else what it complains about."""
-        command = [f"build/host/{name}", *FUZZ_WORDS.get(name, [])]
+        command = [f"build/{name}", *FUZZ_WORDS.get(Path(name).name, [])]
         try:
             result = subprocess.run(command, cwd=self.folder, stdout=subprocess.PIPE,
                                     stderr=subprocess.STDOUT, timeout=TIME_LIMIT_S, check=False,
@@ -110,20 +112,21 @@ class Fault:
         self.row = row
         self.path = copy.folder / row.file
         self.copy = copy
-        self.object = copy.folder / "build/host" / Path(row.file).with_suffix(".o")
+        self.objects = [copy.folder / "build" / kind / Path(row.file).with_suffix(".o") for kind in KINDS]
 
     def __enter__(self):
         self.times = self.path.stat()
         self.text = self.path.read_text()
-        self.object_bytes = self.object.read_bytes() if self.object.exists() else None
+        self.object_bytes = {path: path.read_bytes() for path in self.objects if path.exists()}
         self.path.write_text(self.text.replace(self.row.old, self.row.new))
 
     def __exit__(self, *_):
-        # With its old time and object, a .c file needs no compiler for the next fault.
+        # With its old time and objects, a .c file needs no compiler for the next fault.
         self.path.write_text(self.text)
-        if self.object_bytes is not None:
+        if self.object_bytes:
             os.utime(self.path, ns=(self.times.st_atime_ns, self.times.st_mtime_ns))
-            self.object.write_bytes(self.object_bytes)
+        for path, content in self.object_bytes.items():
+            path.write_bytes(content)
 
 
 def judge(row, copy, names):
@@ -138,7 +141,7 @@ def judge(row, copy, names):
                 return "broken", "does not build: " + built.strip().splitlines()[0]
             complaint = copy.run(name)
             if complaint:
-                return "caught", f"{name}: {complaint}"
+                return "caught", f"{Path(name).name}: {complaint}"
     return ("explained", row.survives) if row.survives else ("survived", "by every test")
 
 
