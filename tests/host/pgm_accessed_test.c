@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Accessed and dirty bits: set where and when hardware would, and not once too often. */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
 #include <quire/bits.h>
 #include <quire/guest_state.h>
 
@@ -191,6 +196,138 @@ TEST(pgm_walk_bits, cost_no_page_where_the_guest_wrote_its_tables)
 	EXPECT(stats().private_pages == private_pages);
 }
 
+/* --- tables that are not the guest's own ------------------------------------------------------------ */
+
+static page_id_t table_id(unsigned level)
+{
+	return pgm_record_id(*pgm_record_find(pgm, gpa_to_gfn(gpa(TABLES + PAGES(4 - level)))));
+}
+
+static void table_monitor(unsigned level)
+{
+	gfn_t gfn = gpa_to_gfn(gpa(TABLES + PAGES(4 - level)));
+
+	EXPECT(pgm_page_monitor(pgm, gfn, table_id(level)) == Q_OK);
+}
+
+static void table_share(unsigned level, page_id_t shared)
+{
+	gfn_t gfn = gpa_to_gfn(gpa(TABLES + PAGES(4 - level)));
+
+	table_monitor(level);
+	EXPECT(pgm_page_share(pgm, gfn, table_id(level), shared) == Q_OK);
+	check();
+}
+
+/* Two VMs with the same tables, which are shared; the second one is `pgm` then. */
+static struct pgm *shared_tables_make(const struct slat_format *format, page_id_t *out_shared)
+{
+	unsigned done;
+
+	set_up(format, MIB(4));
+	struct pgm *first = pgm;
+	tables_make(TABLES, VIRT, TARGET | 7);
+	vm_create(config_of(format, MIB(4)));
+	struct pgm *second = pgm;
+	EXPECT(pgm_handy_refill(second) == Q_OK);
+	tables_make(TABLES, VIRT, TARGET | 7);
+	for (unsigned level = 1; level <= 4; level++) {
+		struct gmm_page page;
+		EXPECT(gmm_shared_alloc(&page) == Q_OK);
+		gmm_page_copy(page.id, table_id(level));
+		table_share(level, page.id);
+		pgm = first;
+		table_share(level, page.id);
+		pgm = second;
+		out_shared[level - 1] = page.id;
+	}
+	EXPECT(gmm_shared_put(GMM_VM_QUIRE, out_shared, 4, &done) == Q_OK);
+	return first;
+}
+
+static uint32_t references(page_id_t shared)
+{
+	struct gmm_page_info info;
+
+	EXPECT(gmm_page_info(shared, &info) == Q_OK && info.kind == GMM_PAGE_SHARED);
+	return info.references;
+}
+
+static void bits_of_shared_tables(const struct slat_format *format)
+{
+	page_id_t shared[4];
+	struct pgm *first = shared_tables_make(format, shared), *second = pgm;
+
+	/* The guest sees its tables, too. */
+	EXPECT(touch(TABLES, MEM_READ) == PGM_RESOLVED && !nested(TABLES).can_write);
+	uint64_t generation = pgm_slat_generation(pgm);
+	EXPECT(walk(VIRT, MEM_READ) == Q_OK);
+	EXPECT(stats().copies == 4 && stats().shared == 0 && stats().private_pages == 4);
+	EXPECT(!nested(TABLES).is_present && pgm_slat_generation(pgm) != generation);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().copies == 4);
+	for (unsigned level = 1; level <= 4; level++)
+		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == (level == 1 ? A | D : A));
+	EXPECT(pgm_handy_refill(pgm) == Q_OK);
+	check();
+	/* The other guest sees nothing of it. */
+	pgm = first;
+	check();
+	for (unsigned level = 1; level <= 4; level++) {
+		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == 0);
+		EXPECT(references(shared[level - 1]) == 1);
+	}
+	EXPECT(stats().shared == 4 && stats().copies == 0);
+	EXPECT(walk(VIRT, MEM_EXEC) == Q_OK && stats().copies == 0);
+	pgm_destroy(second);
+	check();
+}
+
+TEST(pgm_walk_bits, shared_tables_are_copied_first)
+{
+	BOTH(bits_of_shared_tables);
+}
+
+static void stock_empty(void)
+{
+	for (uint64_t addr = MIB(2); stats().handy > 0; addr += PAGE_SIZE)
+		EXPECT(touch(addr, MEM_WRITE) == PGM_RESOLVED);
+}
+
+/* Where a copy cannot be had, the access waits as any write does; nothing is half done. */
+TEST(pgm_walk_bits, without_a_page_for_the_copy_the_access_waits)
+{
+	page_id_t shared[4];
+
+	(void)shared_tables_make(&slat_npt, shared);
+	/* All that it is guaranteed. */
+	EXPECT(pgm_handy_refill(pgm) == Q_OK);
+	stock_empty();
+	gmm_vm_t hog = hog_create(0);
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT(walk(VIRT, MEM_WRITE) == Q_NO_MEMORY);
+	EXPECT(stats().shared == 4 && stats().copies == 0);
+	for (unsigned level = 1; level <= 4; level++)
+		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == 0);
+	gmm_vm_destroy(hog);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().copies == 4);
+	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D));
+}
+
+/* Setting a bit is a write, which is what a monitored page is watched for; it takes no page. */
+TEST(pgm_walk_bits, monitored_tables_are_noted_as_written)
+{
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	for (unsigned level = 1; level <= 4; level++)
+		table_monitor(level);
+	stock_empty();
+	hog_create(0);
+	EXPECT(walk(VIRT, MEM_READ) == Q_OK && stats().monitor_hits == 4);
+	table_monitor(4);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().monitored == 1);
+	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D));
+}
+
 /* --- tables that take no writes ------------------------------------------------------------------- */
 
 static uint8_t rom[PAGES(4)];
@@ -250,4 +387,137 @@ TEST(pgm_walk_bits, a_word_that_changed_is_not_exchanged)
 	EXPECT(pgm_word_exchange_locked(pgm, gpa(0xa0000), 8, 0, 1) == Q_RANGE);
 	spin_unlock(&pgm->lock);
 	EXPECT(peek(0x5000, 8) == 7);
+}
+
+/*
+ * Another CPU of the guest that changes a word when it hurts most: after Quire has
+ * read it, just before Quire writes. The page takes no writes where Quire sees it;
+ * an exchange that is one instruction tries to write before it has compared, any
+ * other one after.
+ */
+static struct {
+	uint8_t *page;  /* where Quire sees it */
+	uint64_t *word; /* where the other CPU does */
+	uint64_t flips; /* bits that it changes, each time */
+	unsigned times, count;
+} other_cpu;
+
+static void page_protect(int rights)
+{
+	EXPECT(mprotect(other_cpu.page, PAGE_SIZE, rights) == 0);
+}
+
+static void step_set(void *context, bool is_on)
+{
+	greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+
+	*flags &= ~(greg_t)RFLAGS_TF;
+	*flags |= is_on ? (greg_t)RFLAGS_TF : 0;
+}
+
+static void on_write(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	if (((uintptr_t)info->si_addr & ~PAGE_MASK) != (uintptr_t)other_cpu.page)
+		abort();
+	*other_cpu.word ^= other_cpu.flips;
+	page_protect(PROT_READ | PROT_WRITE);
+	step_set(context, ++other_cpu.count < other_cpu.times);
+}
+
+/* Quire's write, or its exchange that failed, is done. */
+static void on_step(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)info;
+	page_protect(PROT_READ);
+	step_set(context, false);
+}
+
+static void other_cpu_start(uint64_t addr, uint64_t flips, unsigned times)
+{
+	struct sigaction write = { .sa_sigaction = on_write, .sa_flags = SA_SIGINFO };
+	struct sigaction step = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO };
+	struct pgm_record record = *pgm_record_find(pgm, gpa_to_gfn(gpa(addr)));
+	hpa_t machine = hpa(hfn_to_hpa(pgm_record_frame(record)).raw + addr % PAGE_SIZE);
+
+	EXPECT(sigaction(SIGSEGV, &write, NULL) == 0 && sigaction(SIGTRAP, &step, NULL) == 0);
+	other_cpu.page = gmm_page_map(pgm_record_id(record));
+	other_cpu.word = fake_ram_peek(machine);
+	other_cpu.flips = flips;
+	other_cpu.times = times;
+	other_cpu.count = 0;
+	page_protect(PROT_READ);
+}
+
+static void other_cpu_stop(void)
+{
+	page_protect(PROT_READ | PROT_WRITE);
+	EXPECT(signal(SIGSEGV, SIG_DFL) != SIG_ERR && signal(SIGTRAP, SIG_DFL) != SIG_ERR);
+}
+
+#define AVAILABLE BIT64(9) /* for the guest to use as it likes */
+
+TEST(pgm_walk_bits, nothing_that_another_cpu_writes_is_lost)
+{
+	for (unsigned level = 1; level <= 4; level++) {
+		set_up(&slat_npt, MIB(4));
+		tables_make(TABLES, VIRT, TARGET | 7);
+		uint64_t before = entry_at(TABLES, VIRT, level);
+		other_cpu_start(TABLES + PAGES(4 - level) + index_of(VIRT, level) * 8, AVAILABLE,
+				1);
+		EXPECT(walk(VIRT, MEM_READ) == Q_OK);
+		other_cpu_stop();
+		EXPECT(other_cpu.count == 1);
+		EXPECT(entry_at(TABLES, VIRT, level) == (before | AVAILABLE | A));
+	}
+}
+
+TEST(pgm_walk_bits, nor_in_entries_of_32_bits)
+{
+	set_up(&slat_npt, MIB(4));
+	regs = (struct pgm_walk_regs){ .cr0 = CR0_PE | CR0_PG, .cr3 = TABLES };
+	poke(TABLES + 8, (TABLES + PAGE_SIZE) | 7, 4);
+	poke(TABLES + PAGE_SIZE + 8, TARGET | 7, 4);
+	other_cpu_start(TABLES + PAGE_SIZE + 8, AVAILABLE, 1);
+	EXPECT(walk(0x802000, MEM_WRITE) == Q_OK);
+	other_cpu_stop();
+	EXPECT(other_cpu.count == 1);
+	EXPECT(peek(TABLES + PAGE_SIZE + 8, 4) == (TARGET | 7 | A | D | AVAILABLE));
+}
+
+/* The translation that counts is the one whose bits were set. */
+TEST(pgm_walk_bits, a_walk_that_is_overtaken_starts_again)
+{
+	uint64_t leaf = TABLES + PAGES(3) + index_of(VIRT, 1) * 8;
+	uint32_t error_code;
+	gpa_t addr;
+
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	other_cpu_start(leaf, PAGE_SIZE, 1); /* the next page instead */
+	EXPECT(pgm_walk(pgm, &regs, VIRT | 0x123, MEM_WRITE, &addr, &error_code) == Q_OK);
+	other_cpu_stop();
+	EXPECT(addr.raw == (TARGET | PAGE_SIZE | 0x123));
+	EXPECT(peek(leaf, 8) == (TARGET | PAGE_SIZE | 7 | A | D));
+	/* Or none. */
+	poke(leaf, TARGET | 7, 8);
+	other_cpu_start(leaf, 1, 1);
+	EXPECT(pgm_walk(pgm, &regs, VIRT, MEM_WRITE, &addr, &error_code) == Q_NOT_FOUND);
+	other_cpu_stop();
+	EXPECT(peek(leaf, 8) == (TARGET | 6) && error_code == 2);
+	check();
+}
+
+/* A guest that keeps changing its tables gets its access, at the latest try. */
+TEST(pgm_walk_bits, a_guest_that_never_stops_does_not_keep_quire)
+{
+	const unsigned patience = 100;
+
+	set_up(&slat_npt, MIB(4));
+	tables_make(TABLES, VIRT, TARGET | 7);
+	other_cpu_start(TABLES + index_of(VIRT, 4) * 8, AVAILABLE, patience);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
+	other_cpu_stop();
+	EXPECT(other_cpu.count > 1 && other_cpu.count < patience);
 }

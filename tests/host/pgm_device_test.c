@@ -328,3 +328,54 @@ TEST(pgm_device, marks_move_with_the_pages)
 	take();
 	expect_dirty(both, ARRAY_COUNT(both));
 }
+
+/* Its new promises are those of the VM that it was created as. */
+TEST(pgm_device, leaves_a_vm_its_priority)
+{
+	struct pgm_config config = config_of(&slat_npt, MIB(4));
+
+	machine_set_up(MIB(64));
+	config.priority = GMM_PRIORITY_HIGH;
+	vm_create(config);
+	EXPECT(pgm_handy_refill(pgm) == Q_OK);
+	EXPECT(pgm_device_add(pgm, PAGES(2), &device) == Q_OK);
+	/* While another VM waits, what is left is for those that come before it. */
+	gmm_vm_t waiter = hog_create(100);
+	gmm_wait_begin(waiter);
+	EXPECT(gmm_pages_available(pgm_vm(pgm), 10) == 10);
+	gmm_wait_end(waiter);
+	check();
+}
+
+TEST(pgm_device, leaves_a_bound_vm_its_range)
+{
+	struct pgm_config config = config_of(&slat_npt, MIB(4));
+
+	machine_set_up(MIB(64));
+	config.overcommit = GMM_OVERCOMMIT_NONE;
+	config.is_bound = true;
+	config.bound_range =
+		(struct gmm_region){ hpa(FAKE_RAM_BASE), hpa(FAKE_RAM_BASE + MIB(64)) };
+	vm_create(config);
+	struct gmm_vm_stats before = accounts();
+	EXPECT(before.bound_pages > 0);
+	EXPECT(pgm_device_add(pgm, PAGES(2), &device) == Q_OK);
+	check();
+	struct gmm_vm_stats after = accounts();
+	EXPECT(after.bound_pages == before.bound_pages);
+	EXPECT(after.guaranteed_base == before.guaranteed_base);
+}
+
+TEST(pgm_device, leaves_a_vm_its_guarantee)
+{
+	for (enum gmm_overcommit overcommit = GMM_OVERCOMMIT_NONE;
+	     overcommit <= GMM_OVERCOMMIT_FULL; overcommit++) {
+		struct pgm_config config = config_of(&slat_npt, MIB(4));
+		machine_set_up(MIB(64));
+		config.overcommit = overcommit;
+		vm_create(config);
+		uint64_t guaranteed = accounts().guaranteed_base;
+		EXPECT(pgm_device_add(pgm, PAGES(2), &device) == Q_OK);
+		EXPECT(accounts().guaranteed_base == guaranteed);
+	}
+}

@@ -75,10 +75,12 @@ TEST(pgm_large, so_does_a_write_by_quire)
 	NEEDS_LARGE_CHUNKS();
 	large_set_up(&slat_npt);
 	EXPECT(touch(MIB(2) + 0x5000, MEM_READ) == PGM_RESOLVED);
+	EXPECT(touch(MIB(4) - PAGE_SIZE, MEM_READ) == PGM_RESOLVED);
 	uint64_t generation = pgm_slat_generation(pgm);
 	write_byte(MIB(2) + 0x4321, 0x42);
 	EXPECT(stats().private_pages == 512 && stats().large == 0);
 	EXPECT(!nested(MIB(2) + 0x5000).is_present && pgm_slat_generation(pgm) != generation);
+	EXPECT(!nested(MIB(4) - PAGE_SIZE).is_present);
 	EXPECT(touch(MIB(2), MEM_READ) == PGM_RESOLVED && stats().large == 1);
 	EXPECT(*nested_byte(MIB(2) + 0x4321) == 0x42);
 }
@@ -158,6 +160,24 @@ static struct pgm_record record_of(uint64_t frame)
 	return pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, hfn(frame), (page_id_t){ 1 });
 }
 
+/* Not even where two of them happen to be side by side. Records made up, never mapped. */
+TEST(pgm_large, two_chunks_side_by_side_are_not_one)
+{
+	const gfn_t start = gfn(MIB(2) / PAGE_SIZE);
+	struct pgm_record kept[PAGES_PER_LARGE];
+
+	large_set_up(&slat_npt);
+	for (unsigned i = 0; i < PAGES_PER_LARGE; i++) {
+		struct pgm_record *record = pgm_record_find(pgm, gfn(start.raw + i));
+		kept[i] = *record;
+		*record = record_of(0x400 + i);
+	}
+	EXPECT(pgm_large_is_whole(pgm, start, hfn(0x400)) == (GMM_CHUNK_SHIFT == 21));
+	for (unsigned i = 0; i < PAGES_PER_LARGE; i++)
+		*pgm_record_find(pgm, gfn(start.raw + i)) = kept[i];
+	check();
+}
+
 /* Records made up, never mapped: any single one that does not fit makes a block not whole. */
 TEST(pgm_large, whole_means_each_of_512_records)
 {
@@ -170,7 +190,7 @@ TEST(pgm_large, whole_means_each_of_512_records)
 		struct pgm_record *record = pgm_record_find(pgm, gfn(start.raw + i));
 		kept[i] = *record;
 		*record = record_of(0x400 + i);
-		record->d2 |= i % 2 ? PGM_RECORD_WRITTEN_TO : 0; /* no obstacle */
+		record->d2 |= i % 2 ? PGM_RECORD_WRITTEN_TO : PGM_RECORD_LATELY; /* no obstacle */
 	}
 	for (unsigned i = 0; i < PAGES_PER_LARGE; i++) {
 		struct pgm_record *record = pgm_record_find(pgm, gfn(start.raw + i));

@@ -131,6 +131,20 @@ TEST(pgm_monitor, a_write_by_the_hypervisor_is_noticed)
 	EXPECT(pgm_record_find(pgm, GFN)->d2 & PGM_RECORD_WRITTEN_TO);
 }
 
+/* Noting a write takes no page: so it goes on where there is none. */
+TEST(pgm_monitor, a_write_by_the_hypervisor_needs_no_memory)
+{
+	set_up(&slat_npt, MIB(4));
+	write_byte(ADDR, 1);
+	EXPECT(checked(pgm_page_monitor(pgm, GFN, id_of(pgm, GFN))) == Q_OK);
+	for (uint64_t addr = MIB(1); stats().handy > 0; addr += PAGE_SIZE)
+		EXPECT(touch(addr, MEM_WRITE) == PGM_RESOLVED);
+	hog_create(0);
+	EXPECT(try_write(ADDR + PAGE_SIZE, 2) == Q_NO_MEMORY);
+	write_byte(ADDR, 2);
+	EXPECT(state_of(pgm, GFN) == PGM_STATE_NORMAL && stats().monitor_hits == 1);
+}
+
 TEST(pgm_monitor, ends_without_a_write)
 {
 	set_up(&slat_npt, MIB(4));
@@ -167,6 +181,20 @@ TEST(pgm_page, requests_about_another_page_have_no_effect)
 	EXPECT(checked(pgm_page_monitor(pgm, GFN, id)) == Q_STATE); /* twice */
 	EXPECT(checked(pgm_page_share(pgm, GFN, other, shared)) == Q_STATE);
 	EXPECT(state_of(pgm, GFN) == PGM_STATE_MONITORED);
+	hold_drop(shared);
+}
+
+/* An id that was a private page's may be a shared page's by now: that was not meant. */
+TEST(pgm_page, requests_about_a_private_page_do_not_reach_a_shared_one)
+{
+	set_up(&slat_npt, MIB(4));
+	write_byte(ADDR, 0);
+	page_id_t shared = shared_from(pgm, GFN);
+	share(pgm, GFN, shared);
+	EXPECT(checked(pgm_page_zero(pgm, GFN, shared)) == Q_STATE);
+	EXPECT(checked(pgm_page_move(pgm, GFN, shared)) == Q_STATE);
+	EXPECT(checked(pgm_page_monitor(pgm, GFN, shared)) == Q_STATE);
+	EXPECT(state_of(pgm, GFN) == PGM_STATE_SHARED && references(shared) == 2);
 	hold_drop(shared);
 }
 
@@ -269,6 +297,23 @@ TEST(pgm_share, references_go_with_the_vm)
 	EXPECT(machine().shared_pages == 0 && stats().zero == stats().pages);
 }
 
+TEST(pgm_share, many_references_are_dropped_in_batches)
+{
+	const unsigned count = 2 * PGM_FREE_BATCH + 1;
+
+	set_up(&slat_npt, MIB(4));
+	for (unsigned i = 0; i < count; i++)
+		write_byte(PAGES(i), 7);
+	page_id_t shared = shared_from(pgm, gfn(0));
+	for (unsigned i = 0; i < count; i++)
+		share(pgm, gfn(i), shared);
+	EXPECT(references(shared) == count + 1);
+	pgm_reset(pgm);
+	check();
+	EXPECT(references(shared) == 1 && stats().shared == 0);
+	hold_drop(shared);
+}
+
 TEST(pgm_share, without_a_page_the_writer_waits)
 {
 	machine_set_up(MIB(64));
@@ -346,6 +391,48 @@ TEST(pgm_move, content_stays_and_the_page_is_another)
 	EXPECT(read_byte(last.raw << PAGE_SHIFT) == byte);
 	EXPECT(accounts().allocated[GMM_BASE] == pages);
 	EXPECT(checked(pgm_page_move(pgm, last, id)) == Q_STATE);
+}
+
+/* Two chunks, of which the first has room and the second is emptier. The last page of the second. */
+static gfn_t two_chunks_make(void)
+{
+	set_up(&slat_npt, MIB(8));
+	for (unsigned i = 0; i < GMM_PAGES_PER_CHUNK + 64; i++)
+		write_byte(MIB(1) + PAGES(i), 1);
+	for (unsigned i = 0; i < 64; i++) {
+		gfn_t at = gfn((MIB(1) >> PAGE_SHIFT) + i);
+		write_byte(MIB(1) + PAGES(i), 0);
+		EXPECT(checked(pgm_page_zero(pgm, at, id_of(pgm, at))) == Q_OK);
+	}
+	return gfn((MIB(1) >> PAGE_SHIFT) + GMM_PAGES_PER_CHUNK + 63);
+}
+
+/* GMM has not heard of the page yet; what it hears later must not be of the old place. */
+TEST(pgm_move, takes_a_page_that_was_just_written)
+{
+	gfn_t fresh = gfn_next(two_chunks_make());
+
+	EXPECT(touch(fresh.raw << PAGE_SHIFT, MEM_WRITE) == PGM_RESOLVED);
+	page_id_t id = id_of(pgm, fresh);
+	struct gmm_page_info info;
+	EXPECT(gmm_page_info(id, &info) == Q_OK && info.gfn.raw == GFN_UNKNOWN.raw);
+	EXPECT(checked(pgm_page_move(pgm, fresh, id)) == Q_OK);
+	EXPECT(pgm_handy_refill(pgm) == Q_OK);
+	check();
+	EXPECT(gmm_page_info(id_of(pgm, fresh), &info) == Q_OK && info.gfn.raw == fresh.raw);
+}
+
+/* A page that is watched stays so, wherever it is. */
+TEST(pgm_move, a_watched_page_stays_watched)
+{
+	gfn_t last = two_chunks_make();
+	page_id_t id = id_of(pgm, last);
+
+	EXPECT(checked(pgm_page_monitor(pgm, last, id)) == Q_OK);
+	EXPECT(checked(pgm_page_move(pgm, last, id)) == Q_OK);
+	EXPECT(id_of(pgm, last).raw != id.raw && state_of(pgm, last) == PGM_STATE_MONITORED);
+	EXPECT(touch(last.raw << PAGE_SHIFT, MEM_WRITE) == PGM_RESOLVED);
+	EXPECT(stats().monitor_hits == 1);
 }
 
 /* --- the balloon -------------------------------------------------------------------------------------- */
@@ -451,6 +538,20 @@ TEST(pgm_restore, uses_what_the_vm_has)
 	check();
 }
 
+/* A saved state may have promised more than it holds. */
+TEST(pgm_restore, returns_what_was_not_used)
+{
+	static const uint8_t content[PAGE_SIZE] = { 1 };
+
+	set_up(&slat_npt, MIB(4));
+	EXPECT(pgm_restore_begin(pgm, 50) == Q_OK);
+	EXPECT(pgm_restore_page(pgm, gfn(0), content) == Q_OK);
+	EXPECT(accounts().set_aside_pages >= 49);
+	pgm_restore_end(pgm);
+	check();
+	EXPECT(accounts().set_aside_pages == 0);
+}
+
 /* A full balloon does not stand in the way, and keeps what it had if the answer is no. */
 TEST(pgm_restore, counts_what_the_balloon_has)
 {
@@ -510,6 +611,24 @@ TEST(pgm_dirty, bits_move_into_the_records)
 	BOTH(dirty_bits);
 }
 
+TEST(pgm_dirty, only_of_pages_that_are_asked_for)
+{
+	const uint64_t dirty = slat_npt.dirty;
+	struct pgm_page_view view;
+
+	set_up(&slat_npt, MIB(4));
+	for (uint64_t addr = ADDR - PAGE_SIZE; addr <= ADDR + PAGE_SIZE; addr += PAGE_SIZE) {
+		EXPECT(touch(addr, MEM_WRITE) == PGM_RESOLVED);
+		*leaf_of(addr) |= dirty;
+	}
+	pgm_dirty_note(pgm, GFN, 1);
+	EXPECT(pgm_page_look(pgm, GFN, &view) && view.was_written_lately);
+	EXPECT(pgm_page_look(pgm, gfn(GFN.raw - 1), &view) && !view.was_written_lately);
+	EXPECT(pgm_page_look(pgm, gfn_next(GFN), &view) && !view.was_written_lately);
+	EXPECT((*leaf_of(ADDR - PAGE_SIZE) & dirty) && (*leaf_of(ADDR + PAGE_SIZE) & dirty));
+	EXPECT(!(*leaf_of(ADDR) & dirty));
+}
+
 TEST(pgm_look, says_what_there_is)
 {
 	struct pgm_page_view view;
@@ -521,6 +640,8 @@ TEST(pgm_look, says_what_there_is)
 	EXPECT(!pgm_page_look(pgm, gfn(0xb0), &view) && !pgm_page_look(pgm, gfn(~0ull), &view));
 	EXPECT(pgm_handler_add(pgm, gpa(ADDR), PAGE_SIZE, PGM_HANDLER_WRITE, 1) == Q_OK);
 	EXPECT(pgm_page_look(pgm, GFN, &view) && view.is_watched);
+	EXPECT(pgm_handler_add(pgm, gpa(ADDR + PAGE_SIZE), PAGE_SIZE, PGM_HANDLER_ALL, 1) == Q_OK);
+	EXPECT(pgm_page_look(pgm, gfn_next(GFN), &view) && view.is_watched);
 }
 
 TEST(pgm_look, finds_the_next_private_page)
@@ -541,4 +662,16 @@ TEST(pgm_look, finds_the_next_private_page)
 	EXPECT(pgm_page_next_private(pgm, gfn(0), end).raw == last.raw);
 	/* Where there are no records. */
 	EXPECT(pgm_page_next_private(pgm, gfn(0x90000), gfn(0x90010)).raw == 0x90010);
+}
+
+/* From anywhere in a hole: what comes behind it is not missed. */
+TEST(pgm_look, finds_private_pages_behind_a_hole)
+{
+	const uint64_t high = GIB(4) + 0x5000;
+	gfn_t end = gfn((GIB(4) + MIB(1)) >> PAGE_SHIFT);
+
+	set_up(&slat_npt, PGM_RAM_HOLE_START + MIB(1));
+	EXPECT(touch(high, MEM_WRITE) == PGM_RESOLVED);
+	for (uint64_t from = 0xc0000; from < 0x100000; from += 0x3ff1)
+		EXPECT(pgm_page_next_private(pgm, gfn(from), end).raw == high >> PAGE_SHIFT);
 }
