@@ -22,6 +22,7 @@ host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm
 host_vm        := lib vm/cpuid_policy.c vm/msr_policy.c vm/pvclock.c vm/console_line.c vm/command_words.c \
                   vm/json.c vm/zero_fill.c vm/insn
 host_vm_request := lib vm/request.c
+host_vm_exit_memory := lib vm/exit_memory.c vm/zero_fill.c vm/insn
 host_paging    := lib arch/x86_64/paging_rules.c vm/address_space.c mm/gmm
 host_boot      := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
 host_svm       := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c \
