@@ -583,6 +583,29 @@ TEST(share, shared_pages_without_users_are_let_go)
 	gmm_check();
 }
 
+/* Beside one that goes: what has a user left stays. */
+TEST(share, only_shared_pages_without_users_are_let_go)
+{
+	set_up();
+	page_id_t shared[2];
+	unsigned done;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct share_page a = plain_page(one, 10 * i, i + 1);
+		struct share_page b = plain_page(two, 10 * i + 1, i + 1);
+		EXPECT(look(&a) == SHARE_NOTHING);
+		struct share_match match = share_look(&b);
+		shared[i] = merge(&match, &a, &b);
+	}
+	EXPECT(gmm_shared_put(one, shared, 2, &done) == Q_OK);
+	EXPECT(gmm_shared_put(two, &shared[0], 1, &done) == Q_OK);
+	EXPECT(share_reap() == 1 && stats().shared_pages == 1);
+	share_check();
+	struct share_page c = plain_page(one, 30, 2);
+	struct share_match match = share_look(&c);
+	EXPECT(match.advice == SHARE_JOIN && match.shared.raw == shared[1].raw);
+}
+
 /* Far more contents than entries: nothing breaks, and shared entries outlive candidates. */
 TEST(share, the_smallest_working_set_degrades_gently)
 {
