@@ -194,10 +194,12 @@ def share_of_cpu(run):
     return (used[-1] - used[0]) / (seconds[1] - seconds[0]) / TICKS_A_SECOND
 
 
-@pytest.mark.parametrize("words, most_bytes, least_percent", [
-    (NOKASLR, 16 << 20, 75), (DENSE, 6 << 20, 90)], ids=["nokaslr", "dense"])
+# A guest that prints starts a process a second. Where nearly all is equal, what that leaves is
+# worth a pass at double speed now and then: the scanner is not quite at rest.
+@pytest.mark.parametrize("words, most_bytes, least_percent, most_of_cpu", [
+    (NOKASLR, 16 << 20, 75, 0.021), (DENSE, 6 << 20, 90, 0.025)], ids=["nokaslr", "dense"])
 def test_idle_guests_share_what_can_be_shared_and_then_the_scanner_rests(quire, words, most_bytes,
-                                                                         least_percent):
+                                                                         least_percent, most_of_cpu):
     ask = [("send", r"share --json\n"), ("expect", '"vms"')]
     # Of a guest's seconds, since they pass at once while nothing happens.
     rest = [("expect", "one: tick ")] * 40
@@ -210,7 +212,7 @@ def test_idle_guests_share_what_can_be_shared_and_then_the_scanner_rests(quire, 
     assert answers.oracle["percent"] >= 98, run
     assert cost < most_bytes, run
     assert answers.saved_of_later()[0] >= least_percent, run
-    assert share_of_cpu(run) < 0.025, run
+    assert share_of_cpu(run) < most_of_cpu, run
 
 
 @pytest.mark.long
@@ -226,15 +228,15 @@ def test_of_the_second_to_sixteenth_guest_nine_tenths_are_saved(quire):
     assert min(answers.saved_of_later()) >= 90, run
 
 
-def guests_fit(quire, machine, names, memory, least_saved_bytes):
-    """Guests of 256 MiB each, who were promised far more than the machine has, sum 4 MiB."""
-    conf = FASTEST + "".join(debian(name, "keep", NOKASLR, reserve="16M") for name in names)
+def guests_fit(quire, machine, names, memory, least_saved_bytes, words=NOKASLR, mib=4):
+    """Guests of 256 MiB each, who were promised far more than the machine has, sum `mib` MiB."""
+    conf = FASTEST + "".join(debian(name, "keep", words, reserve="16M") for name in names)
     run = run_counted(quire, machine, conf, [*[("expect", ": sum 2 ")] * len(names), *all_asked()],
                       memory=memory, time_limit_s=900)
     answers = Answers(run)
     for name in names:
         for number in (1, 2):
-            assert f"{name}: sum {number} {own_data_sum(name, 4 << 20)}" in run.log_of(name), run
+            assert f"{name}: sum {number} {own_data_sum(name, mib << 20)}" in run.log_of(name), run
     # Some may wait for memory while they boot; nobody does once all have theirs.
     with_theirs = run.output[run.output.rindex(": sum 1 "):]
     assert '"state":"paused"' not in with_theirs, run
@@ -249,3 +251,10 @@ def guests_fit(quire, machine, names, memory, least_saved_bytes):
 @pytest.mark.long
 def test_eight_guests_of_256_mib_on_512_mib(quire, machine):
     guests_fit(quire, machine, [f"g{i}" for i in range(8)], "512M", 300 << 20)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("machine", ["bochs-vmx"])
+def test_three_guests_of_256_mib_on_256_mib(quire, machine):
+    # An interpreter: less to sum.
+    guests_fit(quire, machine, ["g0", "g1", "g2"], "256M", 64 << 20, f"{NOKASLR} keep=1", 1)
