@@ -66,7 +66,7 @@ pvh_entry:
 	testl $(1 << 29), %edx
 	jz no_long_mode
 
-	/* Not every loader clears what is not in the file. */
+	/* Not in the file. Loaders ought to clear it; nothing here depends on that. */
 	movl %edi, %ebp
 	movl $boot_pml4, %edi
 	movl $((3 * 4096) / 4), %ecx

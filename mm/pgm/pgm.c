@@ -222,6 +222,7 @@ static q_status_t pgm_create_in(gmm_vm_t vm, const struct pgm_config *config,
 	pgm->overcommit = config->overcommit;
 	pgm->priority = config->priority;
 	pgm->is_bound = config->is_bound;
+	pgm->has_dirty_bits = config->has_dirty_bits;
 	/* Who owns all its memory gets whole chunks, see pgm_large.c. */
 	pgm->works_ahead = config->works_ahead && config->has_dirty_bits &&
 			   config->overcommit != GMM_OVERCOMMIT_NONE;
@@ -259,12 +260,9 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 	if (status != Q_OK)
 		return status;
 	status = pgm_create_in(vm, config, &layout, out_pgm);
-	if (status != Q_OK) {
+	if (status != Q_OK)
 		gmm_vm_destroy(vm);
-		return status;
-	}
-	(*out_pgm)->has_dirty_bits = config->has_dirty_bits;
-	return Q_OK;
+	return status;
 }
 
 void pgm_destroy(struct pgm *pgm)

@@ -92,7 +92,8 @@ struct pgm_fault {
 
 /*
  * Takes the PGM lock. Allocates from the handy pages, or with overcommit NONE a
- * whole chunk of GMM's. RAM that will be written has a page of its own afterwards, also if a handler comes first.
+ * whole chunk of GMM's. RAM that will be written has a page of its own afterwards,
+ * also if a handler comes first.
  */
 enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault);
 

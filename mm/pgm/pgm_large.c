@@ -33,7 +33,10 @@ static gfn_t block_start(gfn_t gfn)
 
 /* --- one record ------------------------------------------------------------------------------ */
 
-/* All but marks that change nothing of how the page is mapped: one handed out ahead needs its own leaf. */
+/*
+ * All but marks that change nothing of how the page is mapped: one that is handed
+ * out ahead needs a leaf of its own.
+ */
 static uint32_t kind_bits(struct pgm_record record)
 {
 	return record.d2 &
