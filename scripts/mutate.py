@@ -6,9 +6,10 @@ usage: mutate.py [--sample N] [--only TEXT] [--jobs N]
 
 Each fault of tests/mutations.py is put into a copy of the tree (build/mutate),
 and the tests of mm/, with and without threads, and short runs of its fuzzers are
-built and run until one fails. Prints for each fault what caught it. A fault that nothing catches
-must say why in the table; anything else makes the exit status 1, and so does an
-entry whose text is not in its file exactly once: the table follows the code.
+built and run until one fails. Prints for each fault what caught it. A fault that
+nothing catches must say why in the table; anything else makes the exit status 1,
+and so does an entry whose text is not in its file exactly once: the table follows
+the code.
 
 --sample N takes N faults from all over the table, --only those whose file or
 reason contains TEXT.

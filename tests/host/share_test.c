@@ -543,16 +543,23 @@ TEST(share, entries_and_history_do_not_meet)
 	EXPECT(share.bucket_count * 4 <= share.entry_count);
 }
 
-TEST(share, a_pass_begins_with_letting_go)
+/* Two equal pages, one of each VM, that have become one. */
+static page_id_t shared_by_both(void)
 {
-	set_up();
 	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
-	struct gmm_stats machine;
-	unsigned done;
 
 	EXPECT(look(&a) == SHARE_NOTHING);
 	struct share_match match = share_look(&b);
-	page_id_t shared = merge(&match, &a, &b);
+	return merge(&match, &a, &b);
+}
+
+TEST(share, a_pass_begins_with_letting_go)
+{
+	set_up();
+	page_id_t shared = shared_by_both();
+	struct gmm_stats machine;
+	unsigned done;
+
 	EXPECT(gmm_shared_put(one, &shared, 1, &done) == Q_OK);
 	EXPECT(gmm_shared_put(two, &shared, 1, &done) == Q_OK);
 	share_pass_begin();
@@ -563,13 +570,10 @@ TEST(share, a_pass_begins_with_letting_go)
 TEST(share, shared_pages_without_users_are_let_go)
 {
 	set_up();
-	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
+	page_id_t shared = shared_by_both();
 	struct gmm_stats machine;
 	unsigned done;
 
-	EXPECT(look(&a) == SHARE_NOTHING);
-	struct share_match match = share_look(&b);
-	page_id_t shared = merge(&match, &a, &b);
 	EXPECT(share_reap() == 0);
 	EXPECT(gmm_shared_put(one, &shared, 1, &done) == Q_OK);
 	EXPECT(share_reap() == 0);
