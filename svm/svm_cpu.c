@@ -16,6 +16,9 @@
 #define EXTENDED_LEAF_BASE 0x80000000u
 #define EXTENDED_LEAF_SVM  0x8000000au
 
+#define HYPERVISOR_LEAF_BASE   0x40000000u
+#define CPUID_1_ECX_HYPERVISOR BIT32(31)
+
 struct svm_cpu svm_cpus[PHYSMEM_CPU_MAX];
 
 static void cpuid_collect(struct svm_cpuid *out_words)
@@ -37,6 +40,12 @@ static void cpuid_collect(struct svm_cpuid *out_words)
 
 	cpu_cpuid(1, 0, &regs);
 	out_words->leaf_1_ecx = regs.ecx;
+	if (regs.ecx & CPUID_1_ECX_HYPERVISOR) {
+		cpu_cpuid(HYPERVISOR_LEAF_BASE, 0, &regs);
+		out_words->leaf_40000000_ebx = regs.ebx;
+		out_words->leaf_40000000_ecx = regs.ecx;
+		out_words->leaf_40000000_edx = regs.edx;
+	}
 	cpu_cpuid(0, 0, &regs);
 	if (regs.eax < 7)
 		return;

@@ -3,6 +3,15 @@
  * Events for the guest: EVENTINJ and EXITINTINFO, which share one format, the
  * interrupt window, and what blocks interrupts and NMIs.
  *
+ * QEMU (7.2, without KVM) may deliver an interrupt from EVENTINJ a second time,
+ * with RFLAGS.IF clear: it leaves the vector set as an exception to be raised.
+ * There an interrupt is a virtual one (V_IRQ) that is not intercepted, so QEMU
+ * delivers it as it does a device's. It can be taken at once, else it would not
+ * be injected; an exit that comes before finds V_IRQ still set, and the interrupt
+ * is one whose delivery was interrupted. While the window is wanted as well, V_IRQ
+ * is in use, and the vectors of exceptions (below 32) could not be told from
+ * those if delivery is interrupted: then it is EVENTINJ on QEMU, too.
+ *
  * The window is a virtual interrupt (V_IRQ) that is intercepted before it is
  * delivered. It has the highest priority and ignores the task priority, so it
  * fires as soon as RFLAGS.IF and the interrupt shadow allow. Who asks for it
@@ -44,6 +53,9 @@ uint64_t svm_event_encode(const struct guest_event *event)
 /* INT3 and INTO arrive as exceptions; nothing else raises their vectors. */
 static enum guest_event_type exception_type(uint8_t vector)
 {
+	/* None, in truth: QEMU says so of a virtual interrupt. */
+	if (vector >= VECTOR_EXCEPTION_COUNT)
+		return GUEST_EVENT_INTERRUPT;
 	if (vector == VECTOR_BP || vector == VECTOR_OF)
 		return GUEST_EVENT_SOFT_EXCEPTION;
 	return GUEST_EVENT_EXCEPTION;
@@ -85,9 +97,64 @@ static bool is_soft(const struct guest_event *event)
 	       event->type == GUEST_EVENT_SOFT_EXCEPTION;
 }
 
+static void intercept_1_change(struct vmcb *vmcb, uint32_t bit, bool is_wanted)
+{
+	uint32_t others = vmcb->control._intercept_1 & ~bit;
+	vmcb_set_intercept_1(vmcb, is_wanted ? others | bit : others);
+}
+
+/* --- virtual interrupts ------------------------------------------------------------------ */
+
+static void v_irq_set(struct vmcb_control *control, bool is_set)
+{
+	control->v_irq = is_set ? VMCB_V_IRQ : 0;
+	control->v_priority = is_set ? VMCB_V_PRIORITY_MAX | VMCB_V_IGN_TPR : 0;
+}
+
+/* V_IRQ is an interrupt to be delivered, not the window. */
+static bool is_virtual(const struct vmcb_control *control)
+{
+	return control->v_irq && !(control->_intercept_1 & INTERCEPT_VINTR);
+}
+
+static struct guest_event virtual_take(struct vmcb_control *control)
+{
+	v_irq_set(control, false);
+	return (struct guest_event){ .type = GUEST_EVENT_INTERRUPT, .vector = control->v_vector };
+}
+
+/* From EVENTINJ to V_IRQ, where that is better and possible. */
+static void virtual_prefer(const struct virt_vcpu *vcpu)
+{
+	struct vmcb_control *control = &vcpu->vmcb->control;
+	struct guest_event event;
+
+	if (!svm_features.injects_twice || control->v_irq ||
+	    !svm_event_decode(control->event_inject, &event) ||
+	    event.type != GUEST_EVENT_INTERRUPT || event.vector < VECTOR_EXCEPTION_COUNT ||
+	    !(vcpu->regs->rflags & RFLAGS_IF))
+		return;
+	control->event_inject = 0;
+	control->v_vector = event.vector;
+	v_irq_set(control, true);
+}
+
+void svm_event_virtual_end(struct vmcb *vmcb, struct vmexit *out_exit)
+{
+	if (!is_virtual(&vmcb->control))
+		return;
+	out_exit->has_vectoring = true;
+	out_exit->vectoring = virtual_take(&vmcb->control);
+}
+
+/* --- injecting ------------------------------------------------------------------------------ */
+
 void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event)
 {
 	struct vmcb *vmcb = vcpu->vmcb;
+
+	if (is_virtual(&vmcb->control))
+		v_irq_set(&vmcb->control, false);
 	/* RIP is at the INT instruction, so the guest delivers this by itself. */
 	if (event->type == GUEST_EVENT_NONE || is_soft(event)) {
 		vmcb->control.event_inject = 0;
@@ -98,20 +165,20 @@ void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event)
 	vmcb->control.interrupt_shadow = 0;
 	if (event->type == GUEST_EVENT_NMI)
 		svm_nmi_block_set(vmcb, true);
-}
-
-static void intercept_1_change(struct vmcb *vmcb, uint32_t bit, bool is_wanted)
-{
-	uint32_t others = vmcb->control._intercept_1 & ~bit;
-	vmcb_set_intercept_1(vmcb, is_wanted ? others | bit : others);
+	virtual_prefer(vcpu);
 }
 
 void svm_interrupt_window_set(struct virt_vcpu *vcpu, bool is_wanted)
 {
 	struct vmcb *vmcb = vcpu->vmcb;
-	vmcb->control.v_irq = is_wanted ? VMCB_V_IRQ : 0;
-	vmcb->control.v_priority = is_wanted ? VMCB_V_PRIORITY_MAX | VMCB_V_IGN_TPR : 0;
+
+	if (is_virtual(&vmcb->control)) {
+		struct guest_event event = virtual_take(&vmcb->control);
+		vmcb->control.event_inject = svm_event_encode(&event);
+	}
+	v_irq_set(&vmcb->control, is_wanted);
 	intercept_1_change(vmcb, INTERCEPT_VINTR, is_wanted);
+	virtual_prefer(vcpu);
 }
 
 void svm_insn_skipped(struct virt_vcpu *vcpu)

@@ -8,6 +8,11 @@
 #define CPUID_1_ECX_PCID  BIT32(17)
 #define CPUID_1_ECX_XSAVE BIT32(26)
 
+/* "TCGTCGTCGTCG" in EBX, ECX, EDX: QEMU without KVM. */
+#define CPUID_40000000_EBX_TCG 0x54474354u
+#define CPUID_40000000_ECX_TCG 0x43544743u
+#define CPUID_40000000_EDX_TCG 0x47435447u
+
 #define CPUID_7_EBX_FSGSBASE BIT32(0)
 #define CPUID_7_EBX_SMEP     BIT32(7)
 #define CPUID_7_EBX_SMAP     BIT32(20)
@@ -79,6 +84,13 @@ static uint64_t efer_allowed(const struct svm_cpuid *cpuid)
 	       when(cpuid->leaf_80000001_ecx, CPUID_80000001_ECX_TCE, EFER_TCE);
 }
 
+static bool is_tcg(const struct svm_cpuid *cpuid)
+{
+	return cpuid->leaf_40000000_ebx == CPUID_40000000_EBX_TCG &&
+	       cpuid->leaf_40000000_ecx == CPUID_40000000_ECX_TCG &&
+	       cpuid->leaf_40000000_edx == CPUID_40000000_EDX_TCG;
+}
+
 void svm_features_decode(const struct svm_cpuid *cpuid, struct svm_features *out_features)
 {
 	uint32_t edx = cpuid->leaf_8000000a_edx;
@@ -86,6 +98,7 @@ void svm_features_decode(const struct svm_cpuid *cpuid, struct svm_features *out
 		.has_svm = cpuid->leaf_80000001_ecx & CPUID_80000001_ECX_SVM,
 		.has_nested_paging = edx & CPUID_8000000A_EDX_NP,
 		.has_flush_by_asid = edx & CPUID_8000000A_EDX_FLUSH_BY_ASID,
+		.injects_twice = is_tcg(cpuid),
 		.asid_count = cpuid->leaf_8000000a_ebx,
 		.clean_bits = edx & CPUID_8000000A_EDX_CLEAN ? CLEAN_KEPT : 0,
 		.cr4_allowed = cr4_allowed(cpuid),

@@ -50,10 +50,12 @@ struct svm_cpuid {
 	uint32_t leaf_80000001_ecx, leaf_80000001_edx;
 	uint32_t leaf_80000008_eax;
 	uint32_t leaf_8000000a_ebx, leaf_8000000a_edx;
+	uint32_t leaf_40000000_ebx, leaf_40000000_ecx, leaf_40000000_edx;
 };
 
 struct svm_features {
 	bool has_svm, has_nested_paging, has_flush_by_asid;
+	bool injects_twice;  /* QEMU's defect; see svm_event.c */
 	uint32_t asid_count; /* usable: 1 .. asid_count - 1 */
 	uint32_t clean_bits; /* what `clean` may keep from one entry to the next */
 
@@ -119,6 +121,8 @@ bool svm_event_decode(uint64_t word, struct guest_event *out_event);
 
 void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event);
 void svm_interrupt_window_set(struct virt_vcpu *vcpu, bool is_wanted);
+/* After an exit: an injected interrupt that was not delivered becomes the exit's vectoring. */
+void svm_event_virtual_end(struct vmcb *vmcb, struct vmexit *out_exit);
 void svm_insn_skipped(struct virt_vcpu *vcpu);
 
 /* NMIs are blocked from the delivery of one until IRET, which is intercepted for that time. */

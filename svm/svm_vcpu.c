@@ -123,7 +123,7 @@ void svm_vcpu_reset(struct virt_vcpu *vcpu)
 	vcpu->regs->rip = 0xfff0;
 	vcpu->regs->rflags = RFLAGS_FIXED;
 
-	vcpu->vmcb->control.event_inject = 0;
+	svm_event_inject(vcpu, &(struct guest_event){ .type = GUEST_EVENT_NONE });
 	svm_interrupt_window_set(vcpu, false);
 	q_status_t status = svm_state_set(vcpu, &reset_state);
 	Q_ASSERT(status == Q_OK);

@@ -41,6 +41,7 @@ enum exception_vector {
 	VECTOR_AC = 17,
 	VECTOR_MC = 18,
 	VECTOR_XM = 19,
+	VECTOR_EXCEPTION_COUNT = 32, /* above are interrupts only */
 };
 
 #endif

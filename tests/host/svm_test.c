@@ -336,6 +336,105 @@ TEST(svm, window_is_a_virtual_interrupt_of_highest_priority)
 	EXPECT(peek(0x00c, 4) == 0);
 }
 
+/* --- virtual interrupts, where EVENTINJ may deliver twice -------------------------------- */
+
+#define V_IRQ_OF(vector) ((uint64_t)(vector) << 32 | 0x001f0100)
+#define V_IRQ_FIELDS     0x000000ff001fff00
+#define IS_VIRTUAL(vector) \
+	((peek(0x060, 8) & V_IRQ_FIELDS) == V_IRQ_OF(vector) && peek(0x0a8, 8) == 0)
+#define IS_IN_EVENTINJ(vector) (peek(0x0a8, 8) == (0x80000000 | (vector)) && is_window_or_none())
+
+/* V_IRQ delivers nothing: it is off, or the window. */
+static bool is_window_or_none(void)
+{
+	return !(peek(0x060, 8) & 0x100) || (peek(0x00c, 4) & 1u << 4);
+}
+
+static void set_up_emulated(void)
+{
+	set_up();
+	vcpu.regs = &regs;
+	regs.rflags = RFLAGS_FIXED | RFLAGS_IF;
+	svm_features.injects_twice = true;
+}
+
+static void inject_interrupt(uint8_t vector)
+{
+	svm_event_inject(&vcpu,
+			 &(struct guest_event){ .type = GUEST_EVENT_INTERRUPT, .vector = vector });
+}
+
+TEST(svm, on_qemu_an_interrupt_is_a_virtual_one)
+{
+	set_up_emulated();
+	poke(0x068, 1, 8);
+	inject_interrupt(0x30);
+	EXPECT(IS_VIRTUAL(0x30) && peek(0x00c, 4) == 0 && peek(0x068, 8) == 0);
+	/* Another one, another event, none: each replaces it. */
+	inject_interrupt(0x41);
+	EXPECT(IS_VIRTUAL(0x41));
+	svm_event_inject(&vcpu, &(struct guest_event){ .type = GUEST_EVENT_NMI, .vector = 2 });
+	EXPECT(peek(0x0a8, 8) == 0x80000202 && !(peek(0x060, 8) & 0x100));
+	inject_interrupt(0x30);
+	svm_event_inject(&vcpu, &(struct guest_event){ .type = GUEST_EVENT_NONE });
+	EXPECT(peek(0x0a8, 8) == 0 && !(peek(0x060, 8) & 0x100));
+}
+
+TEST(svm, what_cannot_be_virtual_is_injected)
+{
+	set_up_emulated();
+	/* The vectors of exceptions; a guest that could not take it; a CPU without the defect. */
+	inject_interrupt(0x1f);
+	EXPECT(IS_IN_EVENTINJ(0x1f));
+	regs.rflags = RFLAGS_FIXED;
+	inject_interrupt(0x30);
+	EXPECT(IS_IN_EVENTINJ(0x30));
+	regs.rflags |= RFLAGS_IF;
+	svm_features.injects_twice = false;
+	inject_interrupt(0x30);
+	EXPECT(IS_IN_EVENTINJ(0x30));
+	svm_features.injects_twice = true;
+	svm_event_inject(&vcpu,
+			 &(struct guest_event){ .type = GUEST_EVENT_EXCEPTION, .vector = 14 });
+	EXPECT(peek(0x0a8, 8) == 0x8000030e && !(peek(0x060, 8) & 0x100));
+}
+
+/* V_IRQ is one: it is the window's, if that is wanted, whichever was first. */
+TEST(svm, the_window_comes_before_virtual_interrupts)
+{
+	set_up_emulated();
+	svm_interrupt_window_set(&vcpu, true);
+	inject_interrupt(0x30);
+	EXPECT(IS_IN_EVENTINJ(0x30) && (peek(0x00c, 4) & 1u << 4));
+	svm_interrupt_window_set(&vcpu, false);
+	EXPECT(IS_VIRTUAL(0x30) && peek(0x00c, 4) == 0);
+	svm_interrupt_window_set(&vcpu, true);
+	EXPECT(IS_IN_EVENTINJ(0x30) && (peek(0x060, 8) & 0x1fff00) == 0x1f0100);
+}
+
+/* Not delivered yet, or its delivery was interrupted: it is to be injected again, and once. */
+TEST(svm, a_virtual_interrupt_that_was_not_delivered_is_reported)
+{
+	set_up_emulated();
+	inject_interrupt(0x30);
+	poke(0x070, 0x60, 8);
+	svm_exit_decode(&vmcb, &vmexit);
+	svm_event_virtual_end(&vmcb, &vmexit);
+	EXPECT(vmexit.has_vectoring && vmexit.vectoring.type == GUEST_EVENT_INTERRUPT);
+	EXPECT(vmexit.vectoring.vector == 0x30 && !(peek(0x060, 8) & 0x100));
+	/* Delivered: the CPU cleared V_IRQ. The window: it is no interrupt. */
+	svm_exit_decode(&vmcb, &vmexit);
+	svm_event_virtual_end(&vmcb, &vmexit);
+	EXPECT(!vmexit.has_vectoring);
+	svm_interrupt_window_set(&vcpu, true);
+	svm_exit_decode(&vmcb, &vmexit);
+	svm_event_virtual_end(&vmcb, &vmexit);
+	EXPECT(!vmexit.has_vectoring && (peek(0x060, 8) & 0x100));
+	/* As QEMU reports a nested page fault in the delivery. */
+	EXPECT(vectoring_after(0x80000330));
+	EXPECT(vmexit.vectoring.type == GUEST_EVENT_INTERRUPT && vmexit.vectoring.vector == 0x30);
+}
+
 TEST(svm, skipping_an_instruction_ends_the_shadow)
 {
 	set_up();
@@ -665,8 +764,18 @@ TEST(svm, features_come_from_their_cpuid_bits)
 	EXPECT(f.asid_count == 16 && f.physical_address_bits == 40);
 	EXPECT(f.linear_address_bits == 57 && (f.cr4_allowed & CR4_LA57));
 
+	EXPECT(!f.injects_twice);
+
 	svm_features_decode(&(struct svm_cpuid){ .leaf_8000000a_edx = 0x60 }, &f);
 	EXPECT(f.has_flush_by_asid && f.clean_bits == 0x3f7);
+
+	struct svm_cpuid emulator = { 0 };
+	memcpy(&emulator.leaf_40000000_ebx, "TCGTCGTCGTCG", 12);
+	svm_features_decode(&emulator, &f);
+	EXPECT(f.injects_twice);
+	memcpy(&emulator.leaf_40000000_ebx, "KVMKVMKVM\0\0", 12);
+	svm_features_decode(&emulator, &f);
+	EXPECT(!f.injects_twice);
 }
 
 /* --- address space identifiers ---------------------------------------------------------- */
