@@ -8,47 +8,66 @@
 
 #define CHUNK_BYTES 256u /* passed on at a time */
 
-void serial_init(struct serial *serial, const char *name, enum vm_serial mode)
+q_status_t serial_init(struct serial *serial, const char *name, enum vm_serial mode)
 {
 	*serial = (struct serial){ .name = name, .mode = mode };
+	serial->pages[0] = heap_alloc(PAGE_SIZE);
+	if (!serial->pages[0])
+		return Q_NO_MEMORY;
+	serial->page_count = 1;
 	spin_init(&serial->lock, LOCK_RANK_SERIAL, "serial output");
+	return Q_OK;
 }
 
 void serial_fini(struct serial *serial)
 {
-	for (unsigned i = 0; i < SERIAL_PAGE_COUNT; i++)
+	for (unsigned i = 0; i < serial->page_count; i++)
 		heap_free(serial->pages[i], PAGE_SIZE);
 }
 
-/* The page of the ring's byte `at`, or NULL: there is no memory for it. */
-static uint8_t *page_get(struct serial *serial, uint64_t at)
+static uint64_t capacity(const struct serial *serial)
 {
-	uint8_t **page = &serial->pages[at / PAGE_SIZE % SERIAL_PAGE_COUNT];
-	if (!*page)
-		*page = heap_alloc(PAGE_SIZE);
-	return *page;
+	return serial->page_count * PAGE_SIZE;
+}
+
+/* Where byte `at` is, which is kept, or the next one to be written. */
+static uint8_t *byte_at(const struct serial *serial, uint64_t at)
+{
+	uint64_t index = at - serial->origin;
+	if (at < serial->origin)
+		index += capacity(serial);
+	return &serial->pages[index / PAGE_SIZE][index % PAGE_SIZE];
+}
+
+/* Written to its end: one page more, if there is one, or from the start again. */
+static void ring_turn(struct serial *serial)
+{
+	/* Only we change `page_count`, and the heap must not be entered with the lock held. */
+	bool is_short = serial->page_count < SERIAL_PAGE_COUNT;
+	uint8_t *page = is_short ? heap_alloc(PAGE_SIZE) : NULL;
+	uint64_t flags = spin_lock_irqsave(&serial->lock);
+	if (page)
+		serial->pages[serial->page_count++] = page;
+	else
+		serial->origin = serial->written;
+	spin_unlock_irqrestore(&serial->lock, flags);
 }
 
 void serial_append(struct serial *serial, const uint8_t *bytes, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		/* Only we write `written`, and the heap must not be entered with the lock held. */
-		uint8_t *page = page_get(serial, serial->written);
-		if (!page)
-			return;
-		page[serial->written % PAGE_SIZE] = bytes[i];
+		/* Only we write `written` and `origin`. */
+		if (serial->written - serial->origin == capacity(serial))
+			ring_turn(serial);
 		uint64_t flags = spin_lock_irqsave(&serial->lock);
-		serial->written++;
+		*byte_at(serial, serial->written++) = bytes[i];
+		if (serial->written - serial->oldest > capacity(serial))
+			serial->oldest++;
 		/* Drained too late: what was overwritten is lost. */
-		if (serial->written - serial->drained > SERIAL_BYTES)
-			serial->drained = serial->written - SERIAL_BYTES;
+		if (serial->drained < serial->oldest)
+			serial->drained = serial->oldest;
 		spin_unlock_irqrestore(&serial->lock, flags);
 	}
-}
-
-static uint8_t byte_at(const struct serial *serial, uint64_t at)
-{
-	return serial->pages[at / PAGE_SIZE % SERIAL_PAGE_COUNT][at % PAGE_SIZE];
 }
 
 static void line_end(struct serial *serial)
@@ -87,7 +106,7 @@ static unsigned chunk_take(struct serial *serial, uint8_t *to, bool *out_is_atta
 	unsigned count = 0;
 	uint64_t flags = spin_lock_irqsave(&serial->lock);
 	while (count < CHUNK_BYTES && serial->drained != serial->written)
-		to[count++] = byte_at(serial, serial->drained++);
+		to[count++] = *byte_at(serial, serial->drained++);
 	serial->is_draining = count != 0;
 	*out_is_attached = serial->is_attached;
 	spin_unlock_irqrestore(&serial->lock, flags);
@@ -130,10 +149,10 @@ static unsigned history_take(struct serial *serial, uint64_t *at, uint8_t *to)
 	unsigned count = 0;
 	uint64_t flags = spin_lock_irqsave(&serial->lock);
 	/* What was overwritten meanwhile is skipped. */
-	if (serial->written > SERIAL_BYTES && *at < serial->written - SERIAL_BYTES)
-		*at = serial->written - SERIAL_BYTES;
+	if (*at < serial->oldest)
+		*at = serial->oldest;
 	while (count < CHUNK_BYTES && *at < serial->drained)
-		to[count++] = byte_at(serial, (*at)++);
+		to[count++] = *byte_at(serial, (*at)++);
 	serial->is_attached = count == 0;
 	spin_unlock_irqrestore(&serial->lock, flags);
 	return count;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a VM wrote to its serial port: the last 64 KiB, and on to where it is
- * wanted. Pages of the ring are allocated when they are first needed.
+ * wanted. The ring has a page from the start and gets the others when they are
+ * first needed; while there is no memory for one, it keeps less.
  *
  * Devices append under the devices lock; serial_drain() passes on what is new,
  * without that lock, because a console may have to wait for its line. One
@@ -12,6 +13,7 @@
 
 #include <quire/addr.h>
 #include <quire/lock.h>
+#include <quire/status.h>
 
 #include "vm/config.h"
 
@@ -24,12 +26,14 @@ struct serial {
 	const char *name;
 	enum vm_serial mode;
 
-	/* Written under the devices lock only. */
-	uint8_t *pages[SERIAL_PAGE_COUNT];
-
 	/* LOCK_RANK_SERIAL, with interrupts off: their handlers take locks that rank below. */
 	struct spinlock lock;
+	/* Guarded by lock; written under the devices lock as well. */
+	uint8_t *pages[SERIAL_PAGE_COUNT];
+	unsigned page_count;
 	/* Guarded by lock. Free-running byte counts. */
+	uint64_t origin; /* the byte at the start of the ring: written last there, or next */
+	uint64_t oldest; /* that is kept */
 	uint64_t written;
 	uint64_t drained;
 	bool is_attached;
@@ -40,7 +44,8 @@ struct serial {
 	unsigned line_length;
 };
 
-void serial_init(struct serial *serial, const char *name, enum vm_serial mode);
+/* Q_NO_MEMORY: the first page; then there is nothing to end. */
+q_status_t serial_init(struct serial *serial, const char *name, enum vm_serial mode) Q_MUST_USE;
 void serial_fini(struct serial *serial);
 
 /* Under the devices lock. */

@@ -164,7 +164,10 @@ static struct vm *allocate(const struct vm_config *config)
 	spin_init(&vm->lock, LOCK_RANK_VM, "vm");
 	spin_init(&vm->devices_lock, LOCK_RANK_DEVICES, "devices");
 	timer_init(&vm->timer, vm_devices_timer_fired);
-	serial_init(&vm->serial, vm->config.name, vm->config.serial);
+	if (serial_init(&vm->serial, vm->config.name, vm->config.serial) != Q_OK) {
+		pages_free(vm, VM_PAGES);
+		return NULL;
+	}
 	return vm;
 }
 

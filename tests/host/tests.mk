@@ -16,6 +16,7 @@ host_request_queue := lib
 host_share     := lib mm/gmm mm/share
 # Includes what it tests: the port instructions are its own.
 host_console   := lib
+host_serial    := lib vm/serial.c
 host_insn      := lib vm/insn
 host_config    := lib vm/config.c vm/config_vm.c vm/cpio.c
 host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm

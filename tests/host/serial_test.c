@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* What a VM's serial port wrote is kept and passed on, also when memory is short. */
+#include "vm/serial.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/console.h"
+#include "kernel/heap.h"
+
+#include "test.h"
+
+static unsigned pages_left, pages_in_use;
+
+void *heap_alloc(size_t size_bytes)
+{
+	if (pages_left == 0)
+		return NULL;
+	pages_left--;
+	pages_in_use++;
+	return malloc(size_bytes);
+}
+
+void heap_free(void *memory, size_t size_bytes)
+{
+	(void)size_bytes;
+	pages_in_use -= memory != NULL;
+	free(memory);
+}
+
+/* What the console got. */
+static uint8_t shown[4 * SERIAL_BYTES];
+static size_t shown_count;
+
+void console_write(const void *bytes, size_t count)
+{
+	EXPECT(shown_count + count <= sizeof(shown));
+	memcpy(shown + shown_count, bytes, count);
+	shown_count += count;
+}
+
+void console_com2_write(const void *bytes, size_t count)
+{
+	console_write(bytes, count);
+}
+
+void console_print_line(const char *text)
+{
+	console_write(text, strlen(text));
+}
+
+static struct serial serial;
+static uint64_t written;
+
+static void set_up(unsigned page_count)
+{
+	pages_left = page_count;
+	shown_count = 0;
+	written = 0;
+	EXPECT(serial_init(&serial, "vm", VM_SERIAL_CONSOLE) == Q_OK);
+}
+
+static void tear_down(void)
+{
+	serial_fini(&serial);
+	EXPECT(pages_in_use == 0);
+}
+
+/* Each place has its own pattern, so that nothing can stand for something else. */
+static uint8_t pattern(uint64_t at)
+{
+	return (uint8_t)(at * 167 + (at >> 8) * 13 + (at >> 16));
+}
+
+static void write_some(uint64_t count)
+{
+	for (; count > 0; count--) {
+		uint8_t byte = pattern(written++);
+		serial_append(&serial, &byte, 1);
+	}
+}
+
+/* The console was shown what was written last, from `first` on, and nothing else. */
+static bool is_shown_from(uint64_t first)
+{
+	if (shown_count != written - first)
+		return false;
+	for (uint64_t at = first; at < written; at++)
+		if (shown[at - first] != pattern(at))
+			return false;
+	return true;
+}
+
+static bool attaching_shows_from(uint64_t first)
+{
+	shown_count = 0;
+	serial_attach(&serial);
+	serial_detach(&serial);
+	return is_shown_from(first);
+}
+
+TEST(serial, the_last_64_kib_are_kept)
+{
+	const uint64_t counts[] = {
+		1, 4095, 1, 1, SERIAL_BYTES - 4098, 1, 4096, 3 * SERIAL_BYTES / 2
+	};
+
+	set_up(SERIAL_PAGE_COUNT);
+	EXPECT(attaching_shows_from(0));
+	for (unsigned i = 0; i < ARRAY_COUNT(counts); i++) {
+		write_some(counts[i]);
+		serial_drain(&serial);
+		EXPECT(attaching_shows_from(written > SERIAL_BYTES ? written - SERIAL_BYTES : 0));
+	}
+	EXPECT(pages_in_use == SERIAL_PAGE_COUNT);
+	tear_down();
+}
+
+TEST(serial, pages_come_when_they_are_needed)
+{
+	set_up(SERIAL_PAGE_COUNT);
+	write_some(PAGE_SIZE);
+	EXPECT(pages_in_use == 1);
+	write_some(1);
+	EXPECT(pages_in_use == 2);
+	tear_down();
+	pages_left = 0;
+	EXPECT(serial_init(&serial, "vm", VM_SERIAL_CONSOLE) == Q_NO_MEMORY);
+}
+
+/* Less is kept, but all is passed on; and when there is memory again, more is kept again. */
+TEST(serial, nothing_is_lost_without_memory)
+{
+	set_up(3);
+	serial_attach(&serial);
+	for (unsigned i = 0; i < 100; i++) {
+		write_some(i * 41 % PAGE_SIZE);
+		serial_drain(&serial);
+	}
+	EXPECT(is_shown_from(0));
+	serial_detach(&serial);
+	EXPECT(attaching_shows_from(written - 3 * PAGE_SIZE));
+	pages_left = 1;
+	/* Each turn of the ring, wherever it stands then. */
+	for (unsigned i = 0; i < 2 * SERIAL_PAGE_COUNT; i++) {
+		write_some(PAGE_SIZE - 1);
+		serial_drain(&serial);
+		uint64_t kept = serial.written - serial.oldest;
+		EXPECT(kept >= 3 * PAGE_SIZE && kept <= pages_in_use * PAGE_SIZE);
+		EXPECT(attaching_shows_from(written - kept));
+		pages_left = i % 3 == 0;
+	}
+	EXPECT(pages_in_use > 4);
+	tear_down();
+}
+
+/* Nobody drains: what is overwritten is skipped. */
+TEST(serial, who_drains_late_gets_the_last)
+{
+	set_up(2);
+	write_some(5 * PAGE_SIZE + 77);
+	serial_attach(&serial);
+	EXPECT(is_shown_from(written - 2 * PAGE_SIZE));
+	serial_detach(&serial);
+	tear_down();
+}
