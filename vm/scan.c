@@ -88,6 +88,19 @@ struct vm *scan_vm_get(uint64_t number)
 	return NULL;
 }
 
+struct vm *scan_vm_of(gmm_vm_t handle)
+{
+	uint64_t number = 0;
+
+	for (struct vm *vm = vm_get_after(0); vm; vm = vm_get_after(number)) {
+		if (pgm_vm(vm->pgm) == handle)
+			return vm;
+		number = vm_number(vm);
+		vm_put(vm);
+	}
+	return NULL;
+}
+
 /* Q_CANCELLED: the VM is gone. */
 static q_status_t request_carry_out(uint64_t vm_number, struct vm_request *request)
 {
@@ -352,12 +365,18 @@ static uint64_t size_choose(const struct machine_config *config)
 	return size_bytes < SIZE_MAX_BYTES ? size_bytes : SIZE_MAX_BYTES;
 }
 
+static void is_on_set(bool is_on)
+{
+	atomic_store_relaxed(&settings.is_on, is_on);
+	gmm_shared_keep(is_on ? GMM_PAGES_PER_CHUNK : 0);
+}
+
 q_status_t scan_start(const struct machine_config *config)
 {
 	struct share_config share = { .size_bytes = size_choose(config), .key_mask = ~0ull };
 	unsigned page_count = (unsigned)(share.size_bytes / PAGE_SIZE);
 
-	settings.is_on = config->scan;
+	is_on_set(config->scan);
 	settings.cpu_percent = config->scan_cpu_percent;
 	scan_figures.rate_percent = settings.cpu_percent * 100;
 	void *memory = pages_alloc(page_count);
@@ -372,7 +391,7 @@ q_status_t scan_start(const struct machine_config *config)
 
 void scan_switch(bool is_on)
 {
-	atomic_store_relaxed(&settings.is_on, is_on);
+	is_on_set(is_on);
 	if (settings.thread)
 		thread_unpark(settings.thread);
 }

@@ -21,6 +21,8 @@ extern struct scan_stats scan_figures;
 
 /* The VM of that number with a reference, or NULL; see vm_get_after(). */
 struct vm *scan_vm_get(uint64_t number);
+/* The same by its handle in GMM. */
+struct vm *scan_vm_of(gmm_vm_t handle);
 
 /* Asks the pages' owners; each page's answer is in its `status`. `shared`: SHARE, one for each page. */
 void scan_ask(enum vm_request_kind kind, struct scan_page *const *pages, const page_id_t *shared,

@@ -111,25 +111,11 @@ static void note(page_id_t id, struct merge *merge)
 	batch.slots[slot].merge = merge;
 }
 
-/* The VM with this handle and a reference, or NULL. */
-static struct vm *vm_of(gmm_vm_t handle)
-{
-	uint64_t number = 0;
-
-	for (struct vm *vm = vm_get_after(0); vm; vm = vm_get_after(number)) {
-		if (pgm_vm(vm->pgm) == handle)
-			return vm;
-		number = vm_number(vm);
-		vm_put(vm);
-	}
-	return NULL;
-}
-
 /* What the page of a candidate is now. False: it is none any more. */
 static bool other_find(const struct share_match *match, struct scan_page *out_page)
 {
 	struct pgm_page_view view;
-	struct vm *vm = vm_of(match->other_vm);
+	struct vm *vm = scan_vm_of(match->other_vm);
 
 	if (!vm)
 		return false;

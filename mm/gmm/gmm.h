@@ -191,19 +191,20 @@ hfn_t gmm_page_frame(page_id_t id);
 q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_first) Q_MUST_USE;
 
 /*
- * A page for the same VM in a better place than `from` is: in a fuller chunk,
- * or in a chunk of its own. Q_NOT_FOUND: there is none. The caller copies, makes
+ * A page for the same VM in a better place than `from` is: in a fuller chunk, if
+ * possible one of its own. Q_NOT_FOUND: there is none. The caller copies, makes
  * every translation lead to the new page, and frees `from`; until then the VM
- * has one page more, so also Q_LIMIT and Q_NO_MEMORY. Else as gmm_pages_free().
+ * has one page more, so also Q_LIMIT, and Q_NO_MEMORY if all is claimed: here
+ * the VM needs no turn. Else as gmm_pages_free().
  */
 q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page) Q_MUST_USE;
 
 /*
- * The VM's chunk that is the `rank`-th emptiest, roughly, of those that its
- * other chunks have room to empty: once all its pages moved, it is a chunk for
- * whoever needs a whole one. False: there are not so many.
+ * The PRIVATE chunk that is the `rank`-th emptiest, roughly, if the others have
+ * room for its pages: once all of them moved, it is a chunk for whoever needs a
+ * whole one. False: there are not so many.
  */
-bool gmm_move_source(gmm_vm_t vm, unsigned rank, page_id_t *out_first);
+bool gmm_move_source(unsigned rank, page_id_t *out_first);
 
 /*
  * "So many pages up front, or refuse": the VM's next `count` private pages
@@ -216,6 +217,12 @@ void gmm_set_aside_end(gmm_vm_t vm);
 
 /* --- shared pages: read-only, with a count of references, owned by nobody ----- */
 
+/*
+ * So many unclaimed pages are kept from VMs that are beyond their guarantees.
+ * What merging needs first is a chunk of its own: if VMs may take the last page,
+ * memory that is full of equal pages stays full. At first 0.
+ */
+void gmm_shared_keep(uint64_t page_count);
 /* A shared page with one reference, GMM_VM_QUIRE's. Contents: as gmm_pages_alloc(). Q_NO_MEMORY. */
 q_status_t gmm_shared_alloc(struct gmm_page *out_page) Q_MUST_USE;
 

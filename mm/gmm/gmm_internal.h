@@ -143,8 +143,9 @@ struct gmm {
 
 	struct gmm_vm vms[GMM_VM_COUNT];
 	struct gmm_claims claims;
-	gmm_vm_t first_waiter; /* QUIRE: nobody waits */
-	uint64_t wait_ticket;  /* the last one given */
+	gmm_vm_t first_waiter;     /* QUIRE: nobody waits */
+	uint64_t wait_ticket;      /* the last one given */
+	uint64_t kept_for_sharing; /* of the unclaimed pages */
 };
 
 extern struct gmm gmm;

@@ -4,10 +4,11 @@
  * large nested mapping can map, and a better place for a page that stands in
  * the way of a chunk's return to the machine.
  *
- * A place is better if its chunk is fuller, or if it ends a mixture: in a chunk
- * of the VM's own, for a page that had to be taken from another VM's. Fuller is
- * meant strictly, and among chunks with as many free pages the lower one counts
- * as fuller. So a page never moves back and forth, and repeated moves end.
+ * A place is better if its chunk is fuller; among chunks with as many free pages
+ * the lower one counts as fuller. So a page never moves back and forth, and
+ * repeated moves end. The VM's own chunks are looked at first: another VM's make
+ * a mixture, but where memory is short and free pages are scattered over all
+ * VMs, there is no other way to a chunk that is wholly free.
  */
 #include "mm/gmm/gmm.h"
 
@@ -79,35 +80,55 @@ q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_fi
 /* How many chunks of one list are looked at: who is not among them waits for the next round. */
 #define LOOK_MAX 16u
 
-static bool is_better(const struct gmm_chunk *chunk, const struct gmm_chunk *than, gmm_vm_t vm)
+static bool is_better(const struct gmm_chunk *chunk, const struct gmm_chunk *than)
 {
-	if (chunk == than)
-		return false;
-	if (than->tag != vm)
-		return true;
 	if (chunk->free_count != than->free_count)
 		return chunk->free_count < than->free_count;
 	return chunk < than;
 }
 
-/* Of the VM's own chunks with free pages, one that is better than `than`; NULL: none is. */
-static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
+/* Of one VM's chunks with free pages, one that is better than `than`; NULL: none is. */
+static struct gmm_chunk *better_in(const struct gmm_set *set, const struct gmm_chunk *than)
 	Q_REQUIRES(gmm.set_lock)
 {
-	const struct gmm_set *set = &gmm.private_sets[vm];
-
-	for (unsigned class = 0; class < GMM_CLASS_WHOLE; class ++) {
+	for (unsigned class = 0; class <= gmm_class_of(than) && class < GMM_CLASS_WHOLE; class ++) {
 		unsigned looked = 0;
 		list_for_each(node, &set->lists[class])
 		{
 			struct gmm_chunk *chunk = list_entry(node, struct gmm_chunk, link);
-			if (is_better(chunk, than, vm))
+			if (is_better(chunk, than))
 				return chunk;
 			if (++looked == LOOK_MAX)
 				break;
 		}
 	}
 	return NULL;
+}
+
+/* BOUND chunks are no place for others, and their pages stay where they are. */
+static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
+	Q_REQUIRES(gmm.set_lock)
+{
+	if (than->kind == GMM_CHUNK_BOUND)
+		return NULL;
+	struct gmm_chunk *chunk = better_in(&gmm.private_sets[vm], than);
+	for (unsigned other = 1; !chunk && other < GMM_VM_COUNT; other++)
+		if (gmm.vms[other].bound_chunks == 0)
+			chunk = better_in(&gmm.private_sets[other], than);
+	return chunk;
+}
+
+/*
+ * A move takes no more than it gives back, so it needs no turn among those who
+ * wait: only a page that nobody claims, for a while.
+ */
+static q_status_t move_admit(gmm_vm_t handle) Q_REQUIRES(gmm.set_lock)
+{
+	const struct gmm_vm *vm = gmm_vm_find(handle);
+
+	if (gmm_vm_room(vm) + vm->set_aside == 0)
+		return Q_LIMIT;
+	return gmm_available_pages() == gmm.claims.base ? Q_NO_MEMORY : Q_OK;
 }
 
 static q_status_t move_alloc_locked(gmm_vm_t vm, page_id_t from, struct gmm_page *out_page)
@@ -117,11 +138,10 @@ static q_status_t move_alloc_locked(gmm_vm_t vm, page_id_t from, struct gmm_page
 	q_status_t status = gmm_private_find(vm, from, &chunk);
 	if (status != Q_OK)
 		return status;
-	/* A BOUND page stays where it is. */
-	struct gmm_chunk *better = chunk->kind == GMM_CHUNK_BOUND ? NULL : better_chunk(chunk, vm);
+	struct gmm_chunk *better = better_chunk(chunk, vm);
 	if (!better)
 		return Q_NOT_FOUND;
-	status = gmm_private_admit(vm, 1);
+	status = move_admit(vm);
 	if (status != Q_OK)
 		return status;
 	unsigned count = gmm_private_draw(better, vm, out_page, 1);
@@ -140,25 +160,38 @@ q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out
 
 /* --- emptying a chunk ----------------------------------------------------------------- */
 
-static const struct gmm_chunk *source_find(const struct gmm_set *set, unsigned rank)
+/* The `rank`-th of all VMs' chunks in one class; *rank is counted down by those that are before it. */
+static const struct gmm_chunk *source_in_class(unsigned class, unsigned *rank)
 	Q_REQUIRES(gmm.set_lock)
 {
-	/* What a chunk holds fits into the free pages of the others: the same for each chunk. */
-	if (set->free_pages < GMM_PAGES_PER_CHUNK)
-		return NULL;
-	for (unsigned class = GMM_CLASS_WHOLE; class -- > 0;)
-		list_for_each(node, &set->lists[class])
+	for (unsigned vm = 1; vm < GMM_VM_COUNT; vm++) {
+		if (gmm.vms[vm].bound_chunks > 0)
+			continue;
+		list_for_each(node, &gmm.private_sets[vm].lists[class])
 		{
-			if (rank-- == 0)
+			if ((*rank)-- == 0)
 				return list_entry(node, struct gmm_chunk, link);
 		}
+	}
 	return NULL;
 }
 
-bool gmm_move_source(gmm_vm_t vm, unsigned rank, page_id_t *out_first)
+static const struct gmm_chunk *source_find(unsigned rank) Q_REQUIRES(gmm.set_lock)
+{
+	const struct gmm_chunk *chunk = NULL;
+
+	/* What a chunk holds fits into the free pages of the others: the same for each chunk. */
+	if (gmm.private_free_pages < GMM_PAGES_PER_CHUNK)
+		return NULL;
+	for (unsigned class = GMM_CLASS_WHOLE; !chunk && class -- > 0;)
+		chunk = source_in_class(class, &rank);
+	return chunk;
+}
+
+bool gmm_move_source(unsigned rank, page_id_t *out_first)
 {
 	spin_lock(&gmm.set_lock);
-	const struct gmm_chunk *chunk = source_find(&gmm.private_sets[vm], rank);
+	const struct gmm_chunk *chunk = source_find(rank);
 	if (chunk)
 		*out_first = gmm_page_id(chunk, 0);
 	spin_unlock(&gmm.set_lock);

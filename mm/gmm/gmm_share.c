@@ -35,6 +35,13 @@ static q_status_t shared_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQU
 	return Q_OK;
 }
 
+void gmm_shared_keep(uint64_t page_count)
+{
+	spin_lock(&gmm.set_lock);
+	gmm.kept_for_sharing = page_count;
+	spin_unlock(&gmm.set_lock);
+}
+
 /* --- alloc --------------------------------------------------------------------------- */
 
 /*

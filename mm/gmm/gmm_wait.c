@@ -68,7 +68,10 @@ uint64_t gmm_pages_for(gmm_vm_t vm)
 	if (gmm_vm_find(vm)->is_bound)
 		return ~0ull;
 	/* G9: what is claimed is available. */
-	return has_turn(vm) ? own + gmm_available_pages() - gmm.claims.base : own;
+	uint64_t unclaimed = gmm_available_pages() - gmm.claims.base;
+	if (unclaimed <= gmm.kept_for_sharing || !has_turn(vm))
+		return own;
+	return own + unclaimed - gmm.kept_for_sharing;
 }
 
 void gmm_wait_begin(gmm_vm_t vm)

@@ -306,11 +306,14 @@ static void move(struct vm *vm)
 	unsigned from = (unsigned)below(vm->count);
 	uint64_t can = available(vm, 1);
 	q_status_t status = gmm_page_move_alloc(vm->handle, vm->pages[from].id, &to);
+	/* It needs no turn, and what is kept for sharing may serve it: so it may work with can == 0. */
+	CHECK((status == Q_LIMIT) <= (room(vm) + vm->set_aside == 0));
+	CHECK((status == Q_NO_MEMORY) <= (can == 0));
 	if (status != Q_OK) {
-		CHECK(status == Q_NOT_FOUND || can == 0);
+		CHECK(status == Q_NOT_FOUND || status == Q_LIMIT || status == Q_NO_MEMORY);
 		return;
 	}
-	CHECK(can == 1 && !vm->config.is_bound);
+	CHECK(!vm->config.is_bound);
 	CHECK(to.id.raw >> GMM_CHUNK_ID_SHIFT != vm->pages[from].id.raw >> GMM_CHUNK_ID_SHIFT);
 	page_note(vm, &to, GFN_UNKNOWN);
 	count_down(vm, 1);
@@ -712,6 +715,10 @@ static void operate(void)
 	case 0: gmm_zero_ahead((unsigned)below(64)); return;
 	case 1: kernel_quire(); return;
 	case 2: shared_alloc(); return;
+	case 3:
+		if (below(64) == 0)
+			gmm_shared_keep(below(2) ? below(2 * P) : 0);
+		return;
 	default: break;
 	}
 	if (vms[index].handle == 0)

@@ -1313,6 +1313,13 @@ static void hog_take(void)
 	}
 }
 
+/* From now on, memory ends earlier for the VMs than it does for merging, or no more. */
+static void sharing_keep(void)
+{
+	if (below(8) == 0)
+		gmm_shared_keep(below(2) ? GMM_PAGES_PER_CHUNK : 0);
+}
+
 static void hog_give(void)
 {
 	uint64_t count = below(32) ? below(64) : hog_count;
@@ -1447,7 +1454,10 @@ static void operate(void)
 	struct vm *vm = &vms[below(VM_COUNT)];
 
 	switch (below(32)) {
-	case 0: hog_take(); return;
+	case 0:
+		sharing_keep();
+		hog_take();
+		return;
 	case 1: hog_give(); return;
 	case 2: gmm_zero_ahead((unsigned)below(64)); return;
 	case 3:

@@ -196,6 +196,57 @@ TEST(gmm_place, mixtures_end)
 	EXPECT(stats_now().mixed_chunks == 0);
 }
 
+/* Where its own chunks are full, another VM's has room: and it stays there as long as it is fuller. */
+TEST(gmm_place, pages_of_all_vms_move_together)
+{
+	struct gmm_page to;
+
+	set_up(4);
+	gmm_vm_t a = create(2 * P, 0, 0), b = create(2 * P, 0, 0);
+	EXPECT(alloc(a, P) == Q_OK && free_some(a, ids + 10, P - 10) == Q_OK);
+	page_id_t from = ids[0];
+	EXPECT(alloc(b, P) == Q_OK && free_some(b, ids + 20, P - 20) == Q_OK);
+	page_id_t there = ids[0];
+	EXPECT(move(b, there, &to) == Q_NOT_FOUND);
+	EXPECT(move(a, from, &to) == Q_OK && chunk_id(to.id) == chunk_id(there));
+	EXPECT(free_some(a, &from, 1) == Q_OK && stats_now().mixed_chunks == 1);
+	EXPECT(move(a, to.id, &to) == Q_NOT_FOUND);
+	gmm_vm_destroy(b);
+	gmm_check();
+	EXPECT(move(a, to.id, &to) == Q_OK && chunk_id(to.id) == chunk_id(from));
+}
+
+/* Its own chunk is taken if it is fuller than where the page is, another VM's though that is fuller still. */
+TEST(gmm_place, own_chunks_are_looked_at_first)
+{
+	struct gmm_page to;
+
+	set_up(4);
+	gmm_vm_t a = create(3 * P, 0, 0), b = create(2 * P, 0, 0);
+	EXPECT(alloc(b, P - 1) == Q_OK && alloc(a, 2 * P) == Q_OK);
+	page_id_t own = ids[0], from = ids[P];
+	EXPECT(free_some(a, ids + 1, 5) == Q_OK && free_some(a, ids + P + 1, 9) == Q_OK);
+	EXPECT(move(a, from, &to) == Q_OK && chunk_id(to.id) == chunk_id(own));
+}
+
+/* Others wait, and all is taken but what is kept for sharing: a move gives back what it takes. */
+TEST(gmm_place, a_move_needs_no_turn)
+{
+	struct gmm_page to;
+
+	set_up(2);
+	gmm_vm_t a = create(2 * P, 0, 0), b = create(2 * P, 0, 0);
+	EXPECT(alloc(a, 2 * P) == Q_OK && free_some(a, ids + 1, 1) == Q_OK);
+	gmm_shared_keep(P);
+	gmm_wait_begin(b);
+	EXPECT(alloc(a, 1) == Q_NO_MEMORY && alloc(b, 1) == Q_NO_MEMORY);
+	page_id_t hole = ids[1], from = ids[P];
+	EXPECT(free_some(a, ids + P + 1, 2) == Q_OK);
+	EXPECT(move(a, from, &to) == Q_OK && to.id.raw == hole.raw);
+	gmm_wait_end(b);
+	gmm_shared_keep(0);
+}
+
 TEST(gmm_place, move_errors)
 {
 	struct gmm_page to;
@@ -228,19 +279,43 @@ TEST(gmm_place, the_emptiest_chunk_is_the_source_if_the_rest_has_room)
 
 	set_up(4);
 	gmm_vm_t a = create(4 * P, 0, 0), b = create(P, 0, 0);
-	EXPECT(!gmm_move_source(a, 0, &first));
+	EXPECT(!gmm_move_source(0, &first));
 	EXPECT(alloc(a, 3 * P) == Q_OK);
 	page_id_t chunks[3] = { ids[0], ids[P], ids[2 * P] };
-	/* Room for nobody else's pages. */
 	EXPECT(free_some(a, ids + P, P / 4) == Q_OK);
-	EXPECT(!gmm_move_source(a, 0, &first));
-	/* The second chunk has three quarters in use, the third one quarter. */
-	EXPECT(free_some(a, ids + 2 * P, 3 * P / 4) == Q_OK);
-	EXPECT(gmm_move_source(a, 0, &first));
-	EXPECT(first.raw >> GMM_CHUNK_ID_SHIFT == chunks[2].raw >> GMM_CHUNK_ID_SHIFT);
+	EXPECT(free_some(a, ids + 2 * P, P / 4) == Q_OK);
+	EXPECT(alloc(b, P) == Q_OK && free_some(b, ids, P / 2 - 1) == Q_OK);
+	page_id_t last = ids[P - 1];
+	/* One page is missing. */
+	EXPECT(!gmm_move_source(0, &first));
+	EXPECT(free_some(b, &last, 1) == Q_OK);
+	/* B's chunk has half in use, A's second and third three quarters; the first is full. */
+	EXPECT(gmm_move_source(0, &first) && chunk_id(first) == chunk_id(last));
 	EXPECT((first.raw & (P - 1)) == 0);
-	EXPECT(gmm_move_source(a, 1, &first));
-	EXPECT(first.raw >> GMM_CHUNK_ID_SHIFT == chunks[1].raw >> GMM_CHUNK_ID_SHIFT);
-	EXPECT(!gmm_move_source(a, 2, &first) && !gmm_move_source(b, 0, &first));
+	for (unsigned rank = 1; rank < 3; rank++)
+		EXPECT(gmm_move_source(rank, &first) && (chunk_id(first) == chunk_id(chunks[1]) ||
+							 chunk_id(first) == chunk_id(chunks[2])));
+	EXPECT(!gmm_move_source(3, &first));
 	gmm_check();
+}
+
+/* A BOUND chunk is never emptied, nor filled with others' pages. */
+TEST(gmm_place, bound_chunks_are_no_source_and_no_place)
+{
+	struct gmm_page to;
+	page_id_t first;
+
+	set_up(4);
+	struct gmm_vm_config config = config_of(P, P, 0);
+	config.overcommit = GMM_OVERCOMMIT_NONE;
+	config.is_bound = true;
+	gmm_vm_t bound, a = create(2 * P, 0, 0);
+	EXPECT(gmm_vm_create(&config, &bound) == Q_OK && alloc(bound, P - 1) == Q_OK);
+	EXPECT(alloc(a, 1) == Q_OK);
+	page_id_t only = ids[0];
+	EXPECT(move(a, only, &to) == Q_NOT_FOUND);
+	EXPECT(!gmm_move_source(0, &first));
+	EXPECT(alloc(a, P) == Q_OK && free_some(a, ids, P - 1) == Q_OK);
+	EXPECT(gmm_move_source(0, &first) && gmm_move_source(1, &first));
+	EXPECT(!gmm_move_source(2, &first));
 }

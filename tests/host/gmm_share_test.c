@@ -282,6 +282,42 @@ TEST(gmm_share, claims_come_first)
 	EXPECT(gmm_shared_alloc(&page) == Q_OK);
 }
 
+/* What is kept for sharing is no VM's beyond its guarantee, and does not stand in the guarantee's way. */
+TEST(gmm_share, a_chunk_can_be_kept_for_sharing)
+{
+	struct gmm_page page;
+
+	set_up(4);
+	gmm_vm_t a = create(4 * P, 0, 0), b = create(4 * P, P, 0);
+	gmm_shared_keep(P);
+	EXPECT(gmm_pages_available(a, 4 * P) == 2 * P);
+	EXPECT(alloc(a, 2 * P + 1) == Q_NO_MEMORY && alloc(a, 2 * P) == Q_OK);
+	EXPECT(alloc(a, 1) == Q_NO_MEMORY && gmm_pages_available(b, 4 * P) == P);
+	EXPECT(alloc(b, P) == Q_OK && alloc(b, 1) == Q_NO_MEMORY);
+	/* So merging can begin, and until it gave something back nothing changes for VMs. */
+	EXPECT(gmm_shared_alloc(&page) == Q_OK);
+	EXPECT(alloc(a, 1) == Q_NO_MEMORY);
+	EXPECT(put(GMM_VM_QUIRE, page.id) == Q_OK);
+	EXPECT(alloc(a, 1) == Q_NO_MEMORY);
+	gmm_shared_keep(0);
+	EXPECT(alloc(a, P) == Q_OK && gmm_shared_alloc(&page) == Q_NO_MEMORY);
+}
+
+/* A guarantee that is claimed late takes from what is kept: then less is out of reach, not more. */
+TEST(gmm_share, a_guarantee_takes_what_is_kept)
+{
+	set_up(2);
+	gmm_vm_t a = create(2 * P, 0, 0);
+	EXPECT(alloc(a, P) == Q_OK);
+	gmm_shared_keep(P);
+	gmm_vm_t b = create(P, P / 2, 0);
+	EXPECT(alloc(a, 1) == Q_NO_MEMORY && gmm_pages_available(b, P) == P / 2);
+	EXPECT(alloc(b, P / 2) == Q_OK && alloc(b, 1) == Q_NO_MEMORY);
+	gmm_shared_keep(P / 2 - 1);
+	EXPECT(alloc(b, 1) == Q_OK && alloc(b, 1) == Q_NO_MEMORY);
+	gmm_shared_keep(0);
+}
+
 /* Enough pages are free, but no chunk is: kept chunks and spare KERNEL ones count. */
 TEST(gmm_share, needs_a_whole_chunk)
 {
