@@ -2,20 +2,22 @@
 /*
  * Merging: from pages that look alike to one shared page, in batches.
  *
- *   1  what each pair holds is compared, as it is now
+ *   1  candidates that look otherwise by now are out
  *   2  the owners are asked to watch their pages
  *   3  for a while nothing happens; a page that is written meanwhile is out
  *   4  for each pair a shared page is made, and filled from one of the two
  *   5  the owners are asked to exchange their pages for it
- *   6  pages that were not exchanged are watched no longer
+ *   6  what was not exchanged tells why, and is watched no longer
  *
  * A page that looks like a shared page needs neither step 1 nor step 4, and one
  * that looks like a page of a merge in the same batch follows that merge: it
  * takes the shared page that is made there.
  *
- * In step 5 the owner compares, with nobody left who could write; step 1 only
- * saves work. So whatever happens between two steps, a wrong merge is
- * impossible, and a VM that is destroyed answers that its pages are gone.
+ * Contents are compared once, in step 5, by the owner and with nobody left who
+ * could write; all before goes by keys. So whatever happens between two steps, a
+ * wrong merge is impossible, and a VM that is destroyed answers that its pages
+ * are gone. Where keys agree and contents do not, one of the pages may end up
+ * with a shared page for itself alone; from then on such pages have longer keys.
  */
 #include <quire/assert.h>
 
@@ -223,22 +225,12 @@ static void list_ask(enum vm_request_kind kind)
 
 /* --- the steps -------------------------------------------------------------------------------------- */
 
-static void reject_unless_equal(struct merge *merge, page_id_t other)
-{
-	switch (share_compare(&merge->match, merge->pages[0].id, other)) {
-	case SHARE_EQUAL: return;
-	case SHARE_DIFFERENT: reject(merge, SCAN_DIFFERENT); return;
-	case SHARE_CHANGED: reject(merge, SCAN_CHANGED); return;
-	}
-}
-
 /* 1 */
-static void compare(struct merge *merge)
+static void candidate_check(struct merge *merge)
 {
-	if (merge->leader && !is_wanted(merge->leader))
+	if (merge->leader ? !is_wanted(merge->leader)
+			  : is_pair(merge) && !share_is_like(&merge->match, merge->pages[1].id))
 		reject(merge, SCAN_CHANGED);
-	else if (!is_join(merge))
-		reject_unless_equal(merge, merge->pages[1].id);
 }
 
 /* 2 */
@@ -320,7 +312,7 @@ static void exchanged_count(struct merge *merge)
 	}
 }
 
-/* 6: what has changed meanwhile says so by itself. */
+/* 6: where the record has changed meanwhile, this has no effect. */
 static void unwatch_all(void)
 {
 	list_begin();
@@ -331,15 +323,31 @@ static void unwatch_all(void)
 	list_ask(VM_REQUEST_UNMONITOR);
 }
 
+/* 6: an own page that stayed as it was, though it was asked to be exchanged. */
+static void reject_unless_alike(struct merge *merge, unsigned which)
+{
+	page_id_t own = merge->pages[which].id;
+	bool is_other = which == 1; /* the one that the match names */
+
+	switch (share_compare(&merge->match, is_other ? merge->shared : own,
+			      is_other ? own : merge->shared)) {
+	case SHARE_EQUAL: return;
+	case SHARE_DIFFERENT: reject(merge, SCAN_DIFFERENT); return;
+	case SHARE_CHANGED:
+		if (merge->exchanged == 0)
+			reject(merge, SCAN_CHANGED);
+		return;
+	}
+}
+
 /* The shared page goes to the working set, or it was there before, or nobody took it and it goes. */
 static void settle(struct merge *merge)
 {
-	if (is_wanted(merge) && merge->exchanged == 0) {
-		if (is_join(merge) && is_watched_still(&merge->pages[0]))
-			reject_unless_equal(merge, merge->shared);
-		else
-			reject(merge, SCAN_WRITTEN);
-	}
+	for (unsigned j = 0; j < own_count(merge) && is_wanted(merge); j++)
+		if (is_watched_still(&merge->pages[j]))
+			reject_unless_alike(merge, j);
+	if (is_wanted(merge) && merge->exchanged == 0)
+		reject(merge, SCAN_WRITTEN);
 	if (is_pair(merge)) {
 		share_add(&merge->match, merge->shared);
 		merge->has_hold = false;
@@ -363,7 +371,7 @@ void scan_merge_run(void)
 	if (batch.count == 0)
 		return;
 	for (unsigned i = 0; i < batch.count; i++)
-		compare(&batch.merges[i]);
+		candidate_check(&batch.merges[i]);
 	watch_all();
 	thread_park_until(cpu_rdtsc() + time_ticks_from_us(OBSERVE_US));
 	for (unsigned i = 0; i < batch.count; i++)

@@ -265,6 +265,17 @@ static void differ(const struct share_match *match)
 	};
 }
 
+bool share_is_like(const struct share_match *match, page_id_t other)
+{
+	const void *content = gmm_page_peek(other);
+
+	if (content && key_of(content, match->is_whole) == match->key)
+		return true;
+	if (match->advice == SHARE_PAIR)
+		share_forget(match);
+	return false;
+}
+
 enum share_comparison share_compare(const struct share_match *match, page_id_t page,
 				    page_id_t other)
 {
@@ -275,13 +286,8 @@ enum share_comparison share_compare(const struct share_match *match, page_id_t p
 		return SHARE_CHANGED;
 	if (gmm_page_is_equal(page, other))
 		return SHARE_EQUAL;
-	if (key_of(a, match->is_whole) != match->key)
+	if (key_of(a, match->is_whole) != match->key || !share_is_like(match, other))
 		return SHARE_CHANGED;
-	if (key_of(b, match->is_whole) != match->key) {
-		if (match->advice == SHARE_PAIR)
-			share_forget(match);
-		return SHARE_CHANGED;
-	}
 	differ(match);
 	return SHARE_DIFFERENT;
 }

@@ -69,6 +69,11 @@ enum share_comparison {
 /* Compares the page that the match is about with the one that it names. */
 enum share_comparison share_compare(const struct share_match *match, page_id_t page,
 				    page_id_t other);
+/*
+ * Whether the page that the match names looks like it still, by its key, which
+ * costs little. If it does not, it is no candidate any more.
+ */
+bool share_is_like(const struct share_match *match, page_id_t other);
 /* The other page of a pair is no candidate any more. */
 void share_forget(const struct share_match *match);
 /* A pair was merged into `shared`; the hold that Quire has on it is now the working set's. */

@@ -791,7 +791,10 @@ static void pair_begin(struct merge *merge)
 		return;
 	}
 	side_set(merge, 1, other, frame);
-	if (share_compare(&merge->match, merge->sides[0].id, merge->sides[1].id) == SHARE_EQUAL)
+	/* Whether it goes by the key or by the content: they are compared when they are exchanged. */
+	if (below(2) ? share_is_like(&merge->match, merge->sides[1].id)
+		     : share_compare(&merge->match, merge->sides[0].id, merge->sides[1].id) ==
+			       SHARE_EQUAL)
 		merge->step = MERGE_MONITOR_FIRST;
 }
 

@@ -313,6 +313,22 @@ TEST(share, only_the_candidate_that_changed_is_forgotten)
 	EXPECT(stats().candidates == 2);
 }
 
+/* By the key alone; a page that differs where it does not look is found out later. */
+TEST(share, whether_a_candidate_looks_the_same_still)
+{
+	set_up();
+	struct share_page a = page_of(one, 5, 0x11, 128, 1), b = page_of(two, 9, 0x11, 128, 2);
+
+	EXPECT(look(&a) == SHARE_NOTHING);
+	struct share_match match = share_look(&b);
+	EXPECT(match.advice == SHARE_PAIR && share_is_like(&match, a.id));
+	EXPECT(stats().candidates == 1 && stats().differed == 0);
+	*(uint64_t *)gmm_page_map(a.id) ^= 1;
+	EXPECT(!share_is_like(&match, a.id) && stats().candidates == 0);
+	EXPECT(!share_is_like(&match, (page_id_t){ GMM_PAGE_ID_LAST }));
+	share_check();
+}
+
 TEST(share, hashes_for_checks_from_outside)
 {
 	set_up();
