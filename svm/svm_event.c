@@ -7,8 +7,9 @@
  * with RFLAGS.IF clear: it leaves the vector set as an exception to be raised.
  * There an interrupt is a virtual one (V_IRQ) that is not intercepted, so QEMU
  * delivers it as it does a device's. It can be taken at once, else it would not
- * be injected; an exit that comes before finds V_IRQ still set, and the interrupt
- * is one whose delivery was interrupted. While the window is wanted as well, V_IRQ
+ * be injected: only an interrupt of the machine's comes before it. Then V_IRQ is
+ * still set at the exit, and it is an interrupt whose delivery was interrupted,
+ * to be injected again. While the window is wanted as well, V_IRQ
  * is in use, and the vectors of exceptions (below 32) could not be told from
  * those if delivery is interrupted: then it is EVENTINJ on QEMU, too.
  *
@@ -111,16 +112,9 @@ static void v_irq_set(struct vmcb_control *control, bool is_set)
 	control->v_priority = is_set ? VMCB_V_PRIORITY_MAX | VMCB_V_IGN_TPR : 0;
 }
 
-/* V_IRQ is an interrupt to be delivered, not the window. */
-static bool is_virtual(const struct vmcb_control *control)
+bool svm_interrupt_is_virtual(const struct vmcb_control *control)
 {
 	return control->v_irq && !(control->_intercept_1 & INTERCEPT_VINTR);
-}
-
-static struct guest_event virtual_take(struct vmcb_control *control)
-{
-	v_irq_set(control, false);
-	return (struct guest_event){ .type = GUEST_EVENT_INTERRUPT, .vector = control->v_vector };
 }
 
 /* From EVENTINJ to V_IRQ, where that is better and possible. */
@@ -139,21 +133,13 @@ static void virtual_prefer(const struct virt_vcpu *vcpu)
 	v_irq_set(control, true);
 }
 
-void svm_event_virtual_end(struct vmcb *vmcb, struct vmexit *out_exit)
-{
-	if (!is_virtual(&vmcb->control))
-		return;
-	out_exit->has_vectoring = true;
-	out_exit->vectoring = virtual_take(&vmcb->control);
-}
-
 /* --- injecting ------------------------------------------------------------------------------ */
 
 void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event)
 {
 	struct vmcb *vmcb = vcpu->vmcb;
 
-	if (is_virtual(&vmcb->control))
+	if (svm_interrupt_is_virtual(&vmcb->control))
 		v_irq_set(&vmcb->control, false);
 	/* RIP is at the INT instruction, so the guest delivers this by itself. */
 	if (event->type == GUEST_EVENT_NONE || is_soft(event)) {
@@ -172,8 +158,9 @@ void svm_interrupt_window_set(struct virt_vcpu *vcpu, bool is_wanted)
 {
 	struct vmcb *vmcb = vcpu->vmcb;
 
-	if (is_virtual(&vmcb->control)) {
-		struct guest_event event = virtual_take(&vmcb->control);
+	if (svm_interrupt_is_virtual(&vmcb->control)) {
+		struct guest_event event = { .type = GUEST_EVENT_INTERRUPT,
+					     .vector = vmcb->control.v_vector };
 		vmcb->control.event_inject = svm_event_encode(&event);
 	}
 	v_irq_set(&vmcb->control, is_wanted);

@@ -102,6 +102,16 @@ static void exception_decode(const struct vmcb_control *control, struct vmexit *
 	out_exit->exception.address = control->exit_info_2;
 }
 
+/* An interrupt of the machine's came first: the guest's was not delivered. */
+static void undelivered_decode(const struct vmcb_control *control, struct vmexit *out_exit)
+{
+	if (!svm_interrupt_is_virtual(control))
+		return;
+	out_exit->has_vectoring = true;
+	out_exit->vectoring =
+		(struct guest_event){ .type = GUEST_EVENT_INTERRUPT, .vector = control->v_vector };
+}
+
 static void kind_decode(const struct vmcb_control *control, struct vmexit *out_exit)
 {
 	switch ((uint32_t)control->exit_code) {
@@ -113,6 +123,9 @@ static void kind_decode(const struct vmcb_control *control, struct vmexit *out_e
 	case VMCB_EXIT_VINTR: out_exit->kind = VMEXIT_INTERRUPT_WINDOW; return;
 	case VMCB_EXIT_INTR:
 	case VMCB_EXIT_NMI:
+		out_exit->kind = VMEXIT_HOST_INTERRUPT;
+		undelivered_decode(control, out_exit);
+		return;
 	case VMCB_EXIT_IRET: /* an NMI handler ends: nothing to do above the backend */
 		out_exit->kind = VMEXIT_HOST_INTERRUPT;
 		return;

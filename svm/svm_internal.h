@@ -121,8 +121,8 @@ bool svm_event_decode(uint64_t word, struct guest_event *out_event);
 
 void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event);
 void svm_interrupt_window_set(struct virt_vcpu *vcpu, bool is_wanted);
-/* After an exit: an injected interrupt that was not delivered becomes the exit's vectoring. */
-void svm_event_virtual_end(struct vmcb *vmcb, struct vmexit *out_exit);
+/* V_IRQ is an interrupt to be delivered, not the window. */
+bool svm_interrupt_is_virtual(const struct vmcb_control *control);
 void svm_insn_skipped(struct virt_vcpu *vcpu);
 
 /* NMIs are blocked from the delivery of one until IRET, which is intercepted for that time. */

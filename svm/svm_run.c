@@ -49,19 +49,12 @@ static bool is_special(uint32_t code)
 	}
 }
 
-static void exit_decode(struct vmcb *vmcb, struct vmexit *out_exit)
-{
-	svm_exit_decode(vmcb, out_exit);
-	if (Q_UNLIKELY(vmcb->control.v_irq))
-		svm_event_virtual_end(vmcb, out_exit);
-}
-
 static Q_NOINLINE void special_finish(struct virt_vcpu *vcpu, struct vmexit *out_exit)
 {
 	struct vmcb *vmcb = vcpu->vmcb;
 	uint32_t code = (uint32_t)vmcb->control.exit_code;
 
-	exit_decode(vmcb, out_exit);
+	svm_exit_decode(vmcb, out_exit);
 	if (code == VMCB_EXIT_INVALID) {
 		svm_asid_distrust(&svm_cpus[physmem_cpu()]);
 		return;
@@ -90,7 +83,7 @@ void svm_run_finish(struct virt_vcpu *vcpu, struct vmexit *out_exit)
 		return;
 	}
 	regs_from_vmcb(vcpu->regs, vmcb);
-	exit_decode(vmcb, out_exit);
+	svm_exit_decode(vmcb, out_exit);
 }
 
 static void guest_enter(struct virt_vcpu *vcpu, struct vmexit *out_exit)

@@ -412,24 +412,27 @@ TEST(svm, the_window_comes_before_virtual_interrupts)
 	EXPECT(IS_IN_EVENTINJ(0x30) && (peek(0x060, 8) & 0x1fff00) == 0x1f0100);
 }
 
+static bool undelivered_after(uint64_t code)
+{
+	poke(0x070, code, 8);
+	svm_exit_decode(&vmcb, &vmexit);
+	return vmexit.has_vectoring;
+}
+
 /* Not delivered yet, or its delivery was interrupted: it is to be injected again, and once. */
 TEST(svm, a_virtual_interrupt_that_was_not_delivered_is_reported)
 {
 	set_up_emulated();
 	inject_interrupt(0x30);
-	poke(0x070, 0x60, 8);
-	svm_exit_decode(&vmcb, &vmexit);
-	svm_event_virtual_end(&vmcb, &vmexit);
-	EXPECT(vmexit.has_vectoring && vmexit.vectoring.type == GUEST_EVENT_INTERRUPT);
-	EXPECT(vmexit.vectoring.vector == 0x30 && !(peek(0x060, 8) & 0x100));
+	EXPECT(undelivered_after(0x60) && vmexit.kind == VMEXIT_HOST_INTERRUPT);
+	EXPECT(vmexit.vectoring.type == GUEST_EVENT_INTERRUPT && vmexit.vectoring.vector == 0x30);
+	svm_event_inject(&vcpu, &vmexit.vectoring);
+	EXPECT(IS_VIRTUAL(0x30) && undelivered_after(0x61));
 	/* Delivered: the CPU cleared V_IRQ. The window: it is no interrupt. */
-	svm_exit_decode(&vmcb, &vmexit);
-	svm_event_virtual_end(&vmcb, &vmexit);
-	EXPECT(!vmexit.has_vectoring);
+	poke(0x061, 0, 1);
+	EXPECT(!undelivered_after(0x60));
 	svm_interrupt_window_set(&vcpu, true);
-	svm_exit_decode(&vmcb, &vmexit);
-	svm_event_virtual_end(&vmcb, &vmexit);
-	EXPECT(!vmexit.has_vectoring && (peek(0x060, 8) & 0x100));
+	EXPECT(!undelivered_after(0x60));
 	/* As QEMU reports a nested page fault in the delivery. */
 	EXPECT(vectoring_after(0x80000330));
 	EXPECT(vmexit.vectoring.type == GUEST_EVENT_INTERRUPT && vmexit.vectoring.vector == 0x30);
