@@ -182,29 +182,36 @@ static bool page_is_worth(const struct pgm_page_view *view)
 	return !view->was_written_lately;
 }
 
+static void match_note(const struct vm *vm, const struct share_page *looked,
+		       const struct share_match *match)
+{
+	struct scan_page page = {
+		.vm_number = vm_number(vm),
+		.gfn = looked->gfn,
+		.id = looked->id,
+		.as_shared = *looked,
+	};
+
+	if (match->advice == SHARE_ZERO)
+		zeros.pages[zeros.count++] = page;
+	else
+		scan_merge_add(&page, match);
+}
+
 static void page_scan(const struct vm *vm, gfn_t gfn)
 {
 	struct pgm_page_view view;
 
 	if (!pgm_page_look(vm->pgm, gfn, &view) || !page_is_worth(&view))
 		return;
-	struct scan_page page = {
-		.vm_number = vm_number(vm),
-		.gfn = gfn,
-		.id = view.id,
-		.as_shared = { .vm = pgm_vm(vm->pgm),
-			       .group = vm->share_group,
-			       .gfn = gfn,
-			       .id = view.id,
-			       .is_settled = pgm_has_dirty_bits(vm->pgm) },
-	};
-	struct share_match match = share_look(&page.as_shared);
-	switch (match.advice) {
-	case SHARE_NOTHING: return;
-	case SHARE_ZERO: zeros.pages[zeros.count++] = page; return;
-	case SHARE_JOIN:
-	case SHARE_PAIR: scan_merge_add(&page, &match); return;
-	}
+	struct share_page page = { .vm = pgm_vm(vm->pgm),
+				   .group = vm->share_group,
+				   .gfn = gfn,
+				   .id = view.id,
+				   .is_settled = pgm_has_dirty_bits(vm->pgm) };
+	struct share_match match = share_look(&page);
+	if (match.advice != SHARE_NOTHING)
+		match_note(vm, &page, &match);
 }
 
 /* Looks at pages from *at on, until the end or until something has to be carried out. */

@@ -200,6 +200,19 @@ static void list_add(struct scan_page *page, page_id_t shared)
 	batch.shared[batch.page_count++] = shared;
 }
 
+/* Of all merges that were not rejected; first those that were looked at, which are mostly one VM's. */
+static void list_own_pages(void)
+{
+	list_begin();
+	for (unsigned j = 0; j < 2; j++) {
+		for (unsigned i = 0; i < batch.count; i++) {
+			struct merge *merge = &batch.merges[i];
+			if (is_wanted(merge) && j < own_count(merge))
+				list_add(&merge->pages[j], merge->shared);
+		}
+	}
+}
+
 static void list_swap(unsigned a, unsigned b)
 {
 	struct scan_page *page = batch.pages[a];
@@ -211,14 +224,17 @@ static void list_swap(unsigned a, unsigned b)
 	batch.shared[b] = shared;
 }
 
-/* By VM, so that each is asked once. VMs are few, and pairs alternate between two of them. */
+/* By VM, so that each is asked once. VMs are few, and most are together already. */
 static void list_ask(enum vm_request_kind kind)
 {
 	for (unsigned end = 0; end < batch.page_count;) {
 		uint64_t vm_number = batch.pages[end]->vm_number;
 		for (unsigned i = end; i < batch.page_count; i++)
-			if (batch.pages[i]->vm_number == vm_number)
-				list_swap(i, end++);
+			if (batch.pages[i]->vm_number == vm_number) {
+				if (i != end)
+					list_swap(i, end);
+				end++;
+			}
 	}
 	scan_ask(kind, batch.pages, batch.shared, batch.page_count);
 }
@@ -236,27 +252,47 @@ static void candidate_check(struct merge *merge)
 /* 2 */
 static void watch_all(void)
 {
-	list_begin();
-	for (unsigned i = 0; i < batch.count; i++) {
-		struct merge *merge = &batch.merges[i];
-		for (unsigned j = 0; j < own_count(merge) && is_wanted(merge); j++)
-			list_add(&merge->pages[j], PAGE_ID_NIL);
-	}
+	list_own_pages();
 	list_ask(VM_REQUEST_MONITOR);
 	for (unsigned i = 0; i < batch.page_count; i++)
 		batch.pages[i]->is_watched = batch.pages[i]->status == Q_OK;
 }
 
+static bool is_monitored(const struct vm *vm, const struct scan_page *page)
+{
+	struct pgm_page_view view;
+
+	return pgm_page_look(vm->pgm, page->gfn, &view) && view.kind == PGM_PAGE_MONITORED &&
+	       view.id.raw == page->id.raw;
+}
+
 static bool is_watched_still(const struct scan_page *page)
 {
-	struct pgm_page_view view = { .kind = PGM_PAGE_ZERO };
 	struct vm *vm = page->is_watched ? scan_vm_get(page->vm_number) : NULL;
 
 	if (!vm)
 		return false;
-	bool is_there = pgm_page_look(vm->pgm, page->gfn, &view);
+	bool is_still = is_monitored(vm, page);
 	vm_put(vm);
-	return is_there && view.kind == PGM_PAGE_MONITORED && view.id.raw == page->id.raw;
+	return is_still;
+}
+
+/* 3: the list is that of the watched pages, each VM's one after the other. */
+static void watched_look_at_all(void)
+{
+	struct vm *vm = NULL;
+
+	for (unsigned i = 0; i < batch.page_count; i++) {
+		struct scan_page *page = batch.pages[i];
+		if (i == 0 || page->vm_number != batch.pages[i - 1]->vm_number) {
+			if (vm)
+				vm_put(vm);
+			vm = scan_vm_get(page->vm_number);
+		}
+		page->is_watched = page->is_watched && vm && is_monitored(vm, page);
+	}
+	if (vm)
+		vm_put(vm);
 }
 
 /* 4 */
@@ -265,7 +301,7 @@ static void shared_page_make(struct merge *merge)
 	struct gmm_page page;
 
 	for (unsigned j = 0; j < own_count(merge); j++) {
-		if (!is_watched_still(&merge->pages[j])) {
+		if (!merge->pages[j].is_watched) {
 			reject(merge, SCAN_WRITTEN);
 			return;
 		}
@@ -288,12 +324,7 @@ static void shared_page_make(struct merge *merge)
 /* 5 */
 static void exchange_all(void)
 {
-	list_begin();
-	for (unsigned i = 0; i < batch.count; i++) {
-		struct merge *merge = &batch.merges[i];
-		for (unsigned j = 0; j < own_count(merge) && is_wanted(merge); j++)
-			list_add(&merge->pages[j], merge->shared);
-	}
+	list_own_pages();
 	list_ask(VM_REQUEST_SHARE);
 }
 
@@ -374,6 +405,7 @@ void scan_merge_run(void)
 		candidate_check(&batch.merges[i]);
 	watch_all();
 	thread_park_until(cpu_rdtsc() + time_ticks_from_us(OBSERVE_US));
+	watched_look_at_all();
 	for (unsigned i = 0; i < batch.count; i++)
 		if (is_wanted(&batch.merges[i]))
 			shared_page_make(&batch.merges[i]);
