@@ -17,7 +17,7 @@
  *
  * It runs only when nobody else wants the CPU, and then for no more than its
  * share. The share is halved after a pass that gained nothing, down to a
- * sixteenth and to two percent of a CPU, and doubled after one that did. While a
+ * sixteenth and to 1.5 percent of a CPU, and doubled after one that did. While a
  * VM waits for memory the share is all there is.
  */
 #include "vm/scan.h"
@@ -43,7 +43,7 @@
 #define ENTRY_BYTES    16u
 #define RATE_MAX       10000u /* hundredths of a percent */
 #define RATE_STEPS     16u    /* the slowest is this part of the fastest */
-#define RATE_AT_REST   200u   /* it is no faster than this where there is nothing to gain */
+#define RATE_AT_REST   150u   /* it is no faster than this where there is nothing to gain */
 #define REST_US        20000u /* between passes */
 #define GAIN_WORTH     256u   /* one page in so many makes a pass worth repeating soon */
 

@@ -196,10 +196,10 @@ def share_of_cpu(run):
 
 # A guest that prints starts a process a second. Where nearly all is equal, what that leaves is
 # worth a pass at double speed now and then: the scanner is not quite at rest.
-@pytest.mark.parametrize("words, most_bytes, least_percent, most_of_cpu", [
-    (NOKASLR, 16 << 20, 75, 0.021), (DENSE, 6 << 20, 90, 0.025)], ids=["nokaslr", "dense"])
+@pytest.mark.parametrize("words, most_bytes, least_percent", [
+    (NOKASLR, 16 << 20, 75), (DENSE, 6 << 20, 90)], ids=["nokaslr", "dense"])
 def test_idle_guests_share_what_can_be_shared_and_then_the_scanner_rests(quire, words, most_bytes,
-                                                                         least_percent, most_of_cpu):
+                                                                         least_percent):
     ask = [("send", r"share --json\n"), ("expect", '"vms"')]
     # Of a guest's seconds, since they pass at once while nothing happens.
     rest = [("expect", "one: tick ")] * 40
@@ -212,7 +212,7 @@ def test_idle_guests_share_what_can_be_shared_and_then_the_scanner_rests(quire, 
     assert answers.oracle["percent"] >= 98, run
     assert cost < most_bytes, run
     assert answers.saved_of_later()[0] >= least_percent, run
-    assert share_of_cpu(run) < most_of_cpu, run
+    assert share_of_cpu(run) <= 0.02, run
 
 
 @pytest.mark.long
