@@ -9,9 +9,9 @@
  * delivers it as it does a device's. It can be taken at once, else it would not
  * be injected: only an interrupt of the machine's comes before it. Then V_IRQ is
  * still set at the exit, and it is an interrupt whose delivery was interrupted,
- * to be injected again. While the window is wanted as well, V_IRQ
- * is in use, and the vectors of exceptions (below 32) could not be told from
- * those if delivery is interrupted: then it is EVENTINJ on QEMU, too.
+ * to be injected again. Two kinds go by EVENTINJ there, too: one while the window
+ * is wanted, which needs V_IRQ, and one with a vector below 32, which could not be
+ * told from an exception's when its delivery is interrupted.
  *
  * The window is a virtual interrupt (V_IRQ) that is intercepted before it is
  * delivered. It has the highest priority and ignores the task priority, so it
