@@ -218,7 +218,8 @@ void gmm_set_aside_end(gmm_vm_t vm);
 /* --- shared pages: read-only, with a count of references, owned by nobody ----- */
 
 /*
- * So many unclaimed pages are kept from VMs that are beyond their guarantees.
+ * So many unclaimed pages are kept from VMs that are beyond their guarantees
+ * and what is set aside for them: promises, old and new, come first.
  * What merging needs first is a chunk of its own: if VMs may take the last page,
  * memory that is full of equal pages stays full. At first 0.
  */

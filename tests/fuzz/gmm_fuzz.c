@@ -161,6 +161,8 @@ static uint64_t sure(const struct vm *vm)
 	return lesser(claim > vm->set_aside ? claim : vm->set_aside, room(vm) + vm->set_aside);
 }
 
+static uint64_t kept_for_sharing; /* see gmm_shared_keep() */
+
 /* As many as `want` of them, and the answer is as it must be. */
 static uint64_t available(const struct vm *vm, uint64_t want)
 {
@@ -304,11 +306,13 @@ static void move(struct vm *vm)
 	if (vm->count == 0)
 		return;
 	unsigned from = (unsigned)below(vm->count);
-	uint64_t can = available(vm, 1);
+	gmm_shared_keep(0);
+	uint64_t can = available(vm, sure(vm) + 1);
+	gmm_shared_keep(kept_for_sharing);
 	q_status_t status = gmm_page_move_alloc(vm->handle, vm->pages[from].id, &to);
-	/* It needs no turn, and what is kept for sharing may serve it: so it may work with can == 0. */
+	/* It takes a page that nobody claims, for a while; what is kept for sharing may serve. */
 	CHECK((status == Q_LIMIT) <= (room(vm) + vm->set_aside == 0));
-	CHECK((status == Q_NO_MEMORY) <= (can == 0));
+	CHECK((status == Q_NO_MEMORY) <= (can <= sure(vm)));
 	if (status != Q_OK) {
 		CHECK(status == Q_NOT_FOUND || status == Q_LIMIT || status == Q_NO_MEMORY);
 		return;
@@ -515,7 +519,10 @@ static void set_aside(struct vm *vm)
 		vm->keeps_freed = false;
 		return;
 	}
+	/* What is promised comes before what is kept for sharing. */
+	gmm_shared_keep(0);
 	uint64_t can = available(vm, count);
+	gmm_shared_keep(kept_for_sharing);
 	q_status_t status = gmm_set_aside(vm->handle, count);
 	if (count > most) {
 		CHECK(status == Q_LIMIT);
@@ -717,7 +724,8 @@ static void operate(void)
 	case 2: shared_alloc(); return;
 	case 3:
 		if (below(64) == 0)
-			gmm_shared_keep(below(2) ? below(2 * P) : 0);
+			kept_for_sharing = below(2) ? below(2 * P) : 0;
+		gmm_shared_keep(kept_for_sharing);
 		return;
 	default: break;
 	}
