@@ -338,8 +338,8 @@ static void pass(void)
 	share_keep(at);
 	share_stats(&scan_figures.share);
 	/*
-	 * What was given back may be what somebody waits for. Not before: a waiter takes
-	 * pages one by one as they come, and no chunk would ever get free for shared ones.
+	 * What was given back may be what somebody waits for. Not before: what a waiter
+	 * takes at once would only have to be moved when a chunk is emptied for sharing.
 	 */
 	memory_wait_wake();
 	rate_adapt(scan_figures.merged + scan_figures.zeroed - gained,

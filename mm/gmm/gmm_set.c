@@ -10,8 +10,9 @@
  *
  * PRIVATE chunks have one set for each VM: a chunk is tagged with a VM from
  * its first page on, and only when no other memory is left does another VM
- * take pages from it. So two VMs that grow side by side do not mix, and the
- * end of one frees whole chunks. A bound VM's set has its BOUND chunks, and
+ * take pages from it, or when a chunk is emptied for sharing and its pages have
+ * no other place. So two VMs that grow side by side do not mix, and the end of
+ * one frees whole chunks. A bound VM's set has its BOUND chunks, and
  * those only.
  */
 #include "mm/gmm/gmm.h"
