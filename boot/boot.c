@@ -3,7 +3,7 @@
 
 #include <quire/layout.h>
 
-#include "lib/format.h"
+#include "lib/error_text.h"
 #include "lib/string.h"
 #include "arch/x86_64/features.h"
 #include "arch/x86_64/paging.h"
@@ -23,15 +23,14 @@ static const void *identity(uint64_t address, uint64_t size_bytes)
 	return (const void *)address;
 }
 
-static q_status_t read_loader(uint32_t magic, uint32_t information, char *error, size_t error_bytes)
+static q_status_t read_loader(uint32_t magic, uint32_t information, struct error_text *error)
 {
 	if (magic == MULTIBOOT2_MAGIC)
 		return multiboot2_read(identity(information, 1), IDENTITY_END - information, &raw,
-				       error, error_bytes);
+				       error);
 	if (magic == 0)
-		return pvh_read(information, identity, &raw, error, error_bytes);
-	format_text(error, error_bytes, "started by an unknown loader (magic %#x)", magic);
-	return Q_INVALID;
+		return pvh_read(information, identity, &raw, error);
+	return refuse(error, Q_INVALID, "started by an unknown loader (magic %#x)", magic);
 }
 
 /* "/boot/quire.conf rest of it" has the name quire.conf. */
@@ -51,8 +50,8 @@ static void name_module(const char *text, struct bootinfo_module *module)
 	module->text = end;
 }
 
-static q_status_t add_module(const struct boot_raw_module *from, struct bootinfo *info, char *error,
-			     size_t error_bytes)
+static q_status_t add_module(const struct boot_raw_module *from, struct bootinfo *info,
+			     struct error_text *error)
 {
 	if (from->start == from->end)
 		return Q_OK; /* an empty file has no memory */
@@ -60,26 +59,23 @@ static q_status_t add_module(const struct boot_raw_module *from, struct bootinfo
 	*module = (struct bootinfo_module){ .start = hpa(from->start),
 					    .size_bytes = from->end - from->start };
 	name_module(from->text, module);
-	if (from->start & PAGE_MASK) {
-		format_text(error, error_bytes, "module %u '%s' at %#llx is not page aligned",
-			    info->module_count, module->name, (unsigned long long)from->start);
-		return Q_INVALID;
-	}
-	char why[160];
-	q_status_t status = memmap_claim(info, hpa(from->start), hpa(from->end), BOOTINFO_MODULE,
-					 why, sizeof(why));
-	if (status == Q_OK)
-		info->module_count++;
-	else
-		format_text(error, error_bytes, "module %u '%s': %s", info->module_count,
-			    module->name, why);
-	return status;
+	if (from->start & PAGE_MASK)
+		return refuse(error, Q_INVALID, "module %u '%s' at %#llx is not page aligned",
+			      info->module_count, module->name, (unsigned long long)from->start);
+	struct error_text why;
+	q_status_t status =
+		memmap_claim(info, hpa(from->start), hpa(from->end), BOOTINFO_MODULE, &why);
+	if (status != Q_OK)
+		return refuse(error, status, "module %u '%s': %s", info->module_count, module->name,
+			      why.text);
+	info->module_count++;
+	return Q_OK;
 }
 
 q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *out_info,
-			char *error, size_t error_bytes)
+			struct error_text *error)
 {
-	q_status_t status = read_loader(magic, information, error, error_bytes);
+	q_status_t status = read_loader(magic, information, error);
 	if (status != Q_OK)
 		return status;
 
@@ -88,15 +84,15 @@ q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *o
 	out_info->rsdp = hpa(raw.rsdp);
 	string_copy(out_info->command_line, sizeof(out_info->command_line), raw.command_line);
 	uint64_t limit = 1ull << cpu_features()->physical_address_bits;
-	status = memmap_build(raw.entries, raw.entry_count, limit, out_info, error, error_bytes);
+	status = memmap_build(raw.entries, raw.entry_count, limit, out_info, error);
 	if (status != Q_OK)
 		return status;
 
 	/* From 1 MiB: the boot code lies there, before the part that is linked high. */
 	status = memmap_claim(out_info, hpa((uintptr_t)layout_image_start - PAGING_IMAGE_BASE),
 			      hpa((uintptr_t)layout_image_end - PAGING_IMAGE_BASE), BOOTINFO_QUIRE,
-			      error, error_bytes);
+			      error);
 	for (unsigned i = 0; i < raw.module_count && status == Q_OK; i++)
-		status = add_module(&raw.modules[i], out_info, error, error_bytes);
+		status = add_module(&raw.modules[i], out_info, error);
 	return status;
 }

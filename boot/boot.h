@@ -6,12 +6,14 @@
 #include <quire/bootinfo.h>
 #include <quire/status.h>
 
+struct error_text;
+
 /*
  * `magic` and `information` as boot/start.S got them. The loader's identity
  * mapping must still be in use. The image and every module are claimed in the
  * memory map.
  */
 q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *out_info,
-			char *error, size_t error_bytes) Q_MUST_USE;
+			struct error_text *error) Q_MUST_USE;
 
 #endif

@@ -4,7 +4,7 @@
 #include <quire/assert.h>
 #include <quire/bits.h>
 
-#include "lib/format.h"
+#include "lib/error_text.h"
 #include "lib/string.h"
 
 static enum bootinfo_range_kind kind_of(uint32_t type)
@@ -75,8 +75,7 @@ static unsigned position_for(const struct bootinfo *info, hpa_t start)
  * Adds a range. Reserved ranges may lie over each other (firmware does that,
  * and it means nothing); usable memory may lie over nothing.
  */
-static q_status_t add(struct bootinfo *info, struct bootinfo_range range, char *error,
-		      size_t error_bytes)
+static q_status_t add(struct bootinfo *info, struct bootinfo_range range, struct error_text *error)
 {
 	for (unsigned i = 0; i < info->range_count;) {
 		struct bootinfo_range *old = &info->ranges[i];
@@ -85,15 +84,14 @@ static q_status_t add(struct bootinfo *info, struct bootinfo_range range, char *
 			continue;
 		}
 		if (old->kind == BOOTINFO_USABLE || range.kind == BOOTINFO_USABLE) {
-			format_text(
-				error, error_bytes,
+			return refuse(
+				error, Q_INVALID,
 				"memory map: [%#llx, %#llx) overlaps [%#llx, %#llx), and one of "
 				"them is usable memory",
 				(unsigned long long)range.start.raw,
 				(unsigned long long)range.end.raw,
 				(unsigned long long)old->start.raw,
 				(unsigned long long)old->end.raw);
-			return Q_INVALID;
 		}
 		/* Both reserved in some way: one range over both. */
 		if (old->start.raw < range.start.raw)
@@ -106,12 +104,11 @@ static q_status_t add(struct bootinfo *info, struct bootinfo_range range, char *
 	}
 	if (insert(info, position_for(info, range.start), range))
 		return Q_OK;
-	format_text(error, error_bytes, "memory map: more than %u ranges", BOOTINFO_RANGE_MAX);
-	return Q_RANGE;
+	return refuse(error, Q_RANGE, "memory map: more than %u ranges", BOOTINFO_RANGE_MAX);
 }
 
 q_status_t memmap_build(const struct memmap_entry *entries, unsigned count, uint64_t limit,
-			struct bootinfo *info, char *error, size_t error_bytes)
+			struct bootinfo *info, struct error_text *error)
 {
 	bool has_usable = false;
 	info->range_count = 0;
@@ -119,15 +116,14 @@ q_status_t memmap_build(const struct memmap_entry *entries, unsigned count, uint
 		struct bootinfo_range range;
 		if (!clip(&entries[i], limit, &range))
 			continue;
-		q_status_t status = add(info, range, error, error_bytes);
+		q_status_t status = add(info, range, error);
 		if (status != Q_OK)
 			return status;
 		has_usable |= range.kind == BOOTINFO_USABLE;
 	}
 	if (has_usable)
 		return Q_OK;
-	format_text(error, error_bytes, "memory map: no usable memory in %u entries", count);
-	return Q_NO_MEMORY;
+	return refuse(error, Q_NO_MEMORY, "memory map: no usable memory in %u entries", count);
 }
 
 /* Replaces range `position` by up to three: before, [start, end) as `kind`, after. */
@@ -147,7 +143,7 @@ static bool carve(struct bootinfo *info, unsigned position, hpa_t start, hpa_t e
 }
 
 q_status_t memmap_claim(struct bootinfo *info, hpa_t start, hpa_t end,
-			enum bootinfo_range_kind kind, char *error, size_t error_bytes)
+			enum bootinfo_range_kind kind, struct error_text *error)
 {
 	Q_ASSERT(start.raw < end.raw);
 	start = hpa(align_down(start.raw, PAGE_SIZE));
@@ -159,22 +155,19 @@ q_status_t memmap_claim(struct bootinfo *info, hpa_t start, hpa_t end,
 			continue;
 		bool is_inside = range.start.raw <= start.raw && end.raw <= range.end.raw;
 		if (range.kind != BOOTINFO_USABLE || !is_inside) {
-			format_text(error, error_bytes,
-				    "memory [%#llx, %#llx) is not free: [%#llx, %#llx) is taken",
-				    (unsigned long long)start.raw, (unsigned long long)end.raw,
-				    (unsigned long long)range.start.raw,
-				    (unsigned long long)range.end.raw);
-			return Q_CONFLICT;
+			return refuse(error, Q_CONFLICT,
+				      "memory [%#llx, %#llx) is not free: [%#llx, %#llx) is taken",
+				      (unsigned long long)start.raw, (unsigned long long)end.raw,
+				      (unsigned long long)range.start.raw,
+				      (unsigned long long)range.end.raw);
 		}
 		if (carve(info, i, start, end, kind))
 			return Q_OK;
-		format_text(error, error_bytes, "memory map: more than %u ranges",
-			    BOOTINFO_RANGE_MAX);
-		return Q_RANGE;
+		return refuse(error, Q_RANGE, "memory map: more than %u ranges",
+			      BOOTINFO_RANGE_MAX);
 	}
-	format_text(error, error_bytes, "memory [%#llx, %#llx) does not exist",
-		    (unsigned long long)start.raw, (unsigned long long)end.raw);
-	return Q_CONFLICT;
+	return refuse(error, Q_CONFLICT, "memory [%#llx, %#llx) does not exist",
+		      (unsigned long long)start.raw, (unsigned long long)end.raw);
 }
 
 q_status_t memmap_take(struct bootinfo *info, uint64_t size_bytes, hpa_t limit, hpa_t *out_start)

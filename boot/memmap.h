@@ -9,6 +9,8 @@
 #include <quire/bootinfo.h>
 #include <quire/status.h>
 
+struct error_text;
+
 #define MEMMAP_TYPE_USABLE 1u
 #define MEMMAP_TYPE_ACPI   3u
 
@@ -25,7 +27,7 @@ struct memmap_entry {
  * nothing usable; Q_RANGE: too many entries.
  */
 q_status_t memmap_build(const struct memmap_entry *entries, unsigned count, uint64_t limit,
-			struct bootinfo *info, char *error, size_t error_bytes) Q_MUST_USE;
+			struct bootinfo *info, struct error_text *error) Q_MUST_USE;
 
 /*
  * Turns [start, end) into `kind`; outward page rounding. Q_CONFLICT with a text:
@@ -33,7 +35,7 @@ q_status_t memmap_build(const struct memmap_entry *entries, unsigned count, uint
  * more ranges.
  */
 q_status_t memmap_claim(struct bootinfo *info, hpa_t start, hpa_t end,
-			enum bootinfo_range_kind kind, char *error, size_t error_bytes) Q_MUST_USE;
+			enum bootinfo_range_kind kind, struct error_text *error) Q_MUST_USE;
 
 /* Takes `size_bytes` of usable memory below `limit` from the highest range that has it. */
 q_status_t memmap_take(struct bootinfo *info, uint64_t size_bytes, hpa_t limit,

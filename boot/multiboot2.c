@@ -3,7 +3,7 @@
 
 #include <quire/bits.h>
 
-#include "lib/format.h"
+#include "lib/error_text.h"
 #include "lib/string.h"
 
 enum tag_type {
@@ -48,10 +48,9 @@ static void copy_text(char *to, size_t size_bytes, const char *from, size_t limi
 	to[i] = 0;
 }
 
-static q_status_t fail(char *error, size_t error_bytes, const char *what, size_t offset)
+static q_status_t fail(struct error_text *error, const char *what, size_t offset)
 {
-	format_text(error, error_bytes, "multiboot2 information at byte %zu: %s", offset, what);
-	return Q_INVALID;
+	return refuse(error, Q_INVALID, "multiboot2 information at byte %zu: %s", offset, what);
 }
 
 static const char *read_module(const struct tag *tag, struct boot_raw *raw)
@@ -107,12 +106,12 @@ static const char *read_tag(const struct tag *tag, struct boot_raw *raw)
 }
 
 q_status_t multiboot2_read(const void *information, size_t size_bytes, struct boot_raw *out_raw,
-			   char *error, size_t error_bytes)
+			   struct error_text *error)
 {
 	const struct header *header = information;
 	if (size_bytes < sizeof(*header) || header->total_size > size_bytes ||
 	    header->total_size < sizeof(*header))
-		return fail(error, error_bytes, "total size is absurd", 0);
+		return fail(error, "total size is absurd", 0);
 
 	memset(out_raw, 0, sizeof(*out_raw));
 	out_raw->loader = "multiboot2";
@@ -122,16 +121,16 @@ q_status_t multiboot2_read(const void *information, size_t size_bytes, struct bo
 		if (tag->type == TAG_END)
 			break;
 		if (tag->size < sizeof(*tag) || tag->size > total - offset)
-			return fail(error, error_bytes, "tag size is absurd", offset);
+			return fail(error, "tag size is absurd", offset);
 		const char *wrong = read_tag(tag, out_raw);
 		if (wrong)
-			return fail(error, error_bytes, wrong, offset);
+			return fail(error, wrong, offset);
 		size_t step = align_up(tag->size, 8);
 		if (step > total - offset)
 			break;
 		offset += step;
 	}
 	if (!out_raw->entry_count)
-		return fail(error, error_bytes, "no memory map", offset);
+		return fail(error, "no memory map", offset);
 	return Q_OK;
 }

@@ -5,6 +5,8 @@
 
 #include "raw.h"
 
+struct error_text;
+
 #define MULTIBOOT2_MAGIC 0x36d76289u
 
 /*
@@ -13,6 +15,6 @@
  * text: a tag lies about its size, or there is no memory map.
  */
 q_status_t multiboot2_read(const void *information, size_t size_bytes, struct boot_raw *out_raw,
-			   char *error, size_t error_bytes) Q_MUST_USE;
+			   struct error_text *error) Q_MUST_USE;
 
 #endif

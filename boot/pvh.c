@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pvh.h"
 
-#include "lib/format.h"
+#include "lib/error_text.h"
 #include "lib/string.h"
 
 #define PVH_MAGIC 0x336ec578u
@@ -24,10 +24,9 @@ struct map_entry {
 
 typedef const void *map_fn(uint64_t address, uint64_t size_bytes);
 
-static q_status_t fail(char *error, size_t error_bytes, const char *what)
+static q_status_t fail(struct error_text *error, const char *what)
 {
-	format_text(error, error_bytes, "PVH start information: %s", what);
-	return Q_INVALID;
+	return refuse(error, Q_INVALID, "PVH start information: %s", what);
 }
 
 /* Byte by byte: how long the text is, is not known. */
@@ -81,12 +80,12 @@ static const char *read_map(const struct start_info *info, map_fn *map, struct b
 	return NULL;
 }
 
-q_status_t pvh_read(uint64_t start_info, map_fn *map, struct boot_raw *out_raw, char *error,
-		    size_t error_bytes)
+q_status_t pvh_read(uint64_t start_info, map_fn *map, struct boot_raw *out_raw,
+		    struct error_text *error)
 {
 	const struct start_info *info = map(start_info, sizeof(*info));
 	if (!info || info->magic != PVH_MAGIC)
-		return fail(error, error_bytes, "wrong magic number");
+		return fail(error, "wrong magic number");
 	memset(out_raw, 0, sizeof(*out_raw));
 	out_raw->loader = "PVH";
 	out_raw->rsdp = info->rsdp;
@@ -94,5 +93,5 @@ q_status_t pvh_read(uint64_t start_info, map_fn *map, struct boot_raw *out_raw, 
 	const char *wrong = read_modules(info, map, out_raw);
 	if (!wrong)
 		wrong = read_map(info, map, out_raw);
-	return wrong ? fail(error, error_bytes, wrong) : Q_OK;
+	return wrong ? fail(error, wrong) : Q_OK;
 }

@@ -5,11 +5,13 @@
 
 #include "raw.h"
 
+struct error_text;
+
 /*
  * Collects what the start information block says. `map` turns an address of the
  * block into a pointer to `size` readable bytes, or NULL if there can be none.
  */
 q_status_t pvh_read(uint64_t start_info, const void *(*map)(uint64_t address, uint64_t size_bytes),
-		    struct boot_raw *out_raw, char *error, size_t error_bytes) Q_MUST_USE;
+		    struct boot_raw *out_raw, struct error_text *error) Q_MUST_USE;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmdline.h"
 
-#include "lib/format.h"
+#include "lib/error_text.h"
 #include "lib/number.h"
 #include "lib/string.h"
 
@@ -93,7 +93,7 @@ static const char *next_word(const char *text, char *word, size_t size_bytes)
 	return text;
 }
 
-q_status_t cmdline_parse(const char *text, char *error, size_t error_bytes)
+q_status_t cmdline_parse(const char *text, struct error_text *error)
 {
 	char word[128];
 	bool is_first = true;
@@ -109,8 +109,7 @@ q_status_t cmdline_parse(const char *text, char *error, size_t error_bytes)
 			*equals = 0;
 		const char *wrong = take(word, equals ? equals + 1 : "");
 		if (wrong) {
-			format_text(error, error_bytes, "command line: '%s': %s", word, wrong);
-			return Q_INVALID;
+			return refuse(error, Q_INVALID, "command line: '%s': %s", word, wrong);
 		}
 	}
 	return Q_OK;

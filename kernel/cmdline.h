@@ -6,6 +6,8 @@
 #include <quire/log.h>
 #include <quire/status.h>
 
+struct error_text;
+
 enum exit_mode { EXIT_MODE_PROMPT, EXIT_MODE_POWEROFF, EXIT_MODE_HALT };
 
 struct options {
@@ -22,7 +24,7 @@ struct options {
  * Later words win. Q_INVALID: an unknown word or a bad value; *out_error (static
  * text in the caller's buffer) says which; options before it were taken.
  */
-q_status_t cmdline_parse(const char *text, char *error, size_t error_bytes) Q_MUST_USE;
+q_status_t cmdline_parse(const char *text, struct error_text *error) Q_MUST_USE;
 const struct options *options(void);
 
 #endif

@@ -11,6 +11,7 @@
 #include <quire/physmem.h>
 #include <quire/virt_ops.h>
 
+#include "lib/error_text.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
@@ -52,7 +53,7 @@ static struct gmm_region regions[REGION_MAX];
 /* Called by boot/start.S; `start_tsc` is of Quire's first instructions. */
 void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc);
 
-Q_NORETURN static void refuse(const char *why)
+Q_NORETURN static void refuse_to_start(const char *why)
 {
 	console_print("quire: refused to start: %s\n", why);
 	power_off(EXIT_STATUS_REFUSED);
@@ -64,7 +65,7 @@ static void require(q_status_t status, const char *what)
 		return;
 	char why[160];
 	format_text(why, sizeof(why), "%s: %s", what, q_status_text(status));
-	refuse(why);
+	refuse_to_start(why);
 }
 
 static void cpu_start(void)
@@ -77,11 +78,11 @@ static void cpu_start(void)
 
 static void read_boot_data(uint32_t magic, uint32_t information)
 {
-	char error[256];
-	if (boot_collect(magic, information, &bootinfo, error, sizeof(error)) != Q_OK)
-		refuse(error);
-	if (cmdline_parse(bootinfo.command_line, error, sizeof(error)) != Q_OK)
-		refuse(error);
+	struct error_text error;
+	if (boot_collect(magic, information, &bootinfo, &error) != Q_OK)
+		refuse_to_start(error.text);
+	if (cmdline_parse(bootinfo.command_line, &error) != Q_OK)
+		refuse_to_start(error.text);
 	if (options()->console_port != 1)
 		console_init(options()->console_port);
 	log_level_set(options()->log_level);
@@ -155,17 +156,17 @@ static const struct heap_supply heap_supply = { heap_page_alloc, heap_page_free 
 
 static void module_take(const struct module *module)
 {
-	char error[256];
+	struct error_text error;
 	if (cpio_is_archive(module)) {
-		if (cpio_expand(module, &modules, error, sizeof(error)) != Q_OK)
-			refuse(error);
+		if (cpio_expand(module, &modules, &error) != Q_OK)
+			refuse_to_start(error.text);
 		return;
 	}
 	q_status_t status = module_add(&modules, module);
 	if (status == Q_OK)
 		return;
-	format_text(error, sizeof(error), "module '%s': %s", module->name, q_status_text(status));
-	refuse(error);
+	(void)refuse(&error, status, "module '%s': %s", module->name, q_status_text(status));
+	refuse_to_start(error.text);
 }
 
 /* Modules stay where the loader put them, readable only. */
@@ -192,7 +193,7 @@ static const struct virt_ops *virtualization_start(void)
 	else if (cpu_features()->has_vmx)
 		ops = vmx_probe(&status, &reason);
 	if (!ops)
-		refuse(reason);
+		refuse_to_start(reason);
 	require(ops->cpu_enable(), "virtualization could not be enabled");
 	return ops;
 }
@@ -212,7 +213,7 @@ void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc)
 
 	const char *reason;
 	if (interrupt_init(&reason) != Q_OK)
-		refuse(reason);
+		refuse_to_start(reason);
 	require(time_init(), "the clock could not be measured");
 	timer_cpu_init();
 	sched_init();
@@ -222,8 +223,8 @@ void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc)
 	const struct virt_ops *ops = virtualization_start();
 	log_notice("quire: booted by %s, %u modules, TSC %llu MHz, guests by %s", bootinfo.loader,
 		   modules.count, (unsigned long long)(time_tsc_hz() / 1000000), ops->name);
-	char error[256];
-	if (operator_start(ops, &modules, error, sizeof(error)) != Q_OK)
-		refuse(error);
+	struct error_text error;
+	if (operator_start(ops, &modules, &error) != Q_OK)
+		refuse_to_start(error.text);
 	sched_idle();
 }

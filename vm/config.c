@@ -9,13 +9,13 @@
 
 #include <quire/bits.h>
 
-#include "config_internal.h"
+#include "lib/error_text.h"
 #include "lib/number.h"
-#include "vm/refuse.h"
+
+#include "config_internal.h"
 
 #define FILE_NAME        "quire.conf"
 #define LINE_BYTES       (CONFIG_CMDLINE_BYTES + 64)
-#define REASON_BYTES     160u
 #define SCAN_CPU_PERCENT 2u
 #define SCAN_MEMORY_MIN  (4ull << 10)
 #define SCAN_MEMORY_MAX  (4ull << 20) /* what a run of pages may take */
@@ -33,8 +33,7 @@ static const char *const machine_keys[] = {
 
 struct parser {
 	struct config *config;
-	char *error;
-	size_t error_bytes;
+	struct error_text *error;
 	const char *at, *end; /* the text that is left */
 	unsigned line;
 	enum section section;
@@ -45,7 +44,7 @@ struct parser {
 
 static q_status_t fail(const struct parser *p, unsigned line, q_status_t status, const char *reason)
 {
-	return refuse(p->error, p->error_bytes, status, FILE_NAME ":%u: %s", line, reason);
+	return refuse(p->error, status, FILE_NAME ":%u: %s", line, reason);
 }
 
 static bool is_blank(char c)
@@ -140,11 +139,11 @@ static struct vm_config *vm_find(const struct config *config, const char *name)
 /* What is missing in a section is reported with the section's line. */
 static q_status_t section_finish(struct parser *p)
 {
-	char reason[REASON_BYTES];
+	struct error_text reason;
 	if (p->section != SECTION_VM)
 		return Q_OK;
-	q_status_t status = config_vm_complete(vm_current(p), reason, sizeof(reason));
-	return status == Q_OK ? Q_OK : fail(p, p->section_line, status, reason);
+	q_status_t status = config_vm_complete(vm_current(p), &reason);
+	return status == Q_OK ? Q_OK : fail(p, p->section_line, status, reason.text);
 }
 
 static q_status_t machine_start(struct parser *p)
@@ -158,15 +157,14 @@ static q_status_t machine_start(struct parser *p)
 
 static q_status_t vm_start(struct parser *p, const char *name)
 {
-	char reason[REASON_BYTES];
+	struct error_text reason;
 	if (vm_find(p->config, name))
 		return fail(p, p->line, Q_EXISTS, "there is a VM of this name already");
 	if (p->config->vm_count == p->config->vm_max)
 		return fail(p, p->line, Q_LIMIT, "too many VMs");
-	q_status_t status =
-		config_vm_init(&p->config->vms[p->config->vm_count], name, reason, sizeof(reason));
+	q_status_t status = config_vm_init(&p->config->vms[p->config->vm_count], name, &reason);
 	if (status != Q_OK)
-		return fail(p, p->line, status, reason);
+		return fail(p, p->line, status, reason.text);
 	p->config->vm_count++;
 	p->section = SECTION_VM;
 	p->section_line = p->line;
@@ -188,7 +186,7 @@ static q_status_t section_start(struct parser *p, char *text)
 		return machine_start(p);
 	if (strncmp(text, "vm", 2) == 0 && is_blank(text[2]))
 		return vm_start(p, trim(text + 2));
-	return refuse(p->error, p->error_bytes, Q_INVALID,
+	return refuse(p->error, Q_INVALID,
 		      FILE_NAME ":%u: [%s] is no section: there are [machine] and [vm NAME]",
 		      p->line, text);
 }
@@ -243,9 +241,9 @@ static q_status_t key_line(struct parser *p, char *text)
 	if (p->section == SECTION_MACHINE)
 		return machine_set(p, key, value);
 
-	char reason[REASON_BYTES];
-	q_status_t status = config_set_key(vm_current(p), key, value, reason, sizeof(reason));
-	return status == Q_OK ? Q_OK : fail(p, p->line, status, reason);
+	struct error_text reason;
+	q_status_t status = config_set_key(vm_current(p), key, value, &reason);
+	return status == Q_OK ? Q_OK : fail(p, p->line, status, reason.text);
 }
 
 static q_status_t lines_parse(struct parser *p)
@@ -295,10 +293,10 @@ static q_status_t attach_finish(struct parser *p)
 	return Q_OK;
 }
 
-q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *config, char *error,
-			size_t error_bytes)
+q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *config,
+			struct error_text *error)
 {
-	struct parser p = { .config = config, .error = error, .error_bytes = error_bytes };
+	struct parser p = { .config = config, .error = error };
 	config->machine =
 		(struct machine_config){ .scan = true, .scan_cpu_percent = SCAN_CPU_PERCENT };
 	config->vm_count = 0;

@@ -11,6 +11,8 @@
 #include "mm/gmm/gmm.h"
 #include "vm/modules.h"
 
+struct error_text;
+
 #define CONFIG_TEXT_MAX      65536u /* bytes of quire.conf */
 #define CONFIG_NAME_BYTES    32u
 #define CONFIG_MODULE_BYTES  64u
@@ -61,25 +63,25 @@ struct config {
  * `error` has "quire.conf:LINE: reason" and nothing in `config` may be used.
  * Modules are not looked at: that is config_vm_check().
  */
-q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *config, char *error,
-			size_t error_bytes) Q_MUST_USE;
+q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *config,
+			struct error_text *error) Q_MUST_USE;
 
 /* --- one VM; `error` gets the reason alone ------------------------------------- */
 
 /* Defaults for all keys. Q_INVALID: not a name. */
-q_status_t config_vm_init(struct vm_config *vm, const char *name, char *error,
-			  size_t error_bytes) Q_MUST_USE;
+q_status_t config_vm_init(struct vm_config *vm, const char *name,
+			  struct error_text *error) Q_MUST_USE;
 
 /* Q_NOT_FOUND: no such key; Q_EXISTS: given before; Q_INVALID, Q_RANGE: a bad value. */
-q_status_t config_set_key(struct vm_config *vm, const char *key, const char *value, char *error,
-			  size_t error_bytes) Q_MUST_USE;
+q_status_t config_set_key(struct vm_config *vm, const char *key, const char *value,
+			  struct error_text *error) Q_MUST_USE;
 
 /* After the last key: fills in what follows from others, refuses what is missing. */
-q_status_t config_vm_complete(struct vm_config *vm, char *error, size_t error_bytes) Q_MUST_USE;
+q_status_t config_vm_complete(struct vm_config *vm, struct error_text *error) Q_MUST_USE;
 
 /* A completed configuration: all values, and that the modules that it names are there. */
 q_status_t config_vm_check(const struct vm_config *vm, const struct module_table *modules,
-			   char *error, size_t error_bytes) Q_MUST_USE;
+			   struct error_text *error) Q_MUST_USE;
 
 /* As the key's value. */
 const char *config_priority_text(enum gmm_priority priority);

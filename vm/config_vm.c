@@ -10,10 +10,11 @@
 
 #include <quire/bits.h>
 
-#include "config_internal.h"
+#include "lib/error_text.h"
 #include "lib/number.h"
 #include "mm/pgm/pgm.h"
-#include "vm/refuse.h"
+
+#include "config_internal.h"
 
 #define SHARE_DEFAULT    "default"
 #define RESERVE_FRACTION 4u /* of the memory, when not given */
@@ -238,11 +239,11 @@ static const char *vm_value_help(enum vm_key key)
 }
 _Static_assert(CONFIG_CMDLINE_BYTES == 2048 && CONFIG_VCPU_MAX == 32, "as vm_value_help() says");
 
-q_status_t config_vm_init(struct vm_config *vm, const char *name, char *error, size_t error_bytes)
+q_status_t config_vm_init(struct vm_config *vm, const char *name, struct error_text *error)
 {
 	if (!is_name(name))
-		return refuse(error, error_bytes, Q_INVALID,
-			      "'%.40s' is no name: 1 to 31 of a-z, 0-9 and '-'", name);
+		return refuse(error, Q_INVALID, "'%.40s' is no name: 1 to 31 of a-z, 0-9 and '-'",
+			      name);
 	*vm = (struct vm_config){
 		.overcommit = GMM_OVERCOMMIT_FULL,
 		.priority = GMM_PRIORITY_NORMAL,
@@ -254,17 +255,17 @@ q_status_t config_vm_init(struct vm_config *vm, const char *name, char *error, s
 	return Q_OK;
 }
 
-q_status_t config_set_key(struct vm_config *vm, const char *key, const char *value, char *error,
-			  size_t error_bytes)
+q_status_t config_set_key(struct vm_config *vm, const char *key, const char *value,
+			  struct error_text *error)
 {
 	unsigned index;
 	if (config_word_parse(key, vm_keys, &index) != Q_OK)
-		return refuse(error, error_bytes, Q_NOT_FOUND, "no key '%.40s' for a VM", key);
+		return refuse(error, Q_NOT_FOUND, "no key '%.40s' for a VM", key);
 	if (vm->keys_given & BIT32(index))
-		return refuse(error, error_bytes, Q_EXISTS, "'%s' is given twice", key);
+		return refuse(error, Q_EXISTS, "'%s' is given twice", key);
 	q_status_t status = vm_value_set(vm, (enum vm_key)index, value);
 	if (status != Q_OK)
-		return refuse(error, error_bytes, status, "%s = '%.40s': must be %s", key, value,
+		return refuse(error, status, "%s = '%.40s': must be %s", key, value,
 			      vm_value_help((enum vm_key)index));
 	vm->keys_given |= BIT32(index);
 	return Q_OK;
@@ -301,7 +302,7 @@ static const char *vm_problem(const struct vm_config *vm)
 	return NULL;
 }
 
-q_status_t config_vm_complete(struct vm_config *vm, char *error, size_t error_bytes)
+q_status_t config_vm_complete(struct vm_config *vm, struct error_text *error)
 {
 	if (!is_given(vm, KEY_RESERVE)) {
 		vm->reserve_bytes = vm->memory_bytes;
@@ -311,22 +312,21 @@ q_status_t config_vm_complete(struct vm_config *vm, char *error, size_t error_by
 	}
 	const char *problem = vm_problem(vm);
 	if (problem)
-		return refuse(error, error_bytes, Q_INVALID, "vm '%s': %s", vm->name, problem);
+		return refuse(error, Q_INVALID, "vm '%s': %s", vm->name, problem);
 	return Q_OK;
 }
 
 static q_status_t module_check(const struct vm_config *vm, const char *name,
-			       const struct module_table *modules, char *error, size_t error_bytes)
+			       const struct module_table *modules, struct error_text *error)
 {
 	if (!name[0] || module_find(modules, name))
 		return Q_OK;
-	return refuse(error, error_bytes, Q_NOT_FOUND, "vm '%s': there is no module '%.64s'",
-		      vm->name, name);
+	return refuse(error, Q_NOT_FOUND, "vm '%s': there is no module '%.64s'", vm->name, name);
 }
 
 /* Each name in the comma-separated list. */
 static q_status_t initrd_check(const struct vm_config *vm, const struct module_table *modules,
-			       char *error, size_t error_bytes)
+			       struct error_text *error)
 {
 	char names[CONFIG_INITRD_BYTES];
 	string_copy(names, sizeof(names), vm->initrd);
@@ -336,9 +336,9 @@ static q_status_t initrd_check(const struct vm_config *vm, const struct module_t
 		if (comma)
 			*comma++ = 0;
 		if (comma && (!name[0] || !comma[0]))
-			return refuse(error, error_bytes, Q_INVALID,
-				      "vm '%s': a name is missing in 'initrd'", vm->name);
-		q_status_t status = module_check(vm, name, modules, error, error_bytes);
+			return refuse(error, Q_INVALID, "vm '%s': a name is missing in 'initrd'",
+				      vm->name);
+		q_status_t status = module_check(vm, name, modules, error);
 		if (status != Q_OK)
 			return status;
 		name = comma;
@@ -347,15 +347,15 @@ static q_status_t initrd_check(const struct vm_config *vm, const struct module_t
 }
 
 q_status_t config_vm_check(const struct vm_config *vm, const struct module_table *modules,
-			   char *error, size_t error_bytes)
+			   struct error_text *error)
 {
 	const char *problem = vm_problem(vm);
 	if (problem)
-		return refuse(error, error_bytes, Q_INVALID, "vm '%s': %s", vm->name, problem);
-	q_status_t status = module_check(vm, vm->kernel, modules, error, error_bytes);
+		return refuse(error, Q_INVALID, "vm '%s': %s", vm->name, problem);
+	q_status_t status = module_check(vm, vm->kernel, modules, error);
 	if (status == Q_OK)
-		status = module_check(vm, vm->firmware, modules, error, error_bytes);
+		status = module_check(vm, vm->firmware, modules, error);
 	if (status == Q_OK)
-		status = initrd_check(vm, modules, error, error_bytes);
+		status = initrd_check(vm, modules, error);
 	return status;
 }

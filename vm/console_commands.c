@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "console_commands.h"
 
+#include "lib/error_text.h"
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
 #include "kernel/console.h"
@@ -77,28 +78,27 @@ static void command_destroy(const struct command_words *words)
 
 /* NAME and key=value pairs into a complete configuration. */
 static q_status_t config_read(const struct command_words *words, struct vm_config *config,
-			      char *error, size_t error_bytes)
+			      struct error_text *error)
 {
-	q_status_t status = config_vm_init(config, words->word[1], error, error_bytes);
+	q_status_t status = config_vm_init(config, words->word[1], error);
 	for (unsigned i = 2; i < words->count && status == Q_OK; i++) {
 		char *value = strchr(words->word[i], '=');
 		if (value)
 			*value++ = 0;
-		status = config_set_key(config, words->word[i], value ? value : "", error,
-					error_bytes);
+		status = config_set_key(config, words->word[i], value ? value : "", error);
 	}
-	return status == Q_OK ? config_vm_complete(config, error, error_bytes) : status;
+	return status == Q_OK ? config_vm_complete(config, error) : status;
 }
 
 static void create(const struct command_words *words, struct vm_config *config)
 {
-	char error[256] = "";
+	struct error_text error = { "" };
 	struct vm *vm;
-	q_status_t status = config_read(words, config, error, sizeof(error));
+	q_status_t status = config_read(words, config, &error);
 	if (status == Q_OK)
-		status = vm_create(config, &vm, error, sizeof(error));
+		status = vm_create(config, &vm, &error);
 	if (status != Q_OK)
-		console_print("create: %s\n", error);
+		console_print("create: %s\n", error.text);
 	else if (config->autostart && vm_start(vm) != Q_OK)
 		console_print("create: cannot start %s\n", vm_name(vm));
 }

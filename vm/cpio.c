@@ -13,7 +13,7 @@
 #include <quire/addr.h>
 #include <quire/bits.h>
 
-#include "vm/refuse.h"
+#include "lib/error_text.h"
 
 #define MAGIC_BYTES  6u
 #define FIELD_DIGITS 8u
@@ -135,8 +135,8 @@ static q_status_t member_add(const struct member *member, struct module_table *t
 	return module_add(table, &module);
 }
 
-q_status_t cpio_expand(const struct module *archive, struct module_table *table, char *error,
-		       size_t error_bytes)
+q_status_t cpio_expand(const struct module *archive, struct module_table *table,
+		       struct error_text *error)
 {
 	unsigned count_before = table->count;
 	struct member member;
@@ -144,16 +144,16 @@ q_status_t cpio_expand(const struct module *archive, struct module_table *table,
 		const char *problem = member_read(archive, offset, &member);
 		if (problem) {
 			table->count = count_before;
-			return refuse(error, error_bytes, Q_INVALID, "%s: offset %llu: %s",
-				      archive->name, (unsigned long long)offset, problem);
+			return refuse(error, Q_INVALID, "%s: offset %llu: %s", archive->name,
+				      (unsigned long long)offset, problem);
 		}
 		if (strcmp(member.name, TRAILER_NAME) == 0)
 			return Q_OK;
 		q_status_t status = member_add(&member, table);
 		if (status != Q_OK) {
 			table->count = count_before;
-			return refuse(error, error_bytes, status, "%s: offset %llu: '%.64s': %s",
-				      archive->name, (unsigned long long)offset, member.name,
+			return refuse(error, status, "%s: offset %llu: '%.64s': %s", archive->name,
+				      (unsigned long long)offset, member.name,
 				      status == Q_EXISTS ? "there is a module of this name"
 							 : "too many modules");
 		}

@@ -5,6 +5,8 @@
 
 #include "vm/modules.h"
 
+struct error_text;
+
 bool cpio_is_archive(const struct module *module);
 
 /*
@@ -13,7 +15,7 @@ bool cpio_is_archive(const struct module *module);
  * Q_INVALID: damaged; Q_EXISTS: a name is taken; Q_LIMIT: too many. Then `error`
  * says where and why, and the table is as before.
  */
-q_status_t cpio_expand(const struct module *archive, struct module_table *table, char *error,
-		       size_t error_bytes) Q_MUST_USE;
+q_status_t cpio_expand(const struct module *archive, struct module_table *table,
+		       struct error_text *error) Q_MUST_USE;
 
 #endif

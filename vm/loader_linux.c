@@ -20,8 +20,9 @@
 
 #include <quire/bits.h>
 
+#include "lib/error_text.h"
+
 #include "loader_linux_internal.h"
-#include "vm/refuse.h"
 
 /* --- fields of boot_params outside the header --------------------------------------- */
 
@@ -86,16 +87,16 @@ static uint64_t lowest(uint64_t a, uint64_t b)
 }
 
 static q_status_t memory_refuse(const struct loader_linux_request *request, uint64_t needed_bytes,
-				char *error, size_t error_bytes)
+				struct error_text *error)
 {
-	return refuse(error, error_bytes, Q_RANGE,
+	return refuse(error, Q_RANGE,
 		      "kernel '%s' needs at least %lluM of memory, the VM has %lluM",
 		      request->kernel->name, (unsigned long long)((needed_bytes + 0xfffff) >> 20),
 		      (unsigned long long)(request->ram_bytes >> 20));
 }
 
 static q_status_t plan_initrd(const struct loader_linux_request *request, struct plan *plan,
-			      char *error, size_t error_bytes)
+			      struct error_text *error)
 {
 	uint64_t kernel_end = plan->image.load_address + plan->image.init_bytes;
 	uint64_t size_bytes = request->initrd ? request->initrd->size_bytes : 0;
@@ -106,7 +107,7 @@ static q_status_t plan_initrd(const struct loader_linux_request *request, struct
 		return Q_OK;
 	if (kernel_end > limit || size_bytes > limit - kernel_end ||
 	    align_down(limit - size_bytes, PAGE_SIZE) < kernel_end)
-		return refuse(error, error_bytes, Q_RANGE,
+		return refuse(error, Q_RANGE,
 			      "initrd '%s' does not fit between the kernel and %lluM",
 			      request->initrd->name, (unsigned long long)(limit >> 20));
 	plan->initrd_bytes = size_bytes;
@@ -116,17 +117,16 @@ static q_status_t plan_initrd(const struct loader_linux_request *request, struct
 }
 
 static q_status_t plan_make(const struct loader_linux_request *request, struct plan *out_plan,
-			    char *error, size_t error_bytes)
+			    struct error_text *error)
 {
 	struct plan plan = { .low_end = lowest(request->ram_bytes, PGM_RAM_HOLE_START) };
-	q_status_t status =
-		loader_linux_image_read(request->kernel, &plan.image, error, error_bytes);
+	q_status_t status = loader_linux_image_read(request->kernel, &plan.image, error);
 	if (status != Q_OK)
 		return status;
 
 	uint64_t cmdline_max = lowest(plan.image.cmdline_max, CMDLINE_BYTES - 1);
 	if (strlen(request->cmdline) > cmdline_max)
-		return refuse(error, error_bytes, Q_RANGE,
+		return refuse(error, Q_RANGE,
 			      "kernel '%s' takes command lines of at most %llu bytes",
 			      request->kernel->name, (unsigned long long)cmdline_max);
 
@@ -134,14 +134,13 @@ static q_status_t plan_make(const struct loader_linux_request *request, struct p
 	uint64_t extra = plan.image.init_bytes + KERNEL_SLACK;
 	if (range_exceeds(plan.image.load_address, extra, PGM_RAM_HOLE_START) ||
 	    initrd_bytes > PGM_RAM_HOLE_START)
-		return refuse(error, error_bytes, Q_RANGE,
-			      "kernel '%s' and its initrd do not fit below 3G",
+		return refuse(error, Q_RANGE, "kernel '%s' and its initrd do not fit below 3G",
 			      request->kernel->name);
 	uint64_t needed = plan.image.load_address + extra + align_up(initrd_bytes, PAGE_SIZE);
 	if (needed > request->ram_bytes)
-		return memory_refuse(request, needed, error, error_bytes);
+		return memory_refuse(request, needed, error);
 
-	status = plan_initrd(request, &plan, error, error_bytes);
+	status = plan_initrd(request, &plan, error);
 	if (status != Q_OK)
 		return status;
 	*out_plan = plan;
@@ -287,19 +286,18 @@ static struct guest_state entry_state(void)
 	return state;
 }
 
-q_status_t loader_linux_fit(const struct loader_linux_request *request, char *error,
-			    size_t error_bytes)
+q_status_t loader_linux_fit(const struct loader_linux_request *request, struct error_text *error)
 {
 	struct plan plan;
-	return plan_make(request, &plan, error, error_bytes);
+	return plan_make(request, &plan, error);
 }
 
 q_status_t loader_linux_load(struct pgm *pgm, const struct loader_linux_request *request,
 			     struct guest_state *out_state, struct guest_regs *out_regs,
-			     char *error, size_t error_bytes)
+			     struct error_text *error)
 {
 	struct plan plan = { 0 };
-	q_status_t status = plan_make(request, &plan, error, error_bytes);
+	q_status_t status = plan_make(request, &plan, error);
 	if (status != Q_OK)
 		return status;
 
@@ -311,7 +309,7 @@ q_status_t loader_linux_load(struct pgm *pgm, const struct loader_linux_request 
 	put_page_tables(&writer, plan.mapped_end);
 	put_gdt(&writer);
 	if (writer.status != Q_OK)
-		return refuse(error, error_bytes, writer.status, "kernel '%s': guest memory: %s",
+		return refuse(error, writer.status, "kernel '%s': guest memory: %s",
 			      request->kernel->name, q_status_text(writer.status));
 
 	*out_state = entry_state();

@@ -13,6 +13,8 @@
 #include "mm/pgm/pgm.h"
 #include "vm/modules.h"
 
+struct error_text;
+
 /* Besides the files at most: boot_params, command line, page tables for 3 GiB. */
 #define LOADER_LINUX_OWN_PAGES 7u
 
@@ -31,8 +33,8 @@ bool loader_linux_is_kernel(const struct module *module);
  * Would everything that is asked for fit? As loader_linux_load(), but for writing
  * memory: its refusals come here, too.
  */
-q_status_t loader_linux_fit(const struct loader_linux_request *request, char *error,
-			    size_t error_bytes) Q_MUST_USE;
+q_status_t loader_linux_fit(const struct loader_linux_request *request,
+			    struct error_text *error) Q_MUST_USE;
 
 /*
  * Fills the guest's memory, which must be as at power-on, and says how its first
@@ -42,6 +44,6 @@ q_status_t loader_linux_fit(const struct loader_linux_request *request, char *er
  */
 q_status_t loader_linux_load(struct pgm *pgm, const struct loader_linux_request *request,
 			     struct guest_state *out_state, struct guest_regs *out_regs,
-			     char *error, size_t error_bytes) Q_MUST_USE;
+			     struct error_text *error) Q_MUST_USE;
 
 #endif

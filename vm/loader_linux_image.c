@@ -11,9 +11,10 @@
 #include <quire/addr.h>
 #include <quire/bits.h>
 
-#include "loader_linux_internal.h"
+#include "lib/error_text.h"
 #include "vm/loader_linux.h"
-#include "vm/refuse.h"
+
+#include "loader_linux_internal.h"
 
 #define BOOT_FLAG       0xaa55u
 #define MAGIC           "HdrS"
@@ -104,22 +105,19 @@ static const char *placement_problem(struct image *image)
 }
 
 q_status_t loader_linux_image_read(const struct module *kernel, struct image *out_image,
-				   char *error, size_t error_bytes)
+				   struct error_text *error)
 {
 	struct image image = { 0 };
 	if (!loader_linux_is_kernel(kernel))
-		return refuse(error, error_bytes, Q_INVALID, "'%s' is no Linux bzImage",
-			      kernel->name);
+		return refuse(error, Q_INVALID, "'%s' is no Linux bzImage", kernel->name);
 	const char *problem = features_problem(kernel->data);
 	if (problem)
-		return refuse(error, error_bytes, Q_UNSUPPORTED, "kernel '%s': %s", kernel->name,
-			      problem);
+		return refuse(error, Q_UNSUPPORTED, "kernel '%s': %s", kernel->name, problem);
 	problem = sizes_problem(kernel, &image);
 	if (!problem)
 		problem = placement_problem(&image);
 	if (problem)
-		return refuse(error, error_bytes, Q_INVALID, "kernel '%s': %s", kernel->name,
-			      problem);
+		return refuse(error, Q_INVALID, "kernel '%s': %s", kernel->name, problem);
 	*out_image = image;
 	return Q_OK;
 }

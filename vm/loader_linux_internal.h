@@ -5,6 +5,8 @@
 
 #include "vm/modules.h"
 
+struct error_text;
+
 /* Offsets in the file, and in boot_params. */
 #define HDR_SETUP_SECTS     0x1f1u
 #define HDR_SYSSIZE         0x1f4u
@@ -41,6 +43,6 @@ struct image {
 
 /* Q_INVALID, Q_UNSUPPORTED: `error` says what is wrong. */
 q_status_t loader_linux_image_read(const struct module *kernel, struct image *out_image,
-				   char *error, size_t error_bytes) Q_MUST_USE;
+				   struct error_text *error) Q_MUST_USE;
 
 #endif

@@ -4,12 +4,12 @@
 #include <quire/atomic.h>
 #include <quire/log.h>
 
+#include "lib/error_text.h"
 #include "lib/string.h"
 #include "kernel/heap.h"
 #include "kernel/thread.h"
 #include "vm/config.h"
 #include "vm/console.h"
-#include "vm/refuse.h"
 #include "vm/scan.h"
 #include "vm/vm.h"
 #include "vm/zero_ahead.h"
@@ -22,8 +22,7 @@
 /* What the idle thread hands to the operator's, and gets back. */
 struct loading {
 	const struct module_table *modules;
-	char *error;
-	size_t error_bytes;
+	struct error_text *error;
 	q_status_t status;
 	bool is_done;
 };
@@ -38,12 +37,12 @@ static struct vm *vm_attached_first(void)
 static q_status_t vms_create(const struct loading *loading)
 {
 	for (unsigned i = 0; i < config.vm_count; i++) {
-		char reason[192] = "";
+		struct error_text reason;
 		struct vm *vm;
-		q_status_t status = vm_create(&config.vms[i], &vm, reason, sizeof(reason));
+		q_status_t status = vm_create(&config.vms[i], &vm, &reason);
 		if (status != Q_OK)
-			return refuse(loading->error, loading->error_bytes, status,
-				      CONFIG_MODULE ": vm %s: %s", config.vms[i].name, reason);
+			return refuse(loading->error, status, CONFIG_MODULE ": vm %s: %s",
+				      config.vms[i].name, reason.text);
 	}
 	return Q_OK;
 }
@@ -53,14 +52,13 @@ static q_status_t load(const struct loading *loading)
 {
 	const struct module *module = module_find(loading->modules, CONFIG_MODULE);
 	if (!module)
-		return refuse(loading->error, loading->error_bytes, Q_NOT_FOUND,
+		return refuse(loading->error, Q_NOT_FOUND,
 			      "there is no boot module " CONFIG_MODULE);
-	q_status_t status = config_parse(module->data, module->size_bytes, &config, loading->error,
-					 loading->error_bytes);
+	q_status_t status = config_parse(module->data, module->size_bytes, &config, loading->error);
 	if (status != Q_OK)
 		return status;
 	if (scan_start(&config.machine) != Q_OK || zero_ahead_start() != Q_OK)
-		return refuse(loading->error, loading->error_bytes, Q_NO_MEMORY,
+		return refuse(loading->error, Q_NO_MEMORY,
 			      "no memory for the threads that use idle time");
 	return vms_create(loading);
 }
@@ -79,9 +77,9 @@ static void operator_run(void *argument)
 	unsigned page_count = (unsigned)pages_from_bytes(VM_MAX * sizeof(struct vm_config));
 	config.vms = pages_alloc(page_count);
 	config.vm_max = VM_MAX;
-	loading->status = config.vms ? load(loading)
-				     : refuse(loading->error, loading->error_bytes, Q_NO_MEMORY,
-					      "no memory for the configuration");
+	loading->status =
+		config.vms ? load(loading)
+			   : refuse(loading->error, Q_NO_MEMORY, "no memory for the configuration");
 	pages_free(config.vms, page_count);
 	bool is_loaded = loading->status == Q_OK;
 	/* Pairs with operator_start(); from here on `loading` may be gone. */
@@ -94,15 +92,15 @@ static void operator_run(void *argument)
 }
 
 q_status_t operator_start(const struct virt_ops *ops, const struct module_table *modules,
-			  char *error, size_t error_bytes)
+			  struct error_text *error)
 {
-	struct loading loading = { .modules = modules, .error = error, .error_bytes = error_bytes };
+	struct loading loading = { .modules = modules, .error = error };
 	struct thread *thread;
 	vm_system_init(ops, modules);
 	q_status_t status =
 		thread_create("operator", THREAD_INTERACTIVE, operator_run, &loading, &thread);
 	if (status != Q_OK)
-		return refuse(error, error_bytes, status, "no memory for the operator's thread");
+		return refuse(error, status, "no memory for the operator's thread");
 	/* The idle thread cannot sleep; it runs only when the operator's thread waits or is done. */
 	while (!atomic_load_acquire(&loading.is_done))
 		thread_yield();

@@ -8,6 +8,8 @@
 
 #include <quire/status.h>
 
+struct error_text;
+
 struct module_table;
 struct virt_ops;
 
@@ -18,6 +20,6 @@ struct virt_ops;
  * called by the idle thread, once, when threads can run.
  */
 q_status_t operator_start(const struct virt_ops *ops, const struct module_table *modules,
-			  char *error, size_t error_bytes) Q_MUST_USE;
+			  struct error_text *error) Q_MUST_USE;
 
 #endif

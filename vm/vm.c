@@ -171,24 +171,23 @@ static struct vm *allocate(const struct vm_config *config)
 	return vm;
 }
 
-q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, char *error,
-		     size_t error_bytes)
+q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, struct error_text *error)
 {
-	q_status_t status = config_vm_check(config, system_modules, error, error_bytes);
+	q_status_t status = config_vm_check(config, system_modules, error);
 	if (status == Q_OK)
-		status = vm_boot_check(config, system_modules, error, error_bytes);
+		status = vm_boot_check(config, system_modules, error);
 	if (status != Q_OK)
 		return status;
 	if (vm_find(config->name))
-		return refuse(error, error_bytes, Q_EXISTS, "there is a VM of this name already");
+		return refuse(error, Q_EXISTS, "there is a VM of this name already");
 
 	struct vm *vm = allocate(config);
 	if (!vm)
-		return refuse(error, error_bytes, Q_NO_MEMORY, "no memory for its records");
+		return refuse(error, Q_NO_MEMORY, "no memory for its records");
 	status = build(vm);
 	if (status != Q_OK) {
 		release(vm);
-		return refuse(error, error_bytes, status, "cannot be created: %s",
+		return refuse(error, status, "cannot be created: %s",
 			      status == Q_LIMIT ? "there are as many VMs as GMM can tell apart"
 						: q_status_text(status));
 	}

@@ -23,6 +23,7 @@
 
 #include "mm/pgm/pgm.h"
 
+struct error_text;
 struct module_table;
 struct serial;
 struct virt_ops;
@@ -38,8 +39,8 @@ void vm_system_init(const struct virt_ops *ops, const struct module_table *modul
  * Checks the configuration, reserves the memory (admission) and builds the VM.
  * On failure `error` says in words what was wrong, and nothing is left.
  */
-q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, char *error,
-		     size_t error_bytes) Q_MUST_USE;
+q_status_t vm_create(const struct vm_config *config, struct vm **out_vm,
+		     struct error_text *error) Q_MUST_USE;
 /* Waits for references and its threads; Q_STATE unless it is created or stopped. */
 q_status_t vm_destroy(struct vm *vm) Q_MUST_USE;
 

@@ -28,6 +28,7 @@
 #include "serial.h"
 
 struct cpuid_table;
+struct error_text;
 struct vcpu;
 
 enum vm_hold {
@@ -121,7 +122,7 @@ void vm_power_request_handle(struct vm *vm);
 /* With all vCPUs held, in vCPU 0's thread: memory, devices and CPUs as at power-on. */
 void vm_power_on(struct vm *vm);
 /* Then the kernel. Q_NO_MEMORY: what is in place stays; calling it again goes on from there. */
-q_status_t vm_load(struct vm *vm, char *error, size_t error_bytes) Q_MUST_USE;
+q_status_t vm_load(struct vm *vm, struct error_text *error) Q_MUST_USE;
 /* How many pages more that can take, at most. */
 uint64_t vm_load_pages_max(const struct vm *vm);
 /* Gives memory and its guarantee back, and stops the devices' timer. */

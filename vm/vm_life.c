@@ -6,6 +6,7 @@
  */
 #include <quire/log.h>
 
+#include "lib/error_text.h"
 #include "arch/x86_64/cpu.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -188,8 +189,8 @@ static void first_guest_report(void)
 
 static void job_load(struct vm *vm)
 {
-	char error[160] = "";
-	q_status_t status = vm_load(vm, error, sizeof(error));
+	struct error_text error = { "" };
+	q_status_t status = vm_load(vm, &error);
 	if (status == Q_NO_MEMORY) {
 		memory_wait_start_load(vm, vm_load_pages_max(vm));
 		job_finish(vm, HOLD_OFF, 0);
@@ -197,7 +198,7 @@ static void job_load(struct vm *vm)
 	}
 	if (status != Q_OK) {
 		vm->ending = (struct vm_ending){ .reason = "cannot start", .is_failure = true };
-		stop_finish(vm, error);
+		stop_finish(vm, error.text);
 		return;
 	}
 	vm->ending = (struct vm_ending){ 0 };

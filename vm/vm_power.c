@@ -30,28 +30,26 @@ static struct loader_linux_request request_of(const struct vm_config *config,
 }
 
 q_status_t vm_boot_check(const struct vm_config *config, const struct module_table *modules,
-			 char *error, size_t error_bytes)
+			 struct error_text *error)
 {
 	if (config->firmware[0])
-		return refuse(error, error_bytes, Q_UNSUPPORTED,
-			      "this build starts kernels only, not firmware");
+		return refuse(error, Q_UNSUPPORTED, "this build starts kernels only, not firmware");
 	if (config->vcpu_count > VPC_VCPU_MAX)
-		return refuse(error, error_bytes, Q_RANGE, "at most %u vCPUs", VPC_VCPU_MAX);
+		return refuse(error, Q_RANGE, "at most %u vCPUs", VPC_VCPU_MAX);
 	if (strchr(config->initrd, ','))
-		return refuse(error, error_bytes, Q_UNSUPPORTED, "Linux takes one initrd only");
+		return refuse(error, Q_UNSUPPORTED, "Linux takes one initrd only");
 	/* config_vm_check() has seen that the modules are there. */
 	const struct loader_linux_request request = request_of(config, modules);
-	return loader_linux_fit(&request, error, error_bytes);
+	return loader_linux_fit(&request, error);
 }
 
-q_status_t vm_load(struct vm *vm, char *error, size_t error_bytes)
+q_status_t vm_load(struct vm *vm, struct error_text *error)
 {
 	const struct loader_linux_request request = request_of(&vm->config, vm_modules());
 	struct vcpu *vcpu = vm->vcpus[0];
 	struct guest_state state;
 	vm->ops->state_get(vcpu->virt, &state);
-	q_status_t status =
-		loader_linux_load(vm->pgm, &request, &state, &vcpu->regs, error, error_bytes);
+	q_status_t status = loader_linux_load(vm->pgm, &request, &state, &vcpu->regs, error);
 	vcpu_memory_used(vcpu);
 	return status == Q_OK ? vm->ops->state_set(vcpu->virt, &state) : status;
 }

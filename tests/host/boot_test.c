@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What loaders say, good and bad, up to a memory map that can be believed. */
-#include "test.h"
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "test.h"
+
+#include "lib/error_text.h"
 #include "boot/memmap.h"
 #include "boot/multiboot2.h"
 #include "boot/pvh.h"
@@ -12,13 +13,13 @@
 #define LIMIT (1ull << 40)
 
 static struct bootinfo info;
-static char error[256];
+static struct error_text error;
 
 static q_status_t build(const struct memmap_entry *entries, unsigned count)
 {
 	memset(&info, 0, sizeof(info));
-	error[0] = 0;
-	return memmap_build(entries, count, LIMIT, &info, error, sizeof(error));
+	error.text[0] = 0;
+	return memmap_build(entries, count, LIMIT, &info, &error);
 }
 
 static void expect_range(unsigned i, uint64_t start, uint64_t end, enum bootinfo_range_kind kind)
@@ -64,7 +65,8 @@ TEST(boot, usable_memory_that_overlaps_anything_is_refused_by_name)
 {
 	const struct memmap_entry usable[] = { { 0x100000, 0x100000, 1 }, { 0x1ff000, 0x2000, 1 } };
 	EXPECT(build(usable, 2) == Q_INVALID);
-	EXPECT(strstr(error, "0x1ff000") && strstr(error, "0x100000") && strstr(error, "overlaps"));
+	EXPECT(strstr(error.text, "0x1ff000") && strstr(error.text, "0x100000") &&
+	       strstr(error.text, "overlaps"));
 	const struct memmap_entry reserved[] = { { 0x100000, 0x100000, 2 },
 						 { 0x0, 0x100001000, 1 } };
 	EXPECT(build(reserved, 2) == Q_INVALID);
@@ -112,19 +114,17 @@ TEST(boot, claims_split_usable_memory_and_conflict_with_each_other)
 {
 	const struct memmap_entry entries[] = { { 0x100000, 0x300000, 1 } };
 	EXPECT(build(entries, 1) == Q_OK);
-	EXPECT(memmap_claim(&info, hpa(0x200000), hpa(0x200800), BOOTINFO_MODULE, error,
-			    sizeof(error)) == Q_OK);
+	EXPECT(memmap_claim(&info, hpa(0x200000), hpa(0x200800), BOOTINFO_MODULE, &error) == Q_OK);
 	expect_range(0, 0x100000, 0x200000, BOOTINFO_USABLE);
 	expect_range(1, 0x200000, 0x201000, BOOTINFO_MODULE);
 	expect_range(2, 0x201000, 0x400000, BOOTINFO_USABLE);
-	EXPECT(memmap_claim(&info, hpa(0x200fff), hpa(0x202000), BOOTINFO_MODULE, error,
-			    sizeof(error)) == Q_CONFLICT);
-	EXPECT(memmap_claim(&info, hpa(0x3ff000), hpa(0x401000), BOOTINFO_MODULE, error,
-			    sizeof(error)) == Q_CONFLICT);
-	EXPECT(memmap_claim(&info, hpa(0x900000), hpa(0x901000), BOOTINFO_MODULE, error,
-			    sizeof(error)) == Q_CONFLICT);
-	EXPECT(memmap_claim(&info, hpa(0x100000), hpa(0x200000), BOOTINFO_QUIRE, error,
-			    sizeof(error)) == Q_OK);
+	EXPECT(memmap_claim(&info, hpa(0x200fff), hpa(0x202000), BOOTINFO_MODULE, &error) ==
+	       Q_CONFLICT);
+	EXPECT(memmap_claim(&info, hpa(0x3ff000), hpa(0x401000), BOOTINFO_MODULE, &error) ==
+	       Q_CONFLICT);
+	EXPECT(memmap_claim(&info, hpa(0x900000), hpa(0x901000), BOOTINFO_MODULE, &error) ==
+	       Q_CONFLICT);
+	EXPECT(memmap_claim(&info, hpa(0x100000), hpa(0x200000), BOOTINFO_QUIRE, &error) == Q_OK);
 	expect_sorted_and_disjoint();
 	EXPECT(info.range_count == 3);
 }
@@ -191,7 +191,7 @@ static q_status_t block_read(void)
 	put32(0);
 	put32(8);
 	memcpy(block, &block_bytes, 4);
-	return multiboot2_read(block, sizeof(block), &raw, error, sizeof(error));
+	return multiboot2_read(block, sizeof(block), &raw, &error);
 }
 
 TEST(boot, multiboot2_gives_map_modules_and_command_line)
@@ -221,11 +221,11 @@ TEST(boot, multiboot2_lies_about_sizes_are_refused_with_their_place)
 		put32(1);
 		put32(sizes[i]);
 		EXPECT(block_read() == Q_INVALID);
-		EXPECT(strstr(error, "byte 8"));
+		EXPECT(strstr(error.text, "byte 8"));
 	}
 	uint32_t total = sizeof(block) + 1;
 	memcpy(block, &total, 4);
-	EXPECT(multiboot2_read(block, sizeof(block), &raw, error, sizeof(error)) == Q_INVALID);
+	EXPECT(multiboot2_read(block, sizeof(block), &raw, &error) == Q_INVALID);
 
 	block_begin();
 	EXPECT(block_read() == Q_INVALID); /* no memory map */
@@ -252,7 +252,7 @@ TEST(boot, multiboot2_survives_every_truncation)
 		memcpy(exact, block, size);
 		if (size >= 4)
 			memcpy(exact, &size, 4);
-		q_status_t status = multiboot2_read(exact, size, &raw, error, sizeof(error));
+		q_status_t status = multiboot2_read(exact, size, &raw, &error);
 		EXPECT(status == Q_OK || status == Q_INVALID);
 		free(exact);
 	}
@@ -298,7 +298,7 @@ static void pvh_block(void)
 TEST(boot, pvh_gives_map_modules_command_line_and_rsdp)
 {
 	pvh_block();
-	EXPECT(pvh_read(0x1000, map_block, &raw, error, sizeof(error)) == Q_OK);
+	EXPECT(pvh_read(0x1000, map_block, &raw, &error) == Q_OK);
 	assert_string_equal(raw.command_line, "log=info");
 	EXPECT(raw.rsdp == 0xf5a20);
 	EXPECT(raw.module_count == 1 && raw.modules[0].end == 0x804321);
@@ -308,14 +308,14 @@ TEST(boot, pvh_gives_map_modules_command_line_and_rsdp)
 TEST(boot, pvh_pointers_to_nowhere_are_refused)
 {
 	pvh_block();
-	EXPECT(pvh_read(0x500, map_block, &raw, error, sizeof(error)) == Q_INVALID);
+	EXPECT(pvh_read(0x500, map_block, &raw, &error) == Q_INVALID);
 	const unsigned offsets[] = { 0, 16, 40 }; /* magic, modules, memory map */
 	for (unsigned i = 0; i < 3; i++) {
 		pvh_block();
 		memset(block + offsets[i], 0xff, 4);
-		EXPECT(pvh_read(0x1000, map_block, &raw, error, sizeof(error)) == Q_INVALID);
+		EXPECT(pvh_read(0x1000, map_block, &raw, &error) == Q_INVALID);
 	}
 	pvh_block();
 	memset(block + 0x108, 0xff, 8); /* the module's size */
-	EXPECT(pvh_read(0x1000, map_block, &raw, error, sizeof(error)) == Q_INVALID);
+	EXPECT(pvh_read(0x1000, map_block, &raw, &error) == Q_INVALID);
 }

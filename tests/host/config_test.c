@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "test.h"
+
+#include "lib/error_text.h"
 #include "vm/config.h"
 #include "vm/cpio.h"
 
-static char error[256];
+static struct error_text error;
 
 static void *exact_copy(const void *data, size_t size_bytes)
 {
@@ -34,8 +36,8 @@ static q_status_t parse_bytes(const void *text, size_t size_bytes)
 	void *copy = exact_copy(text, size_bytes);
 	memset(vms, 0xa5, sizeof(vms));
 	config = (struct config){ .vms = vms, .vm_max = VM_MAX };
-	strcpy(error, "untouched");
-	q_status_t status = config_parse(copy, size_bytes, &config, error, sizeof(error));
+	strcpy(error.text, "untouched");
+	q_status_t status = config_parse(copy, size_bytes, &config, &error);
 	free(copy);
 	return status;
 }
@@ -61,7 +63,7 @@ TEST(config, defaults_are_as_documented)
 	EXPECT(!vms[0].debug_exit && !vms[0].debug_console);
 	EXPECT(config.machine.scan && config.machine.scan_cpu_percent == 2);
 	EXPECT(strcmp(config.machine.attach, "a") == 0);
-	EXPECT(strcmp(error, "untouched") == 0);
+	EXPECT(strcmp(error.text, "untouched") == 0);
 }
 
 TEST(config, every_key_arrives)
@@ -205,8 +207,8 @@ TEST(config, what_is_wrong_is_refused_with_its_line)
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
 		q_status_t status = parse(bad[i].text);
 		if (status != bad[i].status ||
-		    strncmp(error, bad[i].message, strlen(bad[i].message)))
-			fail_msg("row %zu: status %d, '%s', not '%s'", i, status, error,
+		    strncmp(error.text, bad[i].message, strlen(bad[i].message)))
+			fail_msg("row %zu: status %d, '%s', not '%s'", i, status, error.text,
 				 bad[i].message);
 	}
 }
@@ -215,7 +217,7 @@ TEST(config, text_may_be_utf8_and_must_not_hold_nul)
 {
 	EXPECT(parse("# \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80\n" GOOD_VM) == Q_OK);
 	EXPECT(parse_bytes("# \0\n", 4) == Q_INVALID);
-	EXPECT(strncmp(error, "quire.conf:1: a control", 23) == 0);
+	EXPECT(strncmp(error.text, "quire.conf:1: a control", 23) == 0);
 }
 
 TEST(config, sizes_of_texts_are_limited)
@@ -231,7 +233,7 @@ TEST(config, sizes_of_texts_are_limited)
 	value[2048] = 0;
 	snprintf(text, sizeof(text), GOOD_VM "cmdline = %s\n", value);
 	EXPECT(parse(text) == Q_RANGE);
-	EXPECT(strncmp(error, "quire.conf:4: cmdline = 'xxx", 28) == 0);
+	EXPECT(strncmp(error.text, "quire.conf:4: cmdline = 'xxx", 28) == 0);
 
 	value[64] = 0;
 	snprintf(text, sizeof(text), "[vm a]\nkernel = %s\nmemory = 1M\n", value);
@@ -242,28 +244,28 @@ TEST(config, sizes_of_texts_are_limited)
 	memset(text, '#', sizeof(text));
 	EXPECT(parse_bytes(text, 2111) == Q_OK);
 	EXPECT(parse_bytes(text, 2112) == Q_INVALID);
-	EXPECT(strncmp(error, "quire.conf:1: the line is too long", 34) == 0);
+	EXPECT(strncmp(error.text, "quire.conf:1: the line is too long", 34) == 0);
 
 	memset(text, '\n', sizeof(text));
 	EXPECT(parse_bytes(text, CONFIG_TEXT_MAX) == Q_OK);
 	EXPECT(parse_bytes(text, CONFIG_TEXT_MAX + 1) == Q_RANGE);
-	EXPECT(strncmp(error, "quire.conf:1: the file is larger", 32) == 0);
+	EXPECT(strncmp(error.text, "quire.conf:1: the file is larger", 32) == 0);
 }
 
 TEST(config, a_refused_key_changes_nothing)
 {
 	struct vm_config vm, before;
-	EXPECT(config_vm_init(&vm, "UPPER", error, sizeof(error)) == Q_INVALID);
-	EXPECT(config_vm_init(&vm, "a", error, sizeof(error)) == Q_OK);
-	EXPECT(config_set_key(&vm, "serial", "log", error, sizeof(error)) == Q_OK);
+	EXPECT(config_vm_init(&vm, "UPPER", &error) == Q_INVALID);
+	EXPECT(config_vm_init(&vm, "a", &error) == Q_OK);
+	EXPECT(config_set_key(&vm, "serial", "log", &error) == Q_OK);
 	before = vm;
-	EXPECT(config_set_key(&vm, "overcommit", "nothing", error, sizeof(error)) == Q_INVALID);
-	EXPECT(config_set_key(&vm, "share", "A", error, sizeof(error)) == Q_INVALID);
-	EXPECT(config_set_key(&vm, "memory", "99999999999999G", error, sizeof(error)) == Q_RANGE);
-	EXPECT(config_set_key(&vm, "serial", "com2", error, sizeof(error)) == Q_EXISTS);
+	EXPECT(config_set_key(&vm, "overcommit", "nothing", &error) == Q_INVALID);
+	EXPECT(config_set_key(&vm, "share", "A", &error) == Q_INVALID);
+	EXPECT(config_set_key(&vm, "memory", "99999999999999G", &error) == Q_RANGE);
+	EXPECT(config_set_key(&vm, "serial", "com2", &error) == Q_EXISTS);
 	EXPECT(memcmp(&vm, &before, sizeof(vm)) == 0);
-	EXPECT(config_vm_complete(&vm, error, sizeof(error)) == Q_INVALID);
-	EXPECT(strcmp(error, "vm 'a': 'memory' is missing") == 0);
+	EXPECT(config_vm_complete(&vm, &error) == Q_INVALID);
+	EXPECT(strcmp(error.text, "vm 'a': 'memory' is missing") == 0);
 }
 
 TEST(config, modules_that_a_vm_names_must_exist)
@@ -271,16 +273,16 @@ TEST(config, modules_that_a_vm_names_must_exist)
 	struct module_table modules = { .entries = { { .name = "vmlinuz" }, { .name = "x" } },
 					.count = 2 };
 	EXPECT(parse(GOOD_VM "initrd = x,vmlinuz\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_OK);
+	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_OK);
 	EXPECT(parse(GOOD_VM "initrd = x,y\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_NOT_FOUND);
-	EXPECT(strcmp(error, "vm 'a': there is no module 'y'") == 0);
+	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
+	EXPECT(strcmp(error.text, "vm 'a': there is no module 'y'") == 0);
 	EXPECT(parse(GOOD_VM "initrd = x,\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_INVALID);
+	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_INVALID);
 	EXPECT(parse("[vm a]\nkernel = x,vmlinuz\nmemory = 1M\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_NOT_FOUND);
+	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
 	vms[0].memory_bytes = 0;
-	EXPECT(config_vm_check(&vms[0], &modules, error, sizeof(error)) == Q_INVALID);
+	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_INVALID);
 }
 
 /* --- cpio ---------------------------------------------------------------------------- */
@@ -329,8 +331,8 @@ static q_status_t expand_first(size_t size_bytes)
 	struct module archive = { .name = "all.cpio", .data = copy, .size_bytes = size_bytes };
 	memset(&table, 0, sizeof(table));
 	table.entries[table.count++] = (struct module){ .name = "first" };
-	strcpy(error, "untouched");
-	q_status_t status = cpio_expand(&archive, &table, error, sizeof(error));
+	strcpy(error.text, "untouched");
+	q_status_t status = cpio_expand(&archive, &table, &error);
 	EXPECT(status == Q_OK || table.count == 1);
 	return status;
 }
@@ -377,7 +379,7 @@ TEST(cpio, every_truncation_is_refused)
 	EXPECT(archive_size - needed < 4);
 	for (size_t size = 0; size < needed; size++) {
 		EXPECT(expand_first(size) == Q_INVALID);
-		EXPECT(strncmp(error, "all.cpio: offset ", 17) == 0);
+		EXPECT(strncmp(error.text, "all.cpio: offset ", 17) == 0);
 	}
 }
 
@@ -390,8 +392,8 @@ static void header_lie(size_t offset, unsigned field, const char *digits)
 static void expect_refused(q_status_t status, const char *message)
 {
 	q_status_t got = expand_first(archive_size);
-	if (got != status || strncmp(error, message, strlen(message)) != 0)
-		fail_msg("status %d, '%s', not '%s'", got, error, message);
+	if (got != status || strncmp(error.text, message, strlen(message)) != 0)
+		fail_msg("status %d, '%s', not '%s'", got, error.text, message);
 }
 
 TEST(cpio, lying_headers_are_refused)

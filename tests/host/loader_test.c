@@ -9,11 +9,13 @@
 #include "mm/pgm/pgm.h"
 #include "seam/seam.h"
 #include "test.h"
+
+#include "lib/error_text.h"
 #include "vm/loader_linux.h"
 
 #define GUEST_BYTES (64ull << 20)
 
-static char error[256];
+static struct error_text error;
 
 static void *exact_copy(const void *data, size_t size_bytes)
 {
@@ -70,7 +72,7 @@ static q_status_t check_bytes(size_t size_bytes)
 	struct loader_linux_request request = { .kernel = &kernel,
 						.cmdline = "",
 						.ram_bytes = GUEST_BYTES };
-	q_status_t status = loader_linux_fit(&request, error, sizeof(error));
+	q_status_t status = loader_linux_fit(&request, &error);
 	free(copy);
 	return status;
 }
@@ -78,8 +80,8 @@ static q_status_t check_bytes(size_t size_bytes)
 static void expect_kernel_refused(q_status_t status, const char *message)
 {
 	q_status_t got = check_bytes(sizeof(image));
-	if (got != status || strstr(error, message) == NULL)
-		fail_msg("status %d, '%s', not '%s'", got, error, message);
+	if (got != status || strstr(error.text, message) == NULL)
+		fail_msg("status %d, '%s', not '%s'", got, error.text, message);
 }
 
 TEST(loader, a_good_image_is_accepted)
@@ -203,12 +205,11 @@ static q_status_t load(const char *cmdline, size_t initrd_bytes, uint64_t ram_by
 						.ram_bytes = ram_bytes,
 						.rsdp = gpa(0xe0010) };
 	/* Whatever loading refuses is refused without a guest, too, in the same words. */
-	char fit_error[sizeof(error)] = "";
-	q_status_t fit = loader_linux_fit(&request, fit_error, sizeof(fit_error));
-	error[0] = 0;
-	q_status_t status =
-		loader_linux_load(pgm, &request, &out->state, &out->regs, error, sizeof(error));
-	EXPECT(fit == status && strcmp(fit_error, error) == 0);
+	struct error_text fit_error = { "" };
+	q_status_t fit = loader_linux_fit(&request, &fit_error);
+	error.text[0] = 0;
+	q_status_t status = loader_linux_load(pgm, &request, &out->state, &out->regs, &error);
+	EXPECT(fit == status && strcmp(fit_error.text, error.text) == 0);
 	free(initrd_data);
 	return status;
 }
@@ -318,13 +319,13 @@ TEST(loader, too_little_memory_is_said_before_anything_is_written)
 	guest_create();
 
 	EXPECT(load("", 0, 22 << 20, &loaded) == Q_RANGE);
-	EXPECT(strcmp(error, "kernel 'k' needs at least 23M of memory, the VM has 22M") == 0);
+	EXPECT(strcmp(error.text, "kernel 'k' needs at least 23M of memory, the VM has 22M") == 0);
 	EXPECT(load("", 42 << 20, GUEST_BYTES, &loaded) == Q_RANGE);
-	EXPECT(strcmp(error, "kernel 'k' needs at least 65M of memory, the VM has 64M") == 0);
+	EXPECT(strcmp(error.text, "kernel 'k' needs at least 65M of memory, the VM has 64M") == 0);
 
 	image_put(0x22c, PREF_ADDRESS + INIT_BYTES + 4095, 4);
 	EXPECT(load("", 4097, GUEST_BYTES, &loaded) == Q_RANGE);
-	EXPECT(strcmp(error, "initrd 'i' does not fit between the kernel and 19M") == 0);
+	EXPECT(strcmp(error.text, "initrd 'i' does not fit between the kernel and 19M") == 0);
 	/* It would fit, but not at a page's start. */
 	image_put(0x260, INIT_BYTES + 16, 4);
 	image_put(0x22c, PREF_ADDRESS + INIT_BYTES + 16 + 4095, 4);
@@ -335,7 +336,7 @@ TEST(loader, too_little_memory_is_said_before_anything_is_written)
 	image_make();
 	image_put(0x258, 0xffffffffffe00000, 8);
 	EXPECT(load("", 0, GUEST_BYTES, &loaded) == Q_RANGE);
-	EXPECT(strcmp(error, "kernel 'k' and its initrd do not fit below 3G") == 0);
+	EXPECT(strcmp(error.text, "kernel 'k' and its initrd do not fit below 3G") == 0);
 
 	image_make();
 	memset(long_line, 'x', sizeof(long_line));
@@ -343,7 +344,7 @@ TEST(loader, too_little_memory_is_said_before_anything_is_written)
 	EXPECT(load(long_line, 0, GUEST_BYTES, &loaded) == Q_RANGE);
 	image_put(0x238, 10, 4);
 	EXPECT(load("12345678901", 0, GUEST_BYTES, &loaded) == Q_RANGE);
-	EXPECT(strcmp(error, "kernel 'k' takes command lines of at most 10 bytes") == 0);
+	EXPECT(strcmp(error.text, "kernel 'k' takes command lines of at most 10 bytes") == 0);
 
 	pgm_stats(pgm, &stats);
 	EXPECT(stats.private_pages == 0);
