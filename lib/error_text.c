@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "error_text.h"
+#include "lib/error_text.h"
 
 #include <stdarg.h>
 
-#include "format.h"
+#include "lib/format.h"
 
 q_status_t refuse(struct error_text *error, q_status_t status, const char *format, ...)
 {

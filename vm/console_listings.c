@@ -6,6 +6,7 @@
 #include <quire/layout.h>
 
 #include "lib/format.h"
+#include "lib/json.h"
 #include "arch/x86_64/paging.h"
 #include "kernel/console.h"
 #include "kernel/heap.h"
@@ -15,7 +16,6 @@
 #include "vm/vm.h"
 
 #include "console_commands.h"
-#include "json.h"
 
 #define JSON_BYTES 1024u /* of one item of a listing */
 #define SIZE_BYTES 16u

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What sharing saves and costs, its switches, and the raw material for checking it from outside. */
 #include "lib/format.h"
+#include "lib/json.h"
 #include "lib/number.h"
 #include "lib/string.h"
 #include "kernel/console.h"
@@ -12,7 +13,6 @@
 #include "vm/vm.h"
 
 #include "console_commands.h"
-#include "json.h"
 #include "vm_internal.h"
 
 #define JSON_BYTES 2048u

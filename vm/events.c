@@ -6,11 +6,11 @@
 #include <quire/log.h>
 
 #include "lib/format.h"
+#include "lib/json.h"
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
 #include "kernel/power.h"
 
-#include "json.h"
 #include "vm_internal.h"
 
 #define LINE_BYTES 320u

@@ -13,6 +13,7 @@ HOST_v   := lib devices tests/host/pc.c
 
 host_lib       := lib
 host_request_queue := lib
+host_json      := lib
 host_share     := lib mm/gmm mm/share
 # Includes what it tests: the port instructions are its own.
 host_console   := lib
@@ -21,7 +22,7 @@ host_insn      := lib vm/insn
 host_config    := lib vm/config.c vm/config_vm.c vm/cpio.c
 host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm
 host_vm        := lib vm/cpuid_policy.c vm/msr_policy.c vm/pvclock.c vm/console_line.c vm/command_words.c \
-                  vm/json.c vm/zero_fill.c vm/insn
+                  vm/zero_fill.c vm/insn
 host_vm_request := lib vm/request.c
 host_vm_exit_memory := lib vm/exit_memory.c vm/zero_fill.c vm/insn
 host_paging    := lib arch/x86_64/paging_rules.c vm/address_space.c mm/gmm

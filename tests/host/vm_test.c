@@ -2,7 +2,7 @@
 /*
  * The pure parts of vm/: what CPUID and the MSR table tell a guest, the
  * paravirtual clock's arithmetic, which clearing of memory is done for a guest,
- * the console's line editor, its words, and the JSON writer.
+ * the console's line editor and its words.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,6 @@
 #include "vm/console_commands.h"
 #include "vm/console_line.h"
 #include "vm/cpuid_policy.h"
-#include "vm/json.h"
 #include "vm/msr_policy.h"
 #include "vm/pvclock.h"
 #include "vm/zero_fill.h"
@@ -426,46 +425,4 @@ TEST(vm, words_are_split_at_blanks_outside_quotes)
 	EXPECT(!command_words_split(many, &words));
 	char empty[] = " ";
 	EXPECT(command_words_split(empty, &words) && words.count == 0);
-}
-
-/* --- JSON ------------------------------------------------------------------------------------ */
-
-TEST(vm, json_puts_commas_and_escapes)
-{
-	char buffer[128];
-	struct json json;
-	json_init(&json, buffer, sizeof(buffer));
-	json_object_open(&json, NULL);
-	json_text(&json, "a", "x\"y\\\n");
-	json_array_open(&json, "b");
-	json_object_open(&json, NULL);
-	json_object_close(&json);
-	json_number(&json, NULL, ~0ull);
-	json_array_close(&json);
-	json_object_close(&json);
-	EXPECT(strcmp(buffer, "{\"a\":\"x\\\"y\\\\\\u000a\",\"b\":[{},18446744073709551615]}") ==
-	       0);
-	EXPECT(!json.is_cut);
-}
-
-TEST(vm, json_never_passes_its_buffer)
-{
-	char buffer[8] = "1234567";
-	struct json json;
-	json_init(&json, buffer, 7);
-	json_text(&json, NULL, "a long text");
-	EXPECT(json.is_cut && strlen(buffer) == 6 && buffer[7] == 0);
-}
-
-TEST(vm, json_goes_on_after_take)
-{
-	char buffer[16];
-	struct json json;
-	size_t count;
-	json_init(&json, buffer, sizeof(buffer));
-	json_array_open(&json, NULL);
-	json_number(&json, NULL, 1);
-	EXPECT(strcmp(json_take(&json, &count), "[1") == 0 && count == 2);
-	json_number(&json, NULL, 2);
-	EXPECT(strcmp(json_take(&json, &count), ",2") == 0 && count == 2);
 }

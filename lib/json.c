@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "json.h"
+#include "lib/json.h"
 
 #include "lib/format.h"
 

@@ -6,8 +6,8 @@
  * marked, never written past; a long listing takes what is there out with
  * json_take() between its items and goes on.
  */
-#ifndef VM_JSON_H
-#define VM_JSON_H
+#ifndef LIB_JSON_H
+#define LIB_JSON_H
 
 #include <quire/compiler.h>
 
