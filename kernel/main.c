@@ -36,8 +36,8 @@
 #include "kernel/version.h"
 #include "mm/gmm/gmm.h"
 #include "svm/svm.h"
-#include "vm/cpio.h"
-#include "vm/modules.h"
+#include "vm/load/cpio.h"
+#include "vm/load/module.h"
 #include "vm/operator.h"
 #include "vmx/vmx.h"
 

@@ -9,7 +9,7 @@
 #include <quire/status.h>
 
 #include "mm/gmm/gmm.h"
-#include "vm/modules.h"
+#include "vm/load/module.h"
 
 struct error_text;
 

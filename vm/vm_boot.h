@@ -5,7 +5,7 @@
 
 #include "lib/error_text.h"
 #include "vm/config.h"
-#include "vm/modules.h"
+#include "vm/load/module.h"
 
 /* The boot modules given to vm_system_init(). */
 const struct module_table *vm_modules(void);

@@ -14,13 +14,13 @@
 #include "arch/x86_64/cpu.h"
 
 #include "vcpu.h"
-#include "vm/loader_linux.h"
+#include "vm/load/linux.h"
 #include "vm_boot.h"
 
-static struct loader_linux_request request_of(const struct vm_config *config,
-					      const struct module_table *modules)
+static struct linux_request request_of(const struct vm_config *config,
+				       const struct module_table *modules)
 {
-	return (struct loader_linux_request){
+	return (struct linux_request){
 		.kernel = module_find(modules, config->kernel),
 		.initrd = config->initrd[0] ? module_find(modules, config->initrd) : NULL,
 		.cmdline = config->cmdline,
@@ -39,28 +39,28 @@ q_status_t vm_boot_check(const struct vm_config *config, const struct module_tab
 	if (strchr(config->initrd, ','))
 		return refuse(error, Q_UNSUPPORTED, "Linux takes one initrd only");
 	/* config_vm_check() has seen that the modules are there. */
-	const struct loader_linux_request request = request_of(config, modules);
-	return loader_linux_fit(&request, error);
+	const struct linux_request request = request_of(config, modules);
+	return linux_fit(&request, error);
 }
 
 q_status_t vm_load(struct vm *vm, struct error_text *error)
 {
-	const struct loader_linux_request request = request_of(&vm->config, vm_modules());
+	const struct linux_request request = request_of(&vm->config, vm_modules());
 	struct vcpu *vcpu = vm->vcpus[0];
 	struct guest_state state;
 	vm->ops->state_get(vcpu->virt, &state);
-	q_status_t status = loader_linux_load(vm->pgm, &request, &state, &vcpu->regs, error);
+	q_status_t status = linux_load(vm->pgm, &request, &state, &vcpu->regs, error);
 	vcpu_memory_used(vcpu);
 	return status == Q_OK ? vm->ops->state_set(vcpu->virt, &state) : status;
 }
 
 uint64_t vm_load_pages_max(const struct vm *vm)
 {
-	const struct loader_linux_request request = request_of(&vm->config, vm_modules());
+	const struct linux_request request = request_of(&vm->config, vm_modules());
 	struct pgm_stats stats;
 
 	Q_ASSERT(request.kernel); /* config_vm_check() */
-	uint64_t pages = pages_from_bytes(request.kernel->size_bytes) + LOADER_LINUX_OWN_PAGES;
+	uint64_t pages = pages_from_bytes(request.kernel->size_bytes) + LINUX_OWN_PAGES;
 	if (request.initrd)
 		pages += pages_from_bytes(request.initrd->size_bytes);
 	pgm_stats(vm->pgm, &stats);

@@ -12,7 +12,7 @@
 
 #include "lib/error_text.h"
 #include "vm/config.h"
-#include "vm/cpio.h"
+#include "vm/load/cpio.h"
 
 static struct error_text error;
 

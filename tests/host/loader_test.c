@@ -11,7 +11,7 @@
 #include "test.h"
 
 #include "lib/error_text.h"
-#include "vm/loader_linux.h"
+#include "vm/load/linux.h"
 
 #define GUEST_BYTES (64ull << 20)
 
@@ -69,10 +69,10 @@ static q_status_t check_bytes(size_t size_bytes)
 {
 	uint8_t *copy = exact_copy(image, size_bytes);
 	struct module kernel = { .name = "k", .data = copy, .size_bytes = size_bytes };
-	struct loader_linux_request request = { .kernel = &kernel,
-						.cmdline = "",
-						.ram_bytes = GUEST_BYTES };
-	q_status_t status = loader_linux_fit(&request, &error);
+	struct linux_request request = { .kernel = &kernel,
+					 .cmdline = "",
+					 .ram_bytes = GUEST_BYTES };
+	q_status_t status = linux_fit(&request, &error);
 	free(copy);
 	return status;
 }
@@ -199,16 +199,16 @@ static q_status_t load(const char *cmdline, size_t initrd_bytes, uint64_t ram_by
 	memset(initrd_data, 0x5a, initrd_bytes);
 	struct module kernel = { .name = "k", .data = image, .size_bytes = sizeof(image) };
 	struct module initrd = { .name = "i", .data = initrd_data, .size_bytes = initrd_bytes };
-	struct loader_linux_request request = { .kernel = &kernel,
-						.initrd = initrd_bytes ? &initrd : NULL,
-						.cmdline = cmdline,
-						.ram_bytes = ram_bytes,
-						.rsdp = gpa(0xe0010) };
+	struct linux_request request = { .kernel = &kernel,
+					 .initrd = initrd_bytes ? &initrd : NULL,
+					 .cmdline = cmdline,
+					 .ram_bytes = ram_bytes,
+					 .rsdp = gpa(0xe0010) };
 	/* Whatever loading refuses is refused without a guest, too, in the same words. */
 	struct error_text fit_error = { "" };
-	q_status_t fit = loader_linux_fit(&request, &fit_error);
+	q_status_t fit = linux_fit(&request, &fit_error);
 	error.text[0] = 0;
-	q_status_t status = loader_linux_load(pgm, &request, &out->state, &out->regs, &error);
+	q_status_t status = linux_load(pgm, &request, &out->state, &out->regs, &error);
 	EXPECT(fit == status && strcmp(fit_error.text, error.text) == 0);
 	free(initrd_data);
 	return status;

@@ -19,8 +19,8 @@ host_share     := lib mm/gmm mm/share
 host_console   := lib
 host_serial    := lib vm/serial.c
 host_insn      := lib vm/insn
-host_config    := lib vm/config.c vm/config_vm.c vm/cpio.c
-host_loader    := lib vm/loader_linux.c vm/loader_linux_image.c mm/gmm mm/pgm
+host_config    := lib vm/config.c vm/config_vm.c vm/load/cpio.c
+host_loader    := lib vm/load/linux.c vm/load/linux_image.c mm/gmm mm/pgm
 host_vm        := lib vm/cpuid_policy.c vm/msr_policy.c vm/pvclock.c vm/console_line.c vm/command_words.c \
                   vm/zero_fill.c vm/insn
 host_vm_request := lib vm/request.c

@@ -12,9 +12,9 @@
 #include <quire/bits.h>
 
 #include "lib/error_text.h"
-#include "vm/loader_linux.h"
+#include "vm/load/linux.h"
 
-#include "loader_linux_internal.h"
+#include "linux_internal.h"
 
 #define BOOT_FLAG       0xaa55u
 #define MAGIC           "HdrS"
@@ -34,7 +34,7 @@ static uint64_t field(const uint8_t *at, unsigned offset, unsigned size_bytes)
 	return value;
 }
 
-bool loader_linux_is_kernel(const struct module *module)
+bool linux_is_kernel(const struct module *module)
 {
 	return module->size_bytes >= HDR_END_MIN &&
 	       field(module->data, HDR_BOOT_FLAG, 2) == BOOT_FLAG &&
@@ -104,11 +104,11 @@ static const char *placement_problem(struct image *image)
 	return NULL;
 }
 
-q_status_t loader_linux_image_read(const struct module *kernel, struct image *out_image,
-				   struct error_text *error)
+q_status_t linux_image_read(const struct module *kernel, struct image *out_image,
+			    struct error_text *error)
 {
 	struct image image = { 0 };
-	if (!loader_linux_is_kernel(kernel))
+	if (!linux_is_kernel(kernel))
 		return refuse(error, Q_INVALID, "'%s' is no Linux bzImage", kernel->name);
 	const char *problem = features_problem(kernel->data);
 	if (problem)

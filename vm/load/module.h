@@ -4,8 +4,8 @@
  * The table is filled once at start and constant from then on; names and data
  * point into boot memory, which stays.
  */
-#ifndef VM_MODULES_H
-#define VM_MODULES_H
+#ifndef VM_LOAD_MODULE_H
+#define VM_LOAD_MODULE_H
 
 #include <quire/status.h>
 

@@ -2,7 +2,7 @@
 /*
  * The Linux loader: plan where everything goes, then write it. The plan is
  * complete, and known to fit, before the first byte is written. The image itself
- * is judged in loader_linux_image.c.
+ * is judged in linux_image.c.
  *
  * The guest's memory after loading:
  *
@@ -16,13 +16,13 @@
  * zero page that they are, and page tables cover no more than what was loaded:
  * the kernel builds its own at once.
  */
-#include "vm/loader_linux.h"
+#include "vm/load/linux.h"
 
 #include <quire/bits.h>
 
 #include "lib/error_text.h"
 
-#include "loader_linux_internal.h"
+#include "linux_internal.h"
 
 /* --- fields of boot_params outside the header --------------------------------------- */
 
@@ -86,7 +86,7 @@ static uint64_t lowest(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static q_status_t memory_refuse(const struct loader_linux_request *request, uint64_t needed_bytes,
+static q_status_t memory_refuse(const struct linux_request *request, uint64_t needed_bytes,
 				struct error_text *error)
 {
 	return refuse(error, Q_RANGE,
@@ -95,7 +95,7 @@ static q_status_t memory_refuse(const struct loader_linux_request *request, uint
 		      (unsigned long long)(request->ram_bytes >> 20));
 }
 
-static q_status_t plan_initrd(const struct loader_linux_request *request, struct plan *plan,
+static q_status_t plan_initrd(const struct linux_request *request, struct plan *plan,
 			      struct error_text *error)
 {
 	uint64_t kernel_end = plan->image.load_address + plan->image.init_bytes;
@@ -116,11 +116,11 @@ static q_status_t plan_initrd(const struct loader_linux_request *request, struct
 	return Q_OK;
 }
 
-static q_status_t plan_make(const struct loader_linux_request *request, struct plan *out_plan,
+static q_status_t plan_make(const struct linux_request *request, struct plan *out_plan,
 			    struct error_text *error)
 {
 	struct plan plan = { .low_end = lowest(request->ram_bytes, PGM_RAM_HOLE_START) };
-	q_status_t status = loader_linux_image_read(request->kernel, &plan.image, error);
+	q_status_t status = linux_image_read(request->kernel, &plan.image, error);
 	if (status != Q_OK)
 		return status;
 
@@ -215,7 +215,7 @@ static void put_memory_map(struct writer *writer, const struct plan *plan, uint6
 }
 
 static void put_boot_params(struct writer *writer, const struct plan *plan,
-			    const struct loader_linux_request *request)
+			    const struct linux_request *request)
 {
 	const struct image *image = &plan->image;
 	put(writer, BOOT_PARAMS + HDR_SETUP_SECTS, image->setup + HDR_SETUP_SECTS,
@@ -286,15 +286,15 @@ static struct guest_state entry_state(void)
 	return state;
 }
 
-q_status_t loader_linux_fit(const struct loader_linux_request *request, struct error_text *error)
+q_status_t linux_fit(const struct linux_request *request, struct error_text *error)
 {
 	struct plan plan;
 	return plan_make(request, &plan, error);
 }
 
-q_status_t loader_linux_load(struct pgm *pgm, const struct loader_linux_request *request,
-			     struct guest_state *out_state, struct guest_regs *out_regs,
-			     struct error_text *error)
+q_status_t linux_load(struct pgm *pgm, const struct linux_request *request,
+		      struct guest_state *out_state, struct guest_regs *out_regs,
+		      struct error_text *error)
 {
 	struct plan plan = { 0 };
 	q_status_t status = plan_make(request, &plan, error);

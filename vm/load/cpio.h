@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A boot module that is a cpio archive (newc) stands for the files in it. */
-#ifndef VM_CPIO_H
-#define VM_CPIO_H
+#ifndef VM_LOAD_CPIO_H
+#define VM_LOAD_CPIO_H
 
-#include "vm/modules.h"
+#include "vm/load/module.h"
 
 struct error_text;
 

@@ -3,22 +3,22 @@
  * Starts a Linux bzImage by the 64-bit boot protocol (Linux kernel
  * documentation, "The Linux/x86 Boot Protocol", version 2.12 and later).
  */
-#ifndef VM_LOADER_LINUX_H
-#define VM_LOADER_LINUX_H
+#ifndef VM_LOAD_LINUX_H
+#define VM_LOAD_LINUX_H
 
 #include <quire/addr.h>
 #include <quire/guest_state.h>
 #include <quire/status.h>
 
 #include "mm/pgm/pgm.h"
-#include "vm/modules.h"
+#include "vm/load/module.h"
 
 struct error_text;
 
 /* Besides the files at most: boot_params, command line, page tables for 3 GiB. */
-#define LOADER_LINUX_OWN_PAGES 7u
+#define LINUX_OWN_PAGES 7u
 
-struct loader_linux_request {
+struct linux_request {
 	const struct module *kernel;
 	const struct module *initrd; /* or NULL */
 	const char *cmdline;
@@ -27,14 +27,13 @@ struct loader_linux_request {
 };
 
 /* Says by a glance at its content whether the module is a bzImage at all. */
-bool loader_linux_is_kernel(const struct module *module);
+bool linux_is_kernel(const struct module *module);
 
 /*
- * Would everything that is asked for fit? As loader_linux_load(), but for writing
+ * Would everything that is asked for fit? As linux_load(), but for writing
  * memory: its refusals come here, too.
  */
-q_status_t loader_linux_fit(const struct loader_linux_request *request,
-			    struct error_text *error) Q_MUST_USE;
+q_status_t linux_fit(const struct linux_request *request, struct error_text *error) Q_MUST_USE;
 
 /*
  * Fills the guest's memory, which must be as at power-on, and says how its first
@@ -42,8 +41,8 @@ q_status_t loader_linux_fit(const struct loader_linux_request *request,
  * memory is too small, or the command line too long; else what pgm_write() says,
  * and the memory must be reset. `error` says why.
  */
-q_status_t loader_linux_load(struct pgm *pgm, const struct loader_linux_request *request,
-			     struct guest_state *out_state, struct guest_regs *out_regs,
-			     struct error_text *error) Q_MUST_USE;
+q_status_t linux_load(struct pgm *pgm, const struct linux_request *request,
+		      struct guest_state *out_state, struct guest_regs *out_regs,
+		      struct error_text *error) Q_MUST_USE;
 
 #endif

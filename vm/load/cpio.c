@@ -8,7 +8,7 @@
  * Every size in the archive is a claim: nothing is looked at before it is known
  * to lie inside. The loop ends because each file takes at least a header.
  */
-#include "vm/cpio.h"
+#include "vm/load/cpio.h"
 
 #include <quire/addr.h>
 #include <quire/bits.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A bzImage after all its claims were checked, and the setup header's layout. */
-#ifndef VM_LOADER_LINUX_INTERNAL_H
-#define VM_LOADER_LINUX_INTERNAL_H
+#ifndef VM_LOAD_LINUX_INTERNAL_H
+#define VM_LOAD_LINUX_INTERNAL_H
 
-#include "vm/modules.h"
+#include "vm/load/module.h"
 
 struct error_text;
 
@@ -42,7 +42,7 @@ struct image {
 };
 
 /* Q_INVALID, Q_UNSUPPORTED: `error` says what is wrong. */
-q_status_t loader_linux_image_read(const struct module *kernel, struct image *out_image,
-				   struct error_text *error) Q_MUST_USE;
+q_status_t linux_image_read(const struct module *kernel, struct image *out_image,
+			    struct error_text *error) Q_MUST_USE;
 
 #endif
