@@ -23,8 +23,7 @@ static void raise(struct vcpu *vcpu, struct guest_event event)
 	const struct vmexit *exit = &vcpu->exit;
 	if (exit->has_vectoring && exit->vectoring.type == GUEST_EVENT_EXCEPTION) {
 		if (exit->vectoring.vector == VECTOR_DF) {
-			vm_stop_post(vcpu->vm, &(struct vm_ending){ .reason = "triple fault",
-								    .is_failure = true });
+			vcpu_wish_stop(vcpu, "triple fault");
 			return;
 		}
 		if (makes_double_fault(exit->vectoring.vector, event.vector))

@@ -50,7 +50,7 @@ static void exit_exception(struct vcpu *vcpu)
 
 static void exit_shutdown(struct vcpu *vcpu)
 {
-	vm_stop_post(vcpu->vm, &(struct vm_ending){ .reason = "triple fault", .is_failure = true });
+	vcpu_wish_stop(vcpu, "triple fault");
 }
 
 static void exit_fatal(struct vcpu *vcpu)
@@ -62,8 +62,7 @@ static void exit_fatal(struct vcpu *vcpu)
 		  (unsigned long long)exit->fatal.info[2]);
 	(void)vcpu->ops->check(vcpu->virt);
 	vcpu->ops->dump(vcpu->virt);
-	vm_stop_post(vcpu->vm,
-		     &(struct vm_ending){ .reason = "the CPU refused it", .is_failure = true });
+	vcpu_wish_stop(vcpu, "the CPU refused it");
 }
 
 static void (*const handlers[VMEXIT_KIND_COUNT])(struct vcpu *) = {

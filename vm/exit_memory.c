@@ -85,6 +85,6 @@ void exit_memory(struct vcpu *vcpu)
 	case PGM_DENIED:
 	case PGM_EMULATE:
 	case PGM_HANDLER: emulate_memory_access(vcpu); return;
-	case PGM_NO_MEMORY: vcpu_out_of_memory(vcpu, 1); return;
+	case PGM_NO_MEMORY: vcpu_wish_memory(vcpu, 1); return;
 	}
 }

@@ -166,7 +166,7 @@ static enum msr_result clock_write(struct vcpu *vcpu, uint64_t addr, const void 
 {
 	if (guest_physical_write(vcpu, gpa(addr), clock, size_bytes) != Q_NO_MEMORY)
 		return MSR_DONE;
-	vcpu_out_of_memory(vcpu, 1);
+	vcpu_wish_memory(vcpu, 1);
 	return MSR_RETRY;
 }
 

@@ -75,7 +75,7 @@ static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm
 	uint32_t error_code = 0;
 	q_status_t status = pgm_walk(vcpu->vm->pgm, regs, virt, access, out_addr, &error_code);
 	if (status == Q_NO_MEMORY) {
-		vcpu_out_of_memory(vcpu, 1);
+		vcpu_wish_memory(vcpu, 1);
 		return ACCESS_NO_MEMORY;
 	}
 	if (status != Q_OK) {
@@ -85,7 +85,7 @@ static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm
 	struct pgm_fault fault = { .addr = *out_addr, .access = MEM_WRITE };
 	if (access != MEM_WRITE || pgm_fault_handle(vcpu->vm->pgm, &fault) != PGM_NO_MEMORY)
 		return ACCESS_READY;
-	vcpu_out_of_memory(vcpu, 1);
+	vcpu_wish_memory(vcpu, 1);
 	return ACCESS_NO_MEMORY;
 }
 

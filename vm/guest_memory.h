@@ -37,7 +37,7 @@ struct guest_access {
 enum guest_access_result {
 	ACCESS_READY,
 	ACCESS_FAULT,     /* the guest gets its page fault */
-	ACCESS_NO_MEMORY, /* vcpu_out_of_memory() was called: leave RIP alone */
+	ACCESS_NO_MEMORY, /* there is a wish for memory: leave RIP alone */
 };
 
 /* Prepares an access of `size` bytes at linear address `virt`. */

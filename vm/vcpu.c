@@ -72,6 +72,24 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 		thread_unpark(vcpu->thread);
 }
 
+static void wish_set(struct vcpu *vcpu, struct vcpu_wish wish)
+{
+	if (vcpu->wish.kind == VCPU_WISH_STOP)
+		return;
+	vcpu->wish = wish;
+	vcpu_request_self(vcpu, VCPU_REQUEST_WISH);
+}
+
+void vcpu_wish_memory(struct vcpu *vcpu, uint64_t page_count)
+{
+	wish_set(vcpu, (struct vcpu_wish){ .kind = VCPU_WISH_MEMORY, .page_count = page_count });
+}
+
+void vcpu_wish_stop(struct vcpu *vcpu, const char *reason)
+{
+	wish_set(vcpu, (struct vcpu_wish){ .kind = VCPU_WISH_STOP, .reason = reason });
+}
+
 static void activity_set(struct vcpu *vcpu, enum vcpu_activity activity)
 {
 	vcpu->activity = activity;

@@ -12,7 +12,6 @@
 #include "arch/x86_64/lazy.h"
 
 #include "insn_length.h"
-#include "memory_wait.h"
 #include "vm_internal.h"
 
 /* What others, or interrupt handlers, ask of the thread: it looks before each entry. */
@@ -28,6 +27,20 @@ enum vcpu_request {
 	VCPU_REQUEST_REFILL = BIT32(8),   /* handy pages are low */
 	VCPU_REQUEST_SLEEP = BIT32(9),    /* not RUNNABLE: see `activity` */
 	VCPU_REQUEST_SERVE = BIT32(10),   /* vCPU 0: look at the VM's request queue */
+	VCPU_REQUEST_WISH = BIT32(11),    /* carry out `wish` */
+};
+
+/* An exit handler can neither wait nor stop the VM: it leaves a wish, and the loop carries it out. */
+enum vcpu_wish_kind {
+	VCPU_WISH_NOTHING,
+	VCPU_WISH_MEMORY, /* the exit needs `page_count` pages; the guest then tries again */
+	VCPU_WISH_STOP,   /* the VM cannot go on and stops as failed, for `reason` */
+};
+
+struct vcpu_wish {
+	enum vcpu_wish_kind kind;
+	uint64_t page_count;
+	const char *reason; /* static text */
 };
 
 enum vcpu_activity {
@@ -57,6 +70,7 @@ struct vcpu {
 	bool nmi_pending;          /* taken from the devices, not yet delivered */
 	bool window_is_set;        /* what was last asked of the backend */
 	struct guest_event queued; /* exception or interrupted event for the next entry */
+	struct vcpu_wish wish;     /* of the last exit's handler */
 
 	uint64_t slat_generation; /* of the translations that may be cached */
 	uint64_t exit_tsc;        /* host TSC at the last exit */
@@ -134,11 +148,9 @@ static inline void vcpu_memory_used(struct vcpu *vcpu)
 		vcpu_request_self(vcpu, VCPU_REQUEST_REFILL);
 }
 
-/* The exit cannot be handled for want of `page_count` pages: waits, then tries it again. */
-static inline void vcpu_out_of_memory(struct vcpu *vcpu, uint64_t page_count)
-{
-	memory_wait_start(vcpu, page_count);
-}
+/* From a handler: see enum vcpu_wish_kind. The first wish to stop prevails. */
+void vcpu_wish_memory(struct vcpu *vcpu, uint64_t page_count);
+void vcpu_wish_stop(struct vcpu *vcpu, const char *reason);
 
 static inline uint64_t vcpu_tsc(const struct vcpu *vcpu)
 {

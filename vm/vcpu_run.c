@@ -19,8 +19,28 @@
 
 #include "event.h"
 #include "exit.h"
+#include "memory_wait.h"
 
-/* What of the requests the devices, local APICs and memory ask for. */
+/* Requests that are served whether the VM is held or not. */
+#define SAFE_POINT_REQUESTS \
+	((uint32_t)(VCPU_REQUEST_SERVE | VCPU_REQUEST_WISH | VCPU_REQUEST_POWER))
+
+/* Carries out what the last exit's handler left. */
+static void wish_grant(struct vcpu *vcpu)
+{
+	struct vcpu_wish wish = vcpu->wish;
+	vcpu->wish = (struct vcpu_wish){ .kind = VCPU_WISH_NOTHING };
+	switch (wish.kind) {
+	case VCPU_WISH_NOTHING: return;
+	case VCPU_WISH_MEMORY: memory_wait_start(vcpu, wish.page_count); return;
+	case VCPU_WISH_STOP:
+		vm_stop_post(vcpu->vm,
+			     &(struct vm_ending){ .reason = wish.reason, .is_failure = true });
+		return;
+	}
+}
+
+/* Serves the requests of devices, local APICs and memory. */
 static void requests_serve(struct vcpu *vcpu, uint32_t requests)
 {
 	if (requests & VCPU_REQUEST_RESET)
@@ -55,11 +75,13 @@ static bool attend(struct vcpu *vcpu)
 			return false;
 		if (requests & VCPU_REQUEST_SERVE)
 			vm_requests_serve(vcpu->vm);
+		if (requests & VCPU_REQUEST_WISH)
+			wish_grant(vcpu);
 		if (requests & VCPU_REQUEST_POWER)
 			vm_power_request_handle(vcpu->vm);
 		if (atomic_load_relaxed(&vcpu->vm->hold)) {
 			/* Kept for later: they are about the guest, which does not run. */
-			vcpu_request_self(vcpu, requests & ~(uint32_t)VCPU_REQUEST_SERVE);
+			vcpu_request_self(vcpu, requests & ~SAFE_POINT_REQUESTS);
 			vm_hold_wait(vcpu);
 			continue;
 		}

@@ -13,6 +13,7 @@
 #include "vm/scan.h"
 
 #include "cpuid_policy.h"
+#include "memory_wait.h"
 #include "vcpu.h"
 #include "vm_boot.h"
 

@@ -13,6 +13,7 @@
 #include "vm/console.h"
 #include "vm/request.h"
 
+#include "memory_wait.h"
 #include "vcpu.h"
 #include "vm_internal.h"
 

@@ -79,7 +79,7 @@ bool pgm_handy_is_low(const struct pgm *pgm)
 	return false;
 }
 
-void memory_wait_start(struct vcpu *of, uint64_t page_count)
+void vcpu_wish_memory(struct vcpu *of, uint64_t page_count)
 {
 	(void)of;
 	(void)page_count;
