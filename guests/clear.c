@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clears memory in every way that Quire may do for it (vm/zero_fill.h), and in
+ * Clears memory in every way that Quire may do for it (vm/machine/zero_fill.h), and in
  * ways that look alike and are not the same. Each area is touched for the first
  * time: what was written, what the registers say and what lies around it must be
  * as on a machine without Quire.

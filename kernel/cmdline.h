@@ -16,7 +16,7 @@ struct options {
 	bool events_json;
 	enum exit_mode exit_mode;
 	uint64_t memory_limit_bytes; /* 0: none */
-	bool elides_zeroing;         /* see vm/zero_fill.h */
+	bool elides_zeroing;         /* see vm/machine/zero_fill.h */
 	bool works_ahead;            /* see mm/pgm/pgm_ahead.c */
 };
 

@@ -193,7 +193,7 @@ static q_status_t section_start(struct parser *p, char *text)
 
 static q_status_t machine_value_set(struct parser *p, enum machine_key key, const char *value)
 {
-	struct machine_config *machine = &p->config->machine;
+	struct system_config *machine = &p->config->system;
 	switch (key) {
 	case MACHINE_SCAN:
 		if (config_bool_parse(value, config_words_switch, &machine->scan) != Q_OK)
@@ -268,14 +268,14 @@ static void attach_default(struct config *config)
 {
 	const struct vm_config *only = NULL;
 	for (unsigned i = 0; i < config->vm_count; i++) {
-		if (config->vms[i].serial != VM_SERIAL_CONSOLE)
+		if (config->vms[i].serial != SERIAL_CONSOLE)
 			continue;
 		if (only)
 			return;
 		only = &config->vms[i];
 	}
 	if (only)
-		string_copy(config->machine.attach, sizeof(config->machine.attach), only->name);
+		string_copy(config->system.attach, sizeof(config->system.attach), only->name);
 }
 
 static q_status_t attach_finish(struct parser *p)
@@ -284,10 +284,10 @@ static q_status_t attach_finish(struct parser *p)
 		attach_default(p->config);
 		return Q_OK;
 	}
-	const struct vm_config *vm = vm_find(p->config, p->config->machine.attach);
+	const struct vm_config *vm = vm_find(p->config, p->config->system.attach);
 	if (!vm)
 		return fail(p, p->attach_line, Q_NOT_FOUND, "'attach' names no VM");
-	if (vm->serial != VM_SERIAL_CONSOLE)
+	if (vm->serial != SERIAL_CONSOLE)
 		return fail(p, p->attach_line, Q_INVALID,
 			    "'attach' names a VM without 'serial = console'");
 	return Q_OK;
@@ -297,8 +297,8 @@ q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *co
 			struct error_text *error)
 {
 	struct parser p = { .config = config, .error = error };
-	config->machine =
-		(struct machine_config){ .scan = true, .scan_cpu_percent = SCAN_CPU_PERCENT };
+	config->system =
+		(struct system_config){ .scan = true, .scan_cpu_percent = SCAN_CPU_PERCENT };
 	config->vm_count = 0;
 	if (size_bytes > CONFIG_TEXT_MAX)
 		return fail(&p, 1, Q_RANGE, "the file is larger than 64 KiB");

@@ -10,18 +10,18 @@
 
 #include "mm/gmm/gmm.h"
 #include "vm/load/module.h"
+#include "vm/machine/machine.h"
 
 struct error_text;
 
 #define CONFIG_TEXT_MAX      65536u /* bytes of quire.conf */
-#define CONFIG_NAME_BYTES    32u
+#define CONFIG_NAME_BYTES    SERIAL_NAME_BYTES
 #define CONFIG_MODULE_BYTES  64u
 #define CONFIG_INITRD_BYTES  512u /* a list, for multiboot kernels */
 #define CONFIG_CMDLINE_BYTES 2048u
-#define CONFIG_VCPU_MAX      32u
+#define CONFIG_VCPU_MAX      MACHINE_VCPU_MAX
 #define CONFIG_MEMORY_MIN    (1ull << 20)
 
-enum vm_serial { VM_SERIAL_CONSOLE, VM_SERIAL_LOG, VM_SERIAL_COM2 };
 enum vm_on_reset { VM_ON_RESET_RESTART, VM_ON_RESET_STOP };
 
 /* Texts that were not given are empty. */
@@ -39,13 +39,13 @@ struct vm_config {
 	uint64_t bound_start, bound_end; /* machine addresses; both 0: anywhere */
 	char share[CONFIG_NAME_BYTES];   /* empty: shares with nobody */
 	unsigned vcpu_count;
-	enum vm_serial serial;
+	enum serial_mode serial;
 	enum vm_on_reset on_reset;
 	bool autostart, debug_exit, debug_console;
 	uint32_t keys_given; /* a bit per key; the parser's */
 };
 
-struct machine_config {
+struct system_config {
 	bool scan;
 	unsigned scan_cpu_percent;
 	uint64_t scan_memory_bytes;     /* 0: chosen by the size of the machine */
@@ -53,7 +53,7 @@ struct machine_config {
 };
 
 struct config {
-	struct machine_config machine;
+	struct system_config system;
 	struct vm_config *vms; /* the caller's storage for vm_max of them */
 	unsigned vm_max, vm_count;
 };

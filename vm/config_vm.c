@@ -199,7 +199,7 @@ static q_status_t vm_value_set(struct vm_config *vm, enum vm_key key, const char
 	case KEY_SERIAL:
 		status = config_word_parse(value, words_serial, &index);
 		if (status == Q_OK)
-			vm->serial = (enum vm_serial)index;
+			vm->serial = (enum serial_mode)index;
 		return status;
 	case KEY_AUTOSTART: return config_bool_parse(value, words_yes_no, &vm->autostart);
 	case KEY_ON_RESET:

@@ -7,11 +7,11 @@
 #include "kernel/console.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "vm/machine/serial.h"
 #include "vm/vm.h"
 
 #include "console_commands.h"
 #include "console_line.h"
-#include "serial.h"
 
 #define PROMPT         "quire> "
 #define KEY_DETACH     0x1d /* Ctrl-] */
@@ -22,7 +22,6 @@ static struct console_line line;
 /* A prompt is on the screen: log lines must not break it. */
 static bool has_prompt;
 static struct vm *wanted; /* whom a command asked to attach */
-static struct thread *reader;
 
 static void write_text(const char *text)
 {
@@ -97,21 +96,17 @@ static void attached_loop(struct vm *vm)
 static void attached_run(struct vm *vm)
 {
 	console_print("attached to %s; Ctrl-] leaves\n", vm_name(vm));
+	vm_watcher_set(vm, thread_self());
 	serial_attach(vm_serial(vm));
 	attached_loop(vm);
 	serial_detach(vm_serial(vm));
+	vm_watcher_set(vm, NULL);
 	console_print("\ndetached from %s\n", vm_name(vm));
 }
 
 void console_attach(struct vm *vm)
 {
 	wanted = vm;
-}
-
-void console_wake(void)
-{
-	if (reader)
-		thread_unpark(reader);
 }
 
 /* --- the prompt --------------------------------------------------------------------------- */
@@ -131,8 +126,7 @@ static void command_read(void)
 void console_run(struct vm *attach)
 {
 	char command[CONSOLE_LINE_BYTES];
-	reader = thread_self();
-	console_reader_set(reader);
+	console_reader_set(thread_self());
 	console_line_hook_set(prompt_hide, prompt_show);
 	wanted = attach;
 	for (;;) {

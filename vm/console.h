@@ -16,7 +16,4 @@ Q_NORETURN void console_run(struct vm *attach);
 /* For commands: connects the terminal to the VM until Ctrl-] or its end. */
 void console_attach(struct vm *vm);
 
-/* From any thread: a VM ended, which may be the one that is attached. */
-void console_wake(void);
-
 #endif

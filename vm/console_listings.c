@@ -66,7 +66,7 @@ static struct vm *selection_next(const struct command_words *words, const struct
 
 static uint64_t exits_total(const struct vm *vm)
 {
-	struct vm_exit_figures figures[VMEXIT_KIND_COUNT];
+	struct exit_figures figures[VMEXIT_KIND_COUNT];
 	uint64_t total = 0;
 	vm_exit_figures(vm, figures);
 	for (unsigned i = 0; i < VMEXIT_KIND_COUNT; i++)
@@ -293,7 +293,7 @@ void command_memory(const struct command_words *words)
 
 static void exits_item(struct json *json, const struct vm *vm)
 {
-	struct vm_exit_figures figures[VMEXIT_KIND_COUNT];
+	struct exit_figures figures[VMEXIT_KIND_COUNT];
 	vm_exit_figures(vm, figures);
 	json_object_open(json, NULL);
 	json_text(json, "name", vm_name(vm));
@@ -326,10 +326,10 @@ static void exits_json(const struct command_words *words, struct vm *first)
 
 static void exits_rows(const struct vm *vm)
 {
-	struct vm_exit_figures figures[VMEXIT_KIND_COUNT];
+	struct exit_figures figures[VMEXIT_KIND_COUNT];
 	vm_exit_figures(vm, figures);
 	for (unsigned kind = 0; kind < VMEXIT_KIND_COUNT; kind++) {
-		const struct vm_exit_figures *f = &figures[kind];
+		const struct exit_figures *f = &figures[kind];
 		if (!f->count)
 			continue;
 		console_print("%-15s %-18s %12llu %16llu %10llu\n", vm_name(vm),

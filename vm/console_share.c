@@ -191,7 +191,7 @@ static bool hash_add(const struct vm *vm, gfn_t gfn, char *line, size_t *used, s
 {
 	struct pgm_page_view view;
 	uint64_t hash;
-	if (!pgm_page_look(vm->pgm, gfn, &view) || !share_hash(view.id, &hash))
+	if (!pgm_page_look(vm->machine.pgm, gfn, &view) || !share_hash(view.id, &hash))
 		return false;
 	*used += format_text(line + *used, size_bytes - *used, " %s%016llx",
 			     view.kind == PGM_PAGE_SHARED ? "=" : "", (unsigned long long)hash);
@@ -217,7 +217,7 @@ static gfn_t hashes_line(const struct vm *vm, gfn_t first)
 static void hashes_of(const struct vm *vm)
 {
 	gfn_t at = gfn(0);
-	while (at.raw < pgm_ram_end(vm->pgm).raw) {
+	while (at.raw < pgm_ram_end(vm->machine.pgm).raw) {
 		at = hashes_line(vm, at);
 		if (thread_should_yield())
 			thread_yield();

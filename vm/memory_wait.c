@@ -7,7 +7,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 
-#include "vcpu.h"
+#include "notice.h"
 
 /* For memory that came back without anybody saying so: Quire's own heap gives some, too. */
 #define RETRY_US 250000u
@@ -21,9 +21,9 @@ static bool is_exhausted;
 static void queue_update_locked(struct vm *vm)
 {
 	if (vm->wait.vcpu && !(vm->hold & VM_HOLD_OPERATOR))
-		gmm_wait_begin(pgm_vm(vm->pgm));
+		gmm_wait_begin(pgm_vm(vm->machine.pgm));
 	else
-		gmm_wait_end(pgm_vm(vm->pgm));
+		gmm_wait_end(pgm_vm(vm->machine.pgm));
 }
 
 void memory_wait_operator_locked(struct vm *vm)
@@ -44,7 +44,7 @@ void memory_wait_cancel_locked(struct vm *vm)
 /* False: it waits already. */
 static bool start(struct vcpu *vcpu, uint64_t page_count, bool is_for_load)
 {
-	struct vm *vm = vcpu->vm;
+	struct vm *vm = vm_of(vcpu);
 	spin_lock(&vm->lock);
 	bool is_new = !vm->wait.vcpu;
 	if (is_new) {
@@ -70,7 +70,7 @@ static void report_paused(struct vm *vm, const char *what, uint64_t page_count)
 	char needs[64];
 	format_text(needs, sizeof(needs), "%s %llu page%s", what, (unsigned long long)page_count,
 		    page_count == 1 ? "" : "s");
-	vm_event(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, needs);
+	notice_vm(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, needs);
 	/* The first waiter may find now that all others wait, too. */
 	memory_wait_wake();
 }
@@ -78,12 +78,12 @@ static void report_paused(struct vm *vm, const char *what, uint64_t page_count)
 void memory_wait_start(struct vcpu *vcpu, uint64_t page_count)
 {
 	if (start(vcpu, page_count, false))
-		report_paused(vcpu->vm, "needs", page_count);
+		report_paused(vm_of(vcpu), "needs", page_count);
 }
 
 void memory_wait_start_load(struct vm *vm, uint64_t page_count)
 {
-	if (start(vm->vcpus[0], page_count, true))
+	if (start(vm->machine.vcpus[0], page_count, true))
 		report_paused(vm, "its kernel needs up to", page_count);
 }
 
@@ -122,14 +122,14 @@ static void exhaustion_report(void)
 	bool is_news = is_exhausted && !was_exhausted;
 	vm_table_leave();
 	if (is_news)
-		vm_event_exhausted(census.waiters, census.waiting);
+		notice_exhausted(census.waiters, census.waiting);
 }
 
 /* --- the waiter's turn ------------------------------------------------------------------------ */
 
 static void sleep_until_woken(const struct vm *vm)
 {
-	if (gmm_wait_first() != pgm_vm(vm->pgm)) {
+	if (gmm_wait_first() != pgm_vm(vm->machine.pgm)) {
 		thread_park();
 		return;
 	}
@@ -150,16 +150,16 @@ static void go_on(struct vm *vm)
 	spin_unlock(&vm->lock);
 	vm_kick(vm);
 	if (is_running)
-		vm_event(vm, "resumed", &(struct vm_ending){ .reason = "memory is there again" },
-			 NULL);
+		notice_vm(vm, "resumed", &(struct vm_ending){ .reason = "memory is there again" },
+			  NULL);
 	if (!is_for_load)
 		memory_wait_wake();
 }
 
 void memory_wait_turn(struct vcpu *vcpu)
 {
-	struct vm *vm = vcpu->vm;
-	if (pgm_handy_refill(vm->pgm) == Q_OK)
+	struct vm *vm = vm_of(vcpu);
+	if (pgm_handy_refill(vm->machine.pgm) == Q_OK)
 		go_on(vm);
 	else
 		sleep_until_woken(vm);
@@ -172,7 +172,7 @@ void memory_wait_wake(void)
 		return;
 	vm_table_enter();
 	for (struct vm *vm = vm_next(NULL); vm; vm = vm_next(vm)) {
-		if (pgm_vm(vm->pgm) != first)
+		if (pgm_vm(vm->machine.pgm) != first)
 			continue;
 		spin_lock(&vm->lock);
 		if (vm->wait.vcpu)

@@ -31,7 +31,7 @@ static struct config config;
 
 static struct vm *vm_attached_first(void)
 {
-	return config.machine.attach[0] ? vm_find(config.machine.attach) : NULL;
+	return config.system.attach[0] ? vm_find(config.system.attach) : NULL;
 }
 
 static q_status_t vms_create(const struct loading *loading)
@@ -57,7 +57,7 @@ static q_status_t load(const struct loading *loading)
 	q_status_t status = config_parse(module->data, module->size_bytes, &config, loading->error);
 	if (status != Q_OK)
 		return status;
-	if (scan_start(&config.machine) != Q_OK || zero_ahead_start() != Q_OK)
+	if (scan_start(&config.system) != Q_OK || zero_ahead_start() != Q_OK)
 		return refuse(loading->error, Q_NO_MEMORY,
 			      "no memory for the threads that use idle time");
 	return vms_create(loading);

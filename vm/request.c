@@ -14,7 +14,7 @@
 #include "arch/x86_64/cpu.h"
 #include "kernel/thread.h"
 
-#include "vcpu.h"
+#include "vm_internal.h"
 
 static q_status_t page_execute(struct pgm *pgm, enum vm_request_kind kind,
 			       const struct vm_request_page *page)
@@ -64,7 +64,7 @@ void vm_requests_serve(struct vm *vm)
 	struct request_batch batch = { 0 };
 	struct request *request;
 	while ((request = request_queue_next(&vm->requests, &batch)) != NULL) {
-		execute(vm->pgm, container_of(request, struct vm_request, request));
+		execute(vm->machine.pgm, container_of(request, struct vm_request, request));
 		answer(request, Q_OK);
 	}
 }
@@ -80,8 +80,8 @@ void vm_requests_close(struct vm *vm)
 
 static bool is_own_thread(const struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		if (vm->vcpus[i]->thread == thread_self())
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++)
+		if (vm->machine.vcpus[i]->thread == thread_self())
 			return true;
 	return false;
 }
@@ -93,7 +93,7 @@ void vm_request_post(struct vm *vm, struct vm_request *request)
 	if (is_own_thread(vm))
 		vm_requests_serve(vm);
 	else
-		vcpu_request(vm->vcpus[0], VCPU_REQUEST_SERVE);
+		vcpu_request(vm->machine.vcpus[0], VCPU_REQUEST_SERVE);
 }
 
 q_status_t vm_request_wait(struct vm_request *request)

@@ -93,7 +93,7 @@ struct vm *scan_vm_of(gmm_vm_t handle)
 	uint64_t number = 0;
 
 	for (struct vm *vm = vm_get_after(0); vm; vm = vm_get_after(number)) {
-		if (pgm_vm(vm->pgm) == handle)
+		if (pgm_vm(vm->machine.pgm) == handle)
 			return vm;
 		number = vm_number(vm);
 		vm_put(vm);
@@ -202,13 +202,13 @@ static void page_scan(const struct vm *vm, gfn_t gfn)
 {
 	struct pgm_page_view view;
 
-	if (!pgm_page_look(vm->pgm, gfn, &view) || !page_is_worth(&view))
+	if (!pgm_page_look(vm->machine.pgm, gfn, &view) || !page_is_worth(&view))
 		return;
-	struct share_page page = { .vm = pgm_vm(vm->pgm),
+	struct share_page page = { .vm = pgm_vm(vm->machine.pgm),
 				   .group = vm->share_group,
 				   .gfn = gfn,
 				   .id = view.id,
-				   .is_settled = pgm_has_dirty_bits(vm->pgm) };
+				   .is_settled = pgm_has_dirty_bits(vm->machine.pgm) };
 	struct share_match match = share_look(&page);
 	if (match.advice != SHARE_NOTHING)
 		match_note(vm, &page, &match);
@@ -224,7 +224,7 @@ static void block_look(uint64_t vm_number, gfn_t *at, gfn_t end)
 		return;
 	}
 	while (at->raw < end.raw && zeros.count < VM_REQUEST_PAGES_MAX && !scan_merge_is_full()) {
-		gfn_t next = pgm_page_next_private(vm->pgm, *at, end);
+		gfn_t next = pgm_page_next_private(vm->machine.pgm, *at, end);
 		scan_figures.skipped_state += next.raw - at->raw;
 		if (next.raw < end.raw)
 			page_scan(vm, next);
@@ -295,9 +295,9 @@ static bool stretch_scan(uint64_t number, gfn_t *at)
 
 	if (!vm)
 		return false;
-	gfn_t end = pgm_ram_end(vm->pgm);
+	gfn_t end = pgm_ram_end(vm->machine.pgm);
 	gfn_t limit = gfn(at->raw + STRETCH_PAGES < end.raw ? at->raw + STRETCH_PAGES : end.raw);
-	*at = pgm_page_next_private(vm->pgm, *at, limit);
+	*at = pgm_page_next_private(vm->machine.pgm, *at, limit);
 	vm_put(vm);
 	if (at->raw < limit.raw) {
 		block_scan(number, *at, BLOCK_PAGES);
@@ -361,7 +361,7 @@ static void run(void *argument)
 
 /* --- start, switch, figures ---------------------------------------------------------------------------- */
 
-static uint64_t size_choose(const struct machine_config *config)
+static uint64_t size_choose(const struct system_config *config)
 {
 	struct gmm_stats machine;
 
@@ -378,7 +378,7 @@ static void is_on_set(bool is_on)
 	gmm_shared_keep(is_on ? GMM_PAGES_PER_CHUNK : 0);
 }
 
-q_status_t scan_start(const struct machine_config *config)
+q_status_t scan_start(const struct system_config *config)
 {
 	struct share_config share = { .size_bytes = size_choose(config), .key_mask = ~0ull };
 	unsigned page_count = (unsigned)(share.size_bytes / PAGE_SIZE);

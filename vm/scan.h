@@ -13,7 +13,7 @@
 #include "vm/config.h"
 
 /* Once, with VMs or before. Q_NO_MEMORY: no room for the working set or the thread. */
-q_status_t scan_start(const struct machine_config *config) Q_MUST_USE;
+q_status_t scan_start(const struct system_config *config) Q_MUST_USE;
 
 /* Off: no page is looked at; what is shared stays so. Before scan_start(): nothing. */
 void scan_switch(bool is_on);

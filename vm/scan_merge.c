@@ -122,7 +122,7 @@ static bool other_find(const struct share_match *match, struct scan_page *out_pa
 	if (!vm)
 		return false;
 	uint64_t number = vm_number(vm);
-	bool is_there = pgm_page_look(vm->pgm, match->other_gfn, &view) &&
+	bool is_there = pgm_page_look(vm->machine.pgm, match->other_gfn, &view) &&
 			view.kind == PGM_PAGE_NORMAL && vm->share_group == match->group;
 	vm_put(vm);
 	if (!is_there)
@@ -262,8 +262,8 @@ static bool is_monitored(const struct vm *vm, const struct scan_page *page)
 {
 	struct pgm_page_view view;
 
-	return pgm_page_look(vm->pgm, page->gfn, &view) && view.kind == PGM_PAGE_MONITORED &&
-	       view.id.raw == page->id.raw;
+	return pgm_page_look(vm->machine.pgm, page->gfn, &view) &&
+	       view.kind == PGM_PAGE_MONITORED && view.id.raw == page->id.raw;
 }
 
 static bool is_watched_still(const struct scan_page *page)

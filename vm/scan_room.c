@@ -18,7 +18,7 @@
 /* The VM with this handle, with a reference instead of *held's. Most pages of a chunk are one VM's. */
 static struct vm *owner_get(gmm_vm_t handle, struct vm **held)
 {
-	if (*held && pgm_vm((*held)->pgm) == handle)
+	if (*held && pgm_vm((*held)->machine.pgm) == handle)
 		return *held;
 	if (*held)
 		vm_put(*held);
@@ -34,7 +34,7 @@ static bool page_find(page_id_t id, struct vm **held, struct scan_page *out_page
 	if (gmm_page_info(id, &info) != Q_OK || info.kind != GMM_PAGE_PRIVATE)
 		return false;
 	const struct vm *vm = owner_get(info.owner, held);
-	if (!vm || !vm_is_alive(vm) || !pgm_page_look(vm->pgm, info.gfn, &view) ||
+	if (!vm || !vm_is_alive(vm) || !pgm_page_look(vm->machine.pgm, info.gfn, &view) ||
 	    view.id.raw != id.raw)
 		return false;
 	*out_page = (struct scan_page){ .vm_number = vm_number(vm), .gfn = info.gfn, .id = id };

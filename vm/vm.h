@@ -22,10 +22,11 @@
 #include <quire/vmexit.h>
 
 #include "mm/pgm/pgm.h"
+#include "vm/machine/machine.h"
 
 struct error_text;
 struct module_table;
-struct serial;
+struct thread;
 struct virt_ops;
 struct vm;
 struct vm_config;
@@ -51,6 +52,12 @@ q_status_t vm_resume(struct vm *vm) Q_MUST_USE;
 q_status_t vm_reset(struct vm *vm) Q_MUST_USE;
 q_status_t vm_stop(struct vm *vm) Q_MUST_USE;
 
+/* Wakes `watcher` at the end of each run of the VM. There is one at most; NULL: none. */
+void vm_watcher_set(struct vm *vm, struct thread *watcher);
+
+/* Carries out exit= of the command line if no VM is alive; returns otherwise. */
+void vm_exit_if_idle(void);
+
 /* --- the table ----------------------------------------------------------------- */
 
 struct vm *vm_find(const char *name);
@@ -75,10 +82,6 @@ enum exit_status vm_exit_status(void);
 
 /* --- figures --------------------------------------------------------------------- */
 
-struct vm_exit_figures {
-	uint64_t count, ticks;
-};
-
 const char *vm_name(const struct vm *vm);
 const struct vm_config *vm_configuration(const struct vm *vm);
 enum vm_state vm_state(const struct vm *vm);
@@ -86,7 +89,7 @@ enum vm_state vm_state(const struct vm *vm);
 const char *vm_state_text(const struct vm *vm);
 uint64_t vm_cpu_ticks(const struct vm *vm);
 /* Summed over the vCPUs; VMEXIT_KIND_COUNT entries. */
-void vm_exit_figures(const struct vm *vm, struct vm_exit_figures *out_figures);
+void vm_exit_figures(const struct vm *vm, struct exit_figures *out_figures);
 void vm_memory_figures(const struct vm *vm, struct pgm_stats *out_stats);
 /* Asserts every invariant of its memory and devices. */
 void vm_check(struct vm *vm);

@@ -1,12 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of vm/ share about a VM.
+ * What the files of vm/ share about a VM. The files:
  *
- * A VM runs when nothing holds it: `hold` is a set of reasons, one bit each.
- * Its vCPUs' threads look at it at their safe points and park while it is not
- * empty. What changes a VM as a whole (power-on, stop) is a job: it is posted
- * together with VM_HOLD_JOB and done by the thread of vCPU 0 once every vCPU
- * is held, so it never races with a running guest.
+ *   vm.c           birth and end, figures; the operator's thread
+ *   vm_table.c     all VMs, references, states; any thread, the table's lock
+ *   vm_life.c      holds and jobs: what the operator and the guest want; the VM's lock
+ *   vm_boot.c      what a VM starts from: judged at creation, loaded at power-on
+ *   vm_loop.c      the loop of a vCPU's thread
+ *   request.c      what others ask of a VM's memory; posted by any thread, served by vCPU 0's
+ *   memory_wait.c  a VM that waits for memory; the vCPUs' threads, the VM's lock
+ *   notice.c       what happened, as a line for people and for programs; no lock held
+ *
+ * A VM runs while nothing holds it. `hold` is a set of reasons, one bit each; the vCPUs'
+ * threads look at it at their safe points and stay in vm_hold_wait() while it is not empty.
+ * A job changes the VM as a whole. It is posted together with VM_HOLD_JOB, and the thread of
+ * vCPU 0 does it once every vCPU is held, so it never races with a running guest.
+ *
+ *   hold       set by                          cleared by                    while it is set
+ *   CREATED    vm_create()                     the job POWER_ON, or STOP     never powered on; memory untouched
+ *   STOPPED    the job STOP                    the job POWER_ON              memory given back, guarantee too
+ *   OPERATOR   vm_pause()                      vm_resume(), the job STOP     the guest stands still
+ *   MEMORY     memory_wait_start(),            memory_wait_cancel_locked()   `wait.vcpu` tries for memory
+ *              memory_wait_start_load()
+ *   JOB        whatever posts a job            the job's end, unless         `job` waits or is being done
+ *                                              another was posted
+ *
+ *   job        posted by                       its end leaves
+ *   POWER_ON   vm_start(), vm_reset()          a running guest; or MEMORY, if the kernel found no room;
+ *                                              or STOPPED, if the kernel cannot be loaded
+ *   LOAD       memory_wait_turn()              the same
+ *   STOP       vm_stop(), the guest            STOPPED alone
+ *
+ * POWER_ON and STOP end a wait for memory. A STOP that is posted replaces a job that has not
+ * begun, and nothing replaces it.
  */
 #ifndef VM_VM_INTERNAL_H
 #define VM_VM_INTERNAL_H
@@ -14,22 +40,14 @@
 #include <quire/bits.h>
 #include <quire/list.h>
 #include <quire/lock.h>
-#include <quire/virt_ops.h>
 
 #include "lib/request_queue.h"
-#include "arch/x86_64/cpu.h"
-#include "kernel/timer.h"
-#include "mm/pgm/pgm.h"
 #include "mm/share/share.h"
-#include "devices/vpc.h"
 #include "vm/config.h"
+#include "vm/machine/vcpu.h"
 #include "vm/vm.h"
 
-#include "serial.h"
-
-struct cpuid_table;
 struct error_text;
-struct vcpu;
 
 enum vm_hold {
 	VM_HOLD_CREATED = BIT32(0), /* never started */
@@ -61,6 +79,9 @@ struct memory_wait {
 };
 
 struct vm {
+	/* What the guest sees. Its fields have rules of their own, see machine.h. */
+	struct machine machine;
+
 	/* Guarded by the table's lock. */
 	struct list_node node;
 	unsigned reference_count;
@@ -69,24 +90,8 @@ struct vm {
 	/* Fixed by vm_create(). */
 	uint64_t number;
 	struct vm_config config;
-	const struct virt_ops *ops;
-	struct pgm *pgm;
-	share_group_t share_group; /* 0: its pages are shared with nobody's */
-	struct cpuid_table *cpuid;
-	struct vcpu *vcpus[VPC_VCPU_MAX];
-	unsigned vcpu_count;
-
-	struct spinlock devices_lock; /* LOCK_RANK_DEVICES */
-	/* Guarded by devices_lock. */
-	struct vpc *vpc;
-	uint64_t armed_deadline; /* guest TSC that `timer` stands for */
-	struct vcpu *timer_vcpu; /* whom the timer wakes: who armed it last */
-	struct timer timer;
-
-	struct serial serial; /* has its own lock */
-
-	/* Host TSC at guest TSC 0. Written by the power-on job while all vCPUs are held. */
-	uint64_t start_tsc;
+	const struct module_table *modules;
+	share_group_t share_group; /* 0: its pages are shared with no other VM's */
 
 	struct spinlock lock; /* LOCK_RANK_VM */
 	/* Guarded by lock; `hold` is also read without it, where a stale value only costs a turn. */
@@ -95,96 +100,44 @@ struct vm {
 	enum vm_job job;         /* wanted, not yet begun */
 	struct vm_ending ending; /* of the STOP job, and of the last run */
 	struct memory_wait wait; /* with a vCPU exactly while VM_HOLD_MEMORY */
-	bool is_fresh;           /* its memory was not touched since creation or stop */
+	struct thread *watcher;  /* see vm_watcher_set() */
 
 	struct request_queue requests; /* atomic, see vm/request.h */
-	/* Atomic: what the guest asked of the power switch, see vm_host.c; 0: nothing. */
-	uint64_t power_request;
-	/* Any vCPU; a lost update costs a second line in the log. */
-	bool has_reported_emulation;
 };
+
+/* The VM that a vCPU belongs to. */
+static inline struct vm *vm_of(const struct vcpu *vcpu)
+{
+	return container_of(vcpu->machine, struct vm, machine);
+}
 
 /* --- vm_life.c ------------------------------------------------------------------------ */
 
-/* In a vCPU's thread: stays while the VM is held, and does the VM's jobs. */
+/* In a vCPU's thread: stays while the VM is held, and does its jobs meanwhile. */
 void vm_hold_wait(struct vcpu *vcpu);
-/* Ends the run as soon as every vCPU is out of the guest. */
+/* Posts the job STOP: the run ends as soon as every vCPU is out of the guest. */
 void vm_stop_post(struct vm *vm, const struct vm_ending *ending);
-/* Its memory came: what is left of the power-on is done next, unless the VM is to stop. */
+/* The memory for its kernel came: the rest of the power-on is the next job, unless one waits. */
 void vm_job_load_post_locked(struct vm *vm) Q_REQUIRES(vm->lock);
-/* Every vCPU looks at `hold` again. */
+/* Makes every vCPU look at `hold` again. */
 void vm_kick(struct vm *vm);
 /* Carries out what the guest asked of the power switch. */
 void vm_power_request_handle(struct vm *vm);
 
-/* --- vm_power.c ------------------------------------------------------------------------ */
+/* --- vm_loop.c ------------------------------------------------------------------------ */
 
-/* With all vCPUs held, in vCPU 0's thread: memory, devices and CPUs as at power-on. */
-void vm_power_on(struct vm *vm);
-/* Then the kernel. Q_NO_MEMORY: what is in place stays; calling it again goes on from there. */
-q_status_t vm_load(struct vm *vm, struct error_text *error) Q_MUST_USE;
-/* How many pages more that can take, at most. */
-uint64_t vm_load_pages_max(const struct vm *vm);
-/* Gives memory and its guarantee back, and stops the devices' timer. */
-void vm_power_off(struct vm *vm);
-
-/* --- vm_devices.c ---------------------------------------------------------------------- */
-
-/* Guest TSC ticks since power-on, the devices' time. */
-static inline uint64_t vm_now(const struct vm *vm)
-{
-	return cpu_rdtsc() - vm->start_tsc;
-}
-/* The lock around calls of devices/vpc.h. `vcpu`: whose thread this is, or NULL. */
-void vm_devices_enter(struct vm *vm) Q_ACQUIRES(vm->devices_lock);
-void vm_devices_leave(struct vm *vm, struct vcpu *vcpu) Q_RELEASES(vm->devices_lock);
-/* The devices' timer went off: lets them catch up. */
-void vm_devices_advance(struct vcpu *vcpu);
-/* Devices as at power-on, their timer not yet armed; the storage stays. */
-void vm_devices_init(struct vm *vm);
-void vm_devices_power_on(struct vm *vm);
-void vm_devices_power_off(struct vm *vm);
-void vm_devices_timer_fired(struct timer *timer);
-
-extern const struct vpc_host vm_host; /* vm_host.c */
-
-/* The power switch as one word: `what` above, so that 0 is nothing, the value below. */
-static inline uint64_t vm_power_request_make(enum vpc_power what, uint32_t value)
-{
-	return (uint64_t)(what + 1) << 32 | value;
-}
-
-static inline enum vpc_power vm_power_request_what(uint64_t request)
-{
-	return (enum vpc_power)((request >> 32) - 1);
-}
+/* The body of a vCPU's thread. */
+void vm_loop(void *vcpu);
 
 /* --- vm_table.c -------------------------------------------------------------------------- */
 
 /* Q_EXISTS: the name is taken. */
 q_status_t vm_table_add(struct vm *vm) Q_MUST_USE;
-/* From here on there are no new references; vm_references_wait() waits for the old ones. */
+/* There are no new references afterwards; vm_references_wait() waits for the old ones. */
 void vm_table_remove(struct vm *vm);
 void vm_references_wait(struct vm *vm);
-/* Around a walk with vm_next() in any thread but the operator's. */
+/* Around a walk with vm_next(), in any thread but the operator's. */
 void vm_table_enter(void);
 void vm_table_leave(void);
-
-/* --- events.c ------------------------------------------------------------------------------ */
-
-/* Says it in the log and, if wanted, as a JSON line. `detail` may be NULL. */
-void vm_event(const struct vm *vm, const char *state, const struct vm_ending *ending,
-	      const char *detail);
-/* One VM of those that wait, and for what. */
-struct memory_waiter {
-	char name[CONFIG_NAME_BYTES];
-	uint64_t page_count;
-	enum gmm_priority priority;
-};
-#define MEMORY_WAITERS_LISTED 16u
-/* All VMs that could run wait, `count` of them; `waiters` has the first MEMORY_WAITERS_LISTED. */
-void vm_event_exhausted(const struct memory_waiter *waiters, unsigned count);
-/* Carries out exit= when no VM is left; returns otherwise. */
-void vm_exit_if_idle(void);
 
 #endif

@@ -8,21 +8,23 @@
 
 #include "lib/error_text.h"
 #include "arch/x86_64/cpu.h"
+#include "kernel/cmdline.h"
+#include "kernel/power.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "vm/console.h"
 #include "vm/request.h"
 
 #include "memory_wait.h"
-#include "vcpu.h"
+#include "notice.h"
+#include "vm_boot.h"
 #include "vm_internal.h"
 
 #define HOLD_OFF (VM_HOLD_CREATED | VM_HOLD_STOPPED)
 
 void vm_kick(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		vcpu_request(vm->vcpus[i], VCPU_REQUEST_HOLD);
+	for (unsigned i = 0; i < vm->machine.vcpu_count; i++)
+		vcpu_request(vm->machine.vcpus[i], VCPU_REQUEST_HOLD);
 }
 
 static void hold_set_locked(struct vm *vm, uint32_t hold)
@@ -49,7 +51,7 @@ q_status_t vm_start(struct vm *vm)
 	q_status_t status = Q_STATE;
 	spin_lock(&vm->lock);
 	if ((vm->hold & HOLD_OFF) && !(vm->hold & VM_HOLD_JOB))
-		status = pgm_reserve(vm->pgm);
+		status = pgm_reserve(vm->machine.pgm);
 	if (status == Q_OK)
 		job_post_locked(vm, VM_JOB_POWER_ON);
 	spin_unlock(&vm->lock);
@@ -93,7 +95,7 @@ q_status_t vm_pause(struct vm *vm)
 	if (!is_allowed)
 		return Q_STATE;
 	vm_kick(vm);
-	vm_event(vm, "paused", &(struct vm_ending){ .reason = "by the operator" }, NULL);
+	notice_vm(vm, "paused", &(struct vm_ending){ .reason = "by the operator" }, NULL);
 	memory_wait_wake();
 	return Q_OK;
 }
@@ -110,10 +112,17 @@ q_status_t vm_resume(struct vm *vm)
 		return Q_STATE;
 	vm_kick(vm);
 	if (waits)
-		vm_event(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, NULL);
+		notice_vm(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, NULL);
 	else
-		vm_event(vm, "resumed", NULL, NULL);
+		notice_vm(vm, "resumed", NULL, NULL);
 	return Q_OK;
+}
+
+void vm_watcher_set(struct vm *vm, struct thread *watcher)
+{
+	spin_lock(&vm->lock);
+	vm->watcher = watcher;
+	spin_unlock(&vm->lock);
 }
 
 /* --- what the guest wants ------------------------------------------------------------------ */
@@ -132,11 +141,11 @@ void vm_stop_post(struct vm *vm, const struct vm_ending *ending)
 
 void vm_power_request_handle(struct vm *vm)
 {
-	uint64_t request = atomic_exchange_acq_rel(&vm->power_request, 0);
-	if (!request)
+	enum vpc_power what;
+	uint32_t value;
+	if (!machine_power_request_take(&vm->machine, &what, &value))
 		return;
-	uint32_t value = (uint32_t)request;
-	switch (vm_power_request_what(request)) {
+	switch (what) {
 	case VPC_POWER_OFF: vm_stop_post(vm, &(struct vm_ending){ .reason = "power-off" }); return;
 	case VPC_POWER_DEBUG_EXIT:
 		vm_stop_post(vm, &(struct vm_ending){ .reason = "debug exit",
@@ -149,6 +158,17 @@ void vm_power_request_handle(struct vm *vm)
 		vm_stop_post(vm, &(struct vm_ending){ .reason = "reset" });
 	else if (vm_reset(vm) == Q_OK)
 		log_info("vm %s: resets itself", vm->config.name);
+}
+
+void vm_exit_if_idle(void)
+{
+	if (vm_any_alive())
+		return;
+	switch (options()->exit_mode) {
+	case EXIT_MODE_PROMPT: return;
+	case EXIT_MODE_POWEROFF: power_off(vm_exit_status());
+	case EXIT_MODE_HALT: power_halt(vm_exit_status());
+	}
 }
 
 /* --- jobs ---------------------------------------------------------------------------------------- */
@@ -167,13 +187,22 @@ static void job_finish(struct vm *vm, uint32_t clear, uint32_t set)
 	vm_kick(vm);
 }
 
+static void watcher_wake(struct vm *vm)
+{
+	spin_lock(&vm->lock);
+	if (vm->watcher)
+		thread_unpark(vm->watcher);
+	spin_unlock(&vm->lock);
+}
+
 static void stop_finish(struct vm *vm, const char *detail)
 {
-	vm_power_off(vm);
-	serial_finish(&vm->serial);
+	machine_power_off(&vm->machine);
+	pgm_unreserve(vm->machine.pgm);
+	serial_finish(&vm->machine.serial);
 	job_finish(vm, VM_HOLD_CREATED | VM_HOLD_OPERATOR | VM_HOLD_MEMORY, VM_HOLD_STOPPED);
-	vm_event(vm, "stopped", &vm->ending, detail);
-	console_wake();
+	notice_vm(vm, "stopped", &vm->ending, detail);
+	watcher_wake(vm);
 	vm_exit_if_idle();
 }
 
@@ -191,9 +220,9 @@ static void first_guest_report(void)
 static void job_load(struct vm *vm)
 {
 	struct error_text error = { "" };
-	q_status_t status = vm_load(vm, &error);
+	q_status_t status = vm_boot_load(vm, &error);
 	if (status == Q_NO_MEMORY) {
-		memory_wait_start_load(vm, vm_load_pages_max(vm));
+		memory_wait_start_load(vm, vm_boot_pages_max(vm));
 		job_finish(vm, HOLD_OFF, 0);
 		return;
 	}
@@ -205,7 +234,7 @@ static void job_load(struct vm *vm)
 	vm->ending = (struct vm_ending){ 0 };
 	first_guest_report();
 	job_finish(vm, HOLD_OFF | VM_HOLD_MEMORY, 0);
-	vm_event(vm, "started", NULL, NULL);
+	notice_vm(vm, "started", NULL, NULL);
 }
 
 static void job_run(struct vm *vm, enum vm_job job)
@@ -213,7 +242,7 @@ static void job_run(struct vm *vm, enum vm_job job)
 	switch (job) {
 	case VM_JOB_NONE: return;
 	case VM_JOB_POWER_ON:
-		vm_power_on(vm);
+		machine_power_on(&vm->machine);
 		job_load(vm);
 		break;
 	case VM_JOB_LOAD: job_load(vm); break;
@@ -226,7 +255,7 @@ static void job_run(struct vm *vm, enum vm_job job)
 static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu) Q_REQUIRES(vm->lock)
 {
 	enum vm_job job = vm->job;
-	if (vcpu->index != 0 || vm->held_count != vm->vcpu_count)
+	if (vcpu->index != 0 || vm->held_count != vm->machine.vcpu_count)
 		return VM_JOB_NONE;
 	vm->job = VM_JOB_NONE;
 	/* Whoever starts anew or stops needs no page for what it did; a load goes on waiting. */
@@ -245,7 +274,7 @@ static void requests_serve_if_asked(struct vcpu *vcpu)
 {
 	const uint32_t serve = VCPU_REQUEST_SERVE;
 	if (atomic_and_acq_rel(&vcpu->requests, ~serve) & serve)
-		vm_requests_serve(vcpu->vm);
+		vm_requests_serve(vm_of(vcpu));
 }
 
 /* One turn of waiting, without the lock: requests, then a job, a try for memory, or sleep. */
@@ -254,7 +283,7 @@ static void hold_turn(struct vcpu *vcpu, enum vm_job job, bool is_memory_waiter)
 	/* What is asked after this leaves a permit, so the sleep is none. */
 	requests_serve_if_asked(vcpu);
 	if (job != VM_JOB_NONE)
-		job_run(vcpu->vm, job);
+		job_run(vm_of(vcpu), job);
 	else if (is_memory_waiter)
 		memory_wait_turn(vcpu);
 	else
@@ -263,12 +292,12 @@ static void hold_turn(struct vcpu *vcpu, enum vm_job job, bool is_memory_waiter)
 
 void vm_hold_wait(struct vcpu *vcpu)
 {
-	struct vm *vm = vcpu->vm;
+	struct vm *vm = vm_of(vcpu);
 	spin_lock(&vm->lock);
 	vm->held_count++;
 	/* vCPU 0 may be waiting for the last of the others. */
 	if (vm->job != VM_JOB_NONE && vcpu->index != 0)
-		thread_unpark(vm->vcpus[0]->thread);
+		thread_unpark(vm->machine.vcpus[0]->thread);
 	while (vm->hold && !must_end(vcpu)) {
 		enum vm_job job = job_take_locked(vm, vcpu);
 		bool is_memory_waiter =

@@ -17,7 +17,7 @@ static struct list_node vms = { &vms, &vms };
 static uint64_t last_number; /* the operator's thread only */
 static struct spinlock table_lock = { .rank = LOCK_RANK_VM_TABLE, .name = "vm table" };
 
-static struct vm *vm_of(struct list_node *node)
+static struct vm *entry_of(struct list_node *node)
 {
 	return list_entry(node, struct vm, node);
 }
@@ -26,8 +26,8 @@ struct vm *vm_find(const char *name)
 {
 	list_for_each(node, &vms)
 	{
-		if (strcmp(vm_of(node)->config.name, name) == 0)
-			return vm_of(node);
+		if (strcmp(entry_of(node)->config.name, name) == 0)
+			return entry_of(node);
 	}
 	return NULL;
 }
@@ -63,7 +63,7 @@ void vm_table_leave(void) Q_NO_ANALYSIS
 struct vm *vm_next(const struct vm *previous)
 {
 	struct list_node *node = previous ? previous->node.next : vms.next;
-	return node == &vms ? NULL : vm_of(node);
+	return node == &vms ? NULL : entry_of(node);
 }
 
 /* --- references ---------------------------------------------------------------------------- */
@@ -77,8 +77,8 @@ static struct vm *find_after_locked(uint64_t number)
 {
 	list_for_each(node, &vms)
 	{
-		if (vm_of(node)->number > number)
-			return vm_of(node);
+		if (entry_of(node)->number > number)
+			return entry_of(node);
 	}
 	return NULL;
 }
@@ -127,7 +127,7 @@ bool vm_any_alive(void)
 {
 	bool is_alive = false;
 	spin_lock(&table_lock);
-	list_for_each(node, &vms) is_alive |= vm_is_alive(vm_of(node));
+	list_for_each(node, &vms) is_alive |= vm_is_alive(entry_of(node));
 	spin_unlock(&table_lock);
 	return is_alive;
 }
@@ -138,7 +138,7 @@ enum exit_status vm_exit_status(void)
 	spin_lock(&table_lock);
 	list_for_each(node, &vms)
 	{
-		if (vm_of(node)->ending.is_failure)
+		if (entry_of(node)->ending.is_failure)
 			status = EXIT_STATUS_VM;
 	}
 	spin_unlock(&table_lock);

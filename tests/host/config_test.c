@@ -58,11 +58,11 @@ TEST(config, defaults_are_as_documented)
 	EXPECT(vms[0].memory_bytes == 64ull << 20 && vms[0].reserve_bytes == 16ull << 20);
 	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_FULL && strcmp(vms[0].share, "default") == 0);
 	EXPECT(vms[0].priority == GMM_PRIORITY_NORMAL);
-	EXPECT(vms[0].vcpu_count == 1 && vms[0].serial == VM_SERIAL_CONSOLE);
+	EXPECT(vms[0].vcpu_count == 1 && vms[0].serial == SERIAL_CONSOLE);
 	EXPECT(vms[0].autostart && vms[0].on_reset == VM_ON_RESET_RESTART);
 	EXPECT(!vms[0].debug_exit && !vms[0].debug_console);
-	EXPECT(config.machine.scan && config.machine.scan_cpu_percent == 2);
-	EXPECT(strcmp(config.machine.attach, "a") == 0);
+	EXPECT(config.system.scan && config.system.scan_cpu_percent == 2);
+	EXPECT(strcmp(config.system.attach, "a") == 0);
 	EXPECT(strcmp(error.text, "untouched") == 0);
 }
 
@@ -81,15 +81,15 @@ TEST(config, every_key_arrives)
 		      "[vm b-2]\r\nfirmware = bios\r\nmemory = 62G\r\n"
 		      "overcommit = none\r\npriority=low\nshare = lab"),
 		Q_OK);
-	EXPECT(config.vm_count == 2 && !config.machine.scan);
-	EXPECT(config.machine.scan_cpu_percent == 100);
-	EXPECT(strcmp(config.machine.attach, "b-2") == 0);
+	EXPECT(config.vm_count == 2 && !config.system.scan);
+	EXPECT(config.system.scan_cpu_percent == 100);
+	EXPECT(strcmp(config.system.attach, "b-2") == 0);
 	EXPECT(strcmp(vms[0].initrd, "i") == 0);
 	EXPECT(strcmp(vms[0].cmdline, "console=ttyS0 quiet # all of it") == 0);
 	EXPECT(vms[0].memory_bytes == 1ull << 30 && vms[0].reserve_bytes == 4096);
 	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_ZERO_AND_SHARED && vms[0].share[0] == 0);
 	EXPECT(vms[0].priority == GMM_PRIORITY_HIGH);
-	EXPECT(vms[0].vcpu_count == 32 && vms[0].serial == VM_SERIAL_COM2 && !vms[0].autostart);
+	EXPECT(vms[0].vcpu_count == 32 && vms[0].serial == SERIAL_COM2 && !vms[0].autostart);
 	EXPECT(vms[0].on_reset == VM_ON_RESET_STOP && vms[0].debug_exit && vms[0].debug_console);
 	EXPECT(strcmp(vms[1].firmware, "bios") == 0 && strcmp(vms[1].share, "lab") == 0);
 	EXPECT(vms[1].reserve_bytes == 62ull << 30 && vms[1].priority == GMM_PRIORITY_LOW);
@@ -108,7 +108,7 @@ TEST(config, a_vm_is_bound_to_memory_of_its_own)
 
 TEST(config, empty_and_comment_only_files_are_no_vms)
 {
-	EXPECT(parse("") == Q_OK && config.vm_count == 0 && config.machine.attach[0] == 0);
+	EXPECT(parse("") == Q_OK && config.vm_count == 0 && config.system.attach[0] == 0);
 	EXPECT(parse("\n \t\n# x") == Q_OK && config.vm_count == 0);
 }
 
@@ -121,9 +121,9 @@ TEST(config, a_quarter_is_rounded_up_to_pages)
 TEST(config, attach_defaults_to_the_only_console)
 {
 	EXPECT(parse(GOOD_VM "[vm b]\nkernel = k\nmemory = 1M\n") == Q_OK);
-	EXPECT(config.machine.attach[0] == 0);
+	EXPECT(config.system.attach[0] == 0);
 	EXPECT(parse(GOOD_VM "serial = log\n[vm b]\nkernel = k\nmemory = 1M\n") == Q_OK);
-	EXPECT(strcmp(config.machine.attach, "b") == 0);
+	EXPECT(strcmp(config.system.attach, "b") == 0);
 }
 
 TEST(config, what_is_wrong_is_refused_with_its_line)

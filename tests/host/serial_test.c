@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a VM's serial port wrote is kept and passed on, also when memory is short. */
-#include "vm/serial.h"
+#include "vm/machine/serial.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +57,7 @@ static void set_up(unsigned page_count)
 	pages_left = page_count;
 	shown_count = 0;
 	written = 0;
-	EXPECT(serial_init(&serial, "vm", VM_SERIAL_CONSOLE) == Q_OK);
+	EXPECT(serial_init(&serial, "vm", SERIAL_CONSOLE) == Q_OK);
 }
 
 static void tear_down(void)
@@ -125,7 +125,7 @@ TEST(serial, pages_come_when_they_are_needed)
 	EXPECT(pages_in_use == 2);
 	tear_down();
 	pages_left = 0;
-	EXPECT(serial_init(&serial, "vm", VM_SERIAL_CONSOLE) == Q_NO_MEMORY);
+	EXPECT(serial_init(&serial, "vm", SERIAL_CONSOLE) == Q_NO_MEMORY);
 }
 
 /* Less is kept, but all is passed on; and when there is memory again, more is kept again. */

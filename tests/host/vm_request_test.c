@@ -10,7 +10,7 @@
 #include "kernel/thread.h"
 #include "vm/request.h"
 
-#include "vm/vcpu.h"
+#include "vm/vm_internal.h"
 
 #define VCPUS 2u
 
@@ -136,11 +136,11 @@ static void set_up(void)
 	memset(kicks, 0, sizeof(kicks));
 	memset(vcpu_threads, 0, sizeof(vcpu_threads));
 	scanner.woken = parks = 0;
-	vm.vcpu_count = VCPUS;
+	vm.machine.vcpu_count = VCPUS;
 	for (unsigned i = 0; i < VCPUS; i++) {
 		vcpus[i].thread = &vcpu_threads[i];
 		vcpus[i].index = i;
-		vm.vcpus[i] = &vcpus[i];
+		vm.machine.vcpus[i] = &vcpus[i];
 	}
 	self = &scanner;
 	while_asleep = vcpu_0_serves;
@@ -236,7 +236,7 @@ TEST(vm_request, each_kind_is_what_its_name_says)
 		struct vm_request_page one = { .gfn = { 5 }, .expected = { 77 }, .shared = { 99 } };
 		struct vm_request request = { .kind = kinds[i].kind, .pages = &one, .count = 1 };
 		set_up();
-		vm.pgm = (struct pgm *)&vm;
+		vm.machine.pgm = (struct pgm *)&vm;
 		page.calls = 0;
 		one.status = Q_INVALID;
 		vm_request_post(&vm, &request);
@@ -244,7 +244,7 @@ TEST(vm_request, each_kind_is_what_its_name_says)
 		EXPECT(vm_request_wait(&request) == Q_OK);
 		EXPECT(page.calls == 1 && one.status == Q_OK);
 		EXPECT(strcmp(page.what, kinds[i].what) == 0);
-		EXPECT(page.pgm == vm.pgm && page.gfn.raw == 5 && page.expected.raw == 77);
+		EXPECT(page.pgm == vm.machine.pgm && page.gfn.raw == 5 && page.expected.raw == 77);
 		EXPECT(page.with.raw == (kinds[i].kind == VM_REQUEST_SHARE ? 99 : 0));
 	}
 }

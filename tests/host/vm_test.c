@@ -12,10 +12,10 @@
 #include "test.h"
 #include "vm/console_commands.h"
 #include "vm/console_line.h"
-#include "vm/cpuid_policy.h"
-#include "vm/msr_policy.h"
-#include "vm/pvclock.h"
-#include "vm/zero_fill.h"
+#include "vm/machine/cpuid_policy.h"
+#include "vm/machine/msr_policy.h"
+#include "vm/machine/pvclock.h"
+#include "vm/machine/zero_fill.h"
 
 /* --- CPUID ------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 /*
  * One guest page while its nested entry changes, and what the TLBs of CPUs that
  * are in the guest still hold. What each vCPU does between safe point and exit is
- * vm/vcpu_run.c; what the VM's own thread does to the page is write-monitoring,
+ * vm/vm_loop.c; what the VM's own thread does to the page is write-monitoring,
  * sharing and copy on write in mm/pgm.
  *
  * The rules, for any number of CPUs (with one, no vCPU is in the guest while a

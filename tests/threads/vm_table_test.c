@@ -54,9 +54,9 @@ static void walk(void)
 		if (vm_number(vm) <= number)
 			abort();
 		number = vm_number(vm);
-		atomic_add_relaxed(&vm->power_request, 1);
+		atomic_add_relaxed(&vm->machine.power_request, 1);
 		sched_yield();
-		if (vm->vcpu_count != number % 7)
+		if (vm->machine.vcpu_count != number % 7)
 			abort();
 		vm_put(vm);
 		atomic_add_relaxed(&visits, 1);
@@ -78,7 +78,7 @@ static struct vm *vm_new(unsigned i)
 	vm->config.name[0] = (char)('a' + i % VMS);
 	/* What a visitor reads is written before the VM is in the table. */
 	static uint64_t number;
-	vm->vcpu_count = (unsigned)(++number % 7);
+	vm->machine.vcpu_count = (unsigned)(++number % 7);
 	EXPECT(vm_table_add(vm) == Q_OK);
 	EXPECT(vm_number(vm) == number);
 	return vm;
@@ -88,7 +88,7 @@ static void vm_end(struct vm *vm)
 {
 	vm_table_remove(vm);
 	vm_references_wait(vm);
-	vm->vcpu_count = 99; /* plain: a visitor's look at it is a race */
+	vm->machine.vcpu_count = 99; /* plain: a visitor's look at it is a race */
 	free(vm);
 }
 

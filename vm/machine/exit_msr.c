@@ -8,8 +8,9 @@
 #include "arch/x86_64/msr.h"
 #include "kernel/time.h"
 
-#include "event.h"
 #include "guest_memory.h"
+#include "inject.h"
+#include "machine_internal.h"
 #include "msr_policy.h"
 #include "pvclock.h"
 
@@ -48,10 +49,11 @@ static uint64_t state_field(struct vcpu *vcpu, const struct msr_row *row)
 
 static bool devices_read(struct vcpu *vcpu, uint32_t msr, uint64_t *out_value)
 {
-	struct vm *vm = vcpu->vm;
-	vm_devices_enter(vm);
-	bool is_there = vpc_msr_read(vm->vpc, vcpu->index, msr, out_value, vm_now(vm));
-	vm_devices_leave(vm, vcpu);
+	struct machine *machine = vcpu->machine;
+	machine_devices_enter(machine);
+	bool is_there =
+		vpc_msr_read(machine->vpc, vcpu->index, msr, out_value, machine_now(machine));
+	machine_devices_leave(machine, vcpu);
 	return is_there;
 }
 
@@ -88,7 +90,7 @@ void exit_rdmsr(struct vcpu *vcpu)
 	const struct msr_row *row = row_of(vcpu, msr);
 	uint64_t value;
 	if (!row || !read_row(vcpu, row, msr, &value)) {
-		event_exception_code(vcpu, VECTOR_GP, 0);
+		inject_exception_code(vcpu, VECTOR_GP, 0);
 		return;
 	}
 	vcpu->regs.gpr[GPR_RAX] = (uint32_t)value;
@@ -100,10 +102,10 @@ void exit_rdmsr(struct vcpu *vcpu)
 
 static bool devices_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	struct vm *vm = vcpu->vm;
-	vm_devices_enter(vm);
-	bool is_taken = vpc_msr_write(vm->vpc, vcpu->index, msr, value, vm_now(vm));
-	vm_devices_leave(vm, vcpu);
+	struct machine *machine = vcpu->machine;
+	machine_devices_enter(machine);
+	bool is_taken = vpc_msr_write(machine->vpc, vcpu->index, msr, value, machine_now(machine));
+	machine_devices_leave(machine, vcpu);
 	return is_taken;
 }
 
@@ -173,7 +175,7 @@ static enum msr_result clock_write(struct vcpu *vcpu, uint64_t addr, const void 
 static enum msr_result wall_clock_write(struct vcpu *vcpu, uint64_t value)
 {
 	struct pvclock_wall wall;
-	pvclock_wall_fill(&wall, time_tsc_hz(), vcpu->vm->start_tsc, time_epoch_seconds());
+	pvclock_wall_fill(&wall, time_tsc_hz(), vcpu->machine->start_tsc, time_epoch_seconds());
 	vcpu->wall_clock_msr = value;
 	return clock_write(vcpu, value, &wall, sizeof(wall));
 }
@@ -192,7 +194,7 @@ static enum msr_result system_time_write(struct vcpu *vcpu, uint64_t value)
 static enum msr_result tsc_adjust_set(struct vcpu *vcpu, uint64_t adjust)
 {
 	vcpu->tsc_adjust = adjust;
-	vcpu->ops->tsc_offset_set(vcpu->virt, adjust - vcpu->vm->start_tsc);
+	vcpu->ops->tsc_offset_set(vcpu->virt, adjust - vcpu->machine->start_tsc);
 	return system_time_write(vcpu, vcpu->system_time_msr);
 }
 
@@ -215,7 +217,7 @@ static enum msr_result write_row(struct vcpu *vcpu, const struct msr_row *row, u
 	case MSR_DEVICES: return done_if(devices_write(vcpu, msr, value));
 	case MSR_DEADLINE:
 		return done_if(devices_write(vcpu, msr, deadline_to_devices(vcpu, value)));
-	case MSR_TIME_STAMP: return tsc_adjust_set(vcpu, value - vm_now(vcpu->vm));
+	case MSR_TIME_STAMP: return tsc_adjust_set(vcpu, value - machine_now(vcpu->machine));
 	case MSR_TIME_ADJUST: return tsc_adjust_set(vcpu, value);
 	case MSR_MTRR_DEFAULT: vcpu->mtrr_default = value; return MSR_DONE;
 	case MSR_KVM_WALL_CLOCK: return wall_clock_write(vcpu, value);
@@ -230,7 +232,7 @@ void exit_wrmsr(struct vcpu *vcpu)
 	const struct msr_row *row = row_of(vcpu, msr);
 	switch (row ? write_row(vcpu, row, msr, vcpu_edx_eax(vcpu)) : MSR_REFUSED) {
 	case MSR_DONE: vcpu_skip_insn(vcpu); return;
-	case MSR_REFUSED: event_exception_code(vcpu, VECTOR_GP, 0); return;
+	case MSR_REFUSED: inject_exception_code(vcpu, VECTOR_GP, 0); return;
 	case MSR_RETRY: return;
 	}
 }

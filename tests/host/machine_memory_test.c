@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/exit_memory.c on a vCPU that is about to clear memory with REP STOSQ. Its
+ * vm/machine/exit_memory.c on a vCPU that is about to clear memory with REP STOSQ. Its
  * guest-virtual addresses are the physical ones; which pages are zero says this
  * program.
  */
@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include "kernel/cmdline.h"
-#include "vm/emulate.h"
-#include "vm/exit.h"
-#include "vm/guest_memory.h"
+#include "vm/machine/emulate.h"
+#include "vm/machine/exit.h"
+#include "vm/machine/guest_memory.h"
 
-#include "vm/vcpu.h"
+#include "vm/machine/vcpu.h"
 
 #define RIP_AT   0x1000ull
 #define FILL_AT  0x100000ull
@@ -21,14 +21,14 @@
 
 static struct options quire_options;
 static struct virt_ops ops;
-static struct vm vm;
+static struct machine machine;
 static struct vcpu vcpu;
 static struct guest_code_state code;
 static unsigned zero_pages;      /* from FILL_AT on */
 static unsigned reachable_pages; /* likewise, of those that the tables let be written */
 static unsigned filled, faults, emulated, skipped;
 
-/* --- what vm/exit_memory.c calls ------------------------------------------------------ */
+/* --- what vm/machine/exit_memory.c calls ------------------------------------------------------ */
 
 const struct options *options(void)
 {
@@ -55,14 +55,14 @@ bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn)
 {
 	bool is_zero = gfn.raw - gpa_to_gfn(gpa(FILL_AT)).raw < zero_pages;
 
-	EXPECT(pgm == vm.pgm);
+	EXPECT(pgm == machine.pgm);
 	filled += is_zero;
 	return is_zero;
 }
 
 enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault)
 {
-	EXPECT(pgm == vm.pgm && fault->access == MEM_WRITE);
+	EXPECT(pgm == machine.pgm && fault->access == MEM_WRITE);
 	faults++;
 	return PGM_MMIO;
 }
@@ -77,13 +77,6 @@ bool pgm_handy_is_low(const struct pgm *pgm)
 {
 	(void)pgm;
 	return false;
-}
-
-void vcpu_wish_memory(struct vcpu *of, uint64_t page_count)
-{
-	(void)of;
-	(void)page_count;
-	EXPECT(!"nothing here runs out of memory");
 }
 
 void vcpu_skip_special(struct vcpu *of, uint64_t from)
@@ -104,12 +97,12 @@ static void insn_skipped(struct virt_vcpu *virt)
 /* The guest is to clear `pages` pages and one element more. */
 static void set_up(unsigned pages)
 {
-	memset(&vm, 0, sizeof(vm));
+	memset(&machine, 0, sizeof(machine));
 	memset(&vcpu, 0, sizeof(vcpu));
 	code = (struct guest_code_state){ .dr7 = 0x400 };
 	quire_options = (struct options){ .elides_zeroing = true };
 	ops.insn_skipped = insn_skipped;
-	vcpu.vm = &vm;
+	vcpu.machine = &machine;
 	vcpu.ops = &ops;
 	vcpu.regs.rip = RIP_AT;
 	vcpu.regs.gpr[GPR_RDI] = FILL_AT;
@@ -135,7 +128,7 @@ static void expect_done(unsigned pages)
 /* --- how much at once ------------------------------------------------------------------------ */
 
 /* Between two batches Quire looks at what else is to be done: interrupts, requests, its time. */
-TEST(vm_exit_memory, clears_16_pages_at_once_and_no_more)
+TEST(machine_memory, clears_16_pages_at_once_and_no_more)
 {
 	static const unsigned counts[] = { 1, 2, 15, 16, 17, 18, 500 };
 
@@ -146,7 +139,7 @@ TEST(vm_exit_memory, clears_16_pages_at_once_and_no_more)
 	}
 }
 
-TEST(vm_exit_memory, ends_with_the_instruction)
+TEST(machine_memory, ends_with_the_instruction)
 {
 	set_up(16);
 	vcpu.regs.gpr[GPR_RCX]--;
@@ -158,7 +151,7 @@ TEST(vm_exit_memory, ends_with_the_instruction)
 	EXPECT(vcpu.regs.rip == RIP_AT && (vcpu.regs.rflags & RFLAGS_RF));
 }
 
-TEST(vm_exit_memory, stops_where_a_page_is_not_zero_or_not_reached)
+TEST(machine_memory, stops_where_a_page_is_not_zero_or_not_reached)
 {
 	for (unsigned pages = 0; pages < 4; pages++) {
 		set_up(10);
@@ -172,7 +165,7 @@ TEST(vm_exit_memory, stops_where_a_page_is_not_zero_or_not_reached)
 
 /* --- when it does not ------------------------------------------------------------------------- */
 
-TEST(vm_exit_memory, leaves_to_others_what_is_not_such_a_write)
+TEST(machine_memory, leaves_to_others_what_is_not_such_a_write)
 {
 	set_up(2);
 	quire_options.elides_zeroing = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "event.h"
+#include "inject.h"
 
 #include "vcpu.h"
 
@@ -32,16 +32,16 @@ static void raise(struct vcpu *vcpu, struct guest_event event)
 						      .has_error_code = true };
 	}
 	vcpu->queued = event;
-	vcpu->event_due = true;
+	vcpu->injection_is_due = true;
 }
 
-void event_exception(struct vcpu *vcpu, enum exception_vector vector)
+void inject_exception(struct vcpu *vcpu, enum exception_vector vector)
 {
 	raise(vcpu,
 	      (struct guest_event){ .type = GUEST_EVENT_EXCEPTION, .vector = (uint8_t)vector });
 }
 
-void event_exception_code(struct vcpu *vcpu, enum exception_vector vector, uint32_t error_code)
+void inject_exception_code(struct vcpu *vcpu, enum exception_vector vector, uint32_t error_code)
 {
 	raise(vcpu, (struct guest_event){ .type = GUEST_EVENT_EXCEPTION,
 					  .vector = (uint8_t)vector,
@@ -49,23 +49,23 @@ void event_exception_code(struct vcpu *vcpu, enum exception_vector vector, uint3
 					  .error_code = error_code });
 }
 
-void event_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error_code)
+void inject_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error_code)
 {
 	struct guest_state state;
 	vcpu->ops->state_get(vcpu->virt, &state);
 	state.cr2 = address;
 	/* Only CR2 differs from what the CPU itself saved, so it cannot be refused. */
 	if (vcpu->ops->state_set(vcpu->virt, &state) == Q_OK)
-		event_exception_code(vcpu, VECTOR_PF, error_code);
+		inject_exception_code(vcpu, VECTOR_PF, error_code);
 }
 
-void event_interrupted(struct vcpu *vcpu)
+void inject_interrupted(struct vcpu *vcpu)
 {
 	const struct guest_event *event = &vcpu->exit.vectoring;
 	if (event->type == GUEST_EVENT_SOFT_INTERRUPT || event->type == GUEST_EVENT_SOFT_EXCEPTION)
 		return;
 	vcpu->queued = *event;
-	vcpu->event_due = true;
+	vcpu->injection_is_due = true;
 }
 
 static bool nmi_is_blocked(struct vcpu *vcpu)
@@ -96,35 +96,35 @@ static bool inject_urgent(struct vcpu *vcpu)
 	return true;
 }
 
-void event_prepare(struct vcpu *vcpu)
+void inject_prepare(struct vcpu *vcpu)
 {
-	struct vm *vm = vcpu->vm;
-	spin_lock(&vm->devices_lock);
-	vcpu->nmi_pending |= vpc_nmi_take(vm->vpc, vcpu->index);
+	struct machine *machine = vcpu->machine;
+	spin_lock(&machine->devices_lock);
+	vcpu->nmi_pending |= vpc_nmi_take(machine->vpc, vcpu->index);
 	bool is_full = inject_urgent(vcpu);
-	bool is_pending = vpc_interrupt_pending(vm->vpc, vcpu->index);
+	bool is_pending = vpc_interrupt_pending(machine->vpc, vcpu->index);
 	if (is_pending && !is_full && vcpu->can_interrupt) {
-		inject(vcpu, GUEST_EVENT_INTERRUPT, vpc_interrupt_take(vm->vpc, vcpu->index));
-		is_pending = vpc_interrupt_pending(vm->vpc, vcpu->index);
+		inject(vcpu, GUEST_EVENT_INTERRUPT, vpc_interrupt_take(machine->vpc, vcpu->index));
+		is_pending = vpc_interrupt_pending(machine->vpc, vcpu->index);
 	}
-	spin_unlock(&vm->devices_lock);
+	spin_unlock(&machine->devices_lock);
 
 	if (is_pending != vcpu->window_is_set) {
 		vcpu->ops->interrupt_window_set(vcpu->virt, is_pending);
 		vcpu->window_is_set = is_pending;
 	}
 	/* There is no exit for the end of NMI blocking: look again after each one. */
-	vcpu->event_due = vcpu->nmi_pending;
+	vcpu->injection_is_due = vcpu->nmi_pending;
 }
 
-bool event_wakes(struct vcpu *vcpu)
+bool inject_ends_halt(struct vcpu *vcpu)
 {
-	struct vm *vm = vcpu->vm;
-	spin_lock(&vm->devices_lock);
-	vcpu->nmi_pending |= vpc_nmi_take(vm->vpc, vcpu->index);
-	bool is_pending = vpc_interrupt_pending(vm->vpc, vcpu->index);
-	spin_unlock(&vm->devices_lock);
-	vcpu->event_due = true;
+	struct machine *machine = vcpu->machine;
+	spin_lock(&machine->devices_lock);
+	vcpu->nmi_pending |= vpc_nmi_take(machine->vpc, vcpu->index);
+	bool is_pending = vpc_interrupt_pending(machine->vpc, vcpu->index);
+	spin_unlock(&machine->devices_lock);
+	vcpu->injection_is_due = true;
 	return vcpu->nmi_pending || vcpu->queued.type != GUEST_EVENT_NONE ||
 	       (is_pending && (vcpu->regs.rflags & RFLAGS_IF));
 }

@@ -7,8 +7,8 @@
  *
  * An interrupted INT n is simply executed again: RIP still points to it.
  */
-#ifndef VM_EVENT_H
-#define VM_EVENT_H
+#ifndef VM_MACHINE_INJECT_H
+#define VM_MACHINE_INJECT_H
 
 #include <quire/event.h>
 
@@ -19,18 +19,18 @@ struct vcpu;
  * an exception that was being delivered as a CPU would: double fault, and a
  * triple fault stops the VM (Intel SDM vol. 3, "Interrupt 8: Double Fault").
  */
-void event_exception(struct vcpu *vcpu, enum exception_vector vector);
-void event_exception_code(struct vcpu *vcpu, enum exception_vector vector, uint32_t error_code);
+void inject_exception(struct vcpu *vcpu, enum exception_vector vector);
+void inject_exception_code(struct vcpu *vcpu, enum exception_vector vector, uint32_t error_code);
 /* #PF with CR2. */
-void event_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error_code);
+void inject_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error_code);
 
 /* After an exit that interrupted a delivery: keeps the event for the next entry. */
-void event_interrupted(struct vcpu *vcpu);
+void inject_interrupted(struct vcpu *vcpu);
 
-/* Before an entry, interrupts disabled, when `event_due`. */
-void event_prepare(struct vcpu *vcpu);
+/* Before an entry, interrupts disabled, when `injection_is_due`. */
+void inject_prepare(struct vcpu *vcpu);
 
 /* Is there anything that ends HLT? */
-bool event_wakes(struct vcpu *vcpu);
+bool inject_ends_halt(struct vcpu *vcpu);
 
 #endif

@@ -7,7 +7,7 @@
 #include "kernel/heap.h"
 #include "kernel/thread.h"
 
-#include "event.h"
+#include "inject.h"
 #include "msr_policy.h"
 
 /* DR6.BS: a single step ended. */
@@ -21,7 +21,7 @@ static void release(struct vcpu *vcpu)
 	heap_free(vcpu, sizeof(*vcpu));
 }
 
-static q_status_t build(struct vcpu *vcpu)
+static q_status_t build(struct vcpu *vcpu, void (*body)(void *vcpu))
 {
 	void *area = heap_alloc(lazy_area_size());
 	if (!area)
@@ -30,22 +30,23 @@ static q_status_t build(struct vcpu *vcpu)
 	q_status_t status = vcpu->ops->vcpu_create(&vcpu->regs, &vcpu->virt);
 	if (status != Q_OK)
 		return status;
-	char name[CONFIG_NAME_BYTES + 8];
-	format_text(name, sizeof(name), "%s.%u", vcpu->vm->config.name, vcpu->index);
-	return thread_create(name, THREAD_NORMAL, vcpu_run, vcpu, &vcpu->thread);
+	char name[SERIAL_NAME_BYTES + 8];
+	format_text(name, sizeof(name), "%s.%u", vcpu->machine->name, vcpu->index);
+	return thread_create(name, THREAD_NORMAL, body, vcpu, &vcpu->thread);
 }
 
-q_status_t vcpu_create(struct vm *vm, unsigned index, struct vcpu **out_vcpu)
+q_status_t vcpu_create(struct machine *machine, unsigned index, void (*body)(void *vcpu),
+		       struct vcpu **out_vcpu)
 {
 	_Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vCPU is one heap object");
 	struct vcpu *vcpu = heap_alloc(sizeof(*vcpu));
 	if (!vcpu)
 		return Q_NO_MEMORY;
-	vcpu->vm = vm;
-	vcpu->ops = vm->ops;
+	vcpu->machine = machine;
+	vcpu->ops = machine->ops;
 	vcpu->index = index;
 	vcpu->requests = VCPU_REQUEST_HOLD;
-	q_status_t status = build(vcpu);
+	q_status_t status = build(vcpu, body);
 	if (status != Q_OK) {
 		release(vcpu);
 		return status;
@@ -72,24 +73,6 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 		thread_unpark(vcpu->thread);
 }
 
-static void wish_set(struct vcpu *vcpu, struct vcpu_wish wish)
-{
-	if (vcpu->wish.kind == VCPU_WISH_STOP)
-		return;
-	vcpu->wish = wish;
-	vcpu_request_self(vcpu, VCPU_REQUEST_WISH);
-}
-
-void vcpu_wish_memory(struct vcpu *vcpu, uint64_t page_count)
-{
-	wish_set(vcpu, (struct vcpu_wish){ .kind = VCPU_WISH_MEMORY, .page_count = page_count });
-}
-
-void vcpu_wish_stop(struct vcpu *vcpu, const char *reason)
-{
-	wish_set(vcpu, (struct vcpu_wish){ .kind = VCPU_WISH_STOP, .reason = reason });
-}
-
 static void activity_set(struct vcpu *vcpu, enum vcpu_activity activity)
 {
 	vcpu->activity = activity;
@@ -101,17 +84,17 @@ static void activity_set(struct vcpu *vcpu, enum vcpu_activity activity)
 static void reset_core(struct vcpu *vcpu)
 {
 	vcpu->ops->vcpu_reset(vcpu->virt);
-	vcpu->ops->slat_root_set(vcpu->virt, pgm_slat_root(vcpu->vm->pgm));
+	vcpu->ops->slat_root_set(vcpu->virt, pgm_slat_root(vcpu->machine->pgm));
 	vcpu->ops->slat_flush(vcpu->virt);
 	vcpu->ops->interrupt_window_set(vcpu->virt, false);
-	vcpu->ops->tsc_offset_set(vcpu->virt, vcpu->tsc_adjust - vcpu->vm->start_tsc);
-	vcpu->slat_generation = pgm_slat_generation(vcpu->vm->pgm);
+	vcpu->ops->tsc_offset_set(vcpu->virt, vcpu->tsc_adjust - vcpu->machine->start_tsc);
+	vcpu->slat_generation = pgm_slat_generation(vcpu->machine->pgm);
 	vcpu->queued.type = GUEST_EVENT_NONE;
 	vcpu->window_is_set = false;
 	vcpu->nmi_pending = false;
 	vcpu->can_interrupt = false;
 	vcpu->cr8 = vcpu->regs.cr8;
-	vcpu->event_due = true;
+	vcpu->injection_is_due = true;
 }
 
 void vcpu_power_on(struct vcpu *vcpu)
@@ -163,5 +146,5 @@ void vcpu_skip_special(struct vcpu *vcpu, uint64_t from)
 		return;
 	state.dr6 |= DR6_SINGLE_STEP;
 	if (vcpu->ops->state_set(vcpu->virt, &state) == Q_OK)
-		event_exception(vcpu, VECTOR_DB);
+		inject_exception(vcpu, VECTOR_DB);
 }

@@ -4,7 +4,8 @@
 #include "lib/string.h"
 #include "mm/pgm/pgm_handler.h"
 
-#include "event.h"
+#include "inject.h"
+#include "machine_internal.h"
 
 static struct pgm_walk_regs walk_regs(const struct guest_code_state *state)
 {
@@ -44,9 +45,9 @@ static unsigned page_fetch(struct vcpu *vcpu, const struct pgm_walk_regs *regs, 
 	unsigned count = size_bytes < left ? size_bytes : (unsigned)left;
 	gpa_t addr;
 	uint32_t error_code;
-	if (pgm_walk(vcpu->vm->pgm, regs, virt, MEM_EXEC, &addr, &error_code) != Q_OK)
+	if (pgm_walk(vcpu->machine->pgm, regs, virt, MEM_EXEC, &addr, &error_code) != Q_OK)
 		return 0;
-	if (pgm_read(vcpu->vm->pgm, addr, to, count, NULL) != Q_OK)
+	if (pgm_read(vcpu->machine->pgm, addr, to, count, NULL) != Q_OK)
 		return 0;
 	return count;
 }
@@ -73,17 +74,17 @@ static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm
 					     uint64_t virt, enum mem_access access, gpa_t *out_addr)
 {
 	uint32_t error_code = 0;
-	q_status_t status = pgm_walk(vcpu->vm->pgm, regs, virt, access, out_addr, &error_code);
+	q_status_t status = pgm_walk(vcpu->machine->pgm, regs, virt, access, out_addr, &error_code);
 	if (status == Q_NO_MEMORY) {
 		vcpu_wish_memory(vcpu, 1);
 		return ACCESS_NO_MEMORY;
 	}
 	if (status != Q_OK) {
-		event_page_fault(vcpu, virt, error_code);
+		inject_page_fault(vcpu, virt, error_code);
 		return ACCESS_FAULT;
 	}
 	struct pgm_fault fault = { .addr = *out_addr, .access = MEM_WRITE };
-	if (access != MEM_WRITE || pgm_fault_handle(vcpu->vm->pgm, &fault) != PGM_NO_MEMORY)
+	if (access != MEM_WRITE || pgm_fault_handle(vcpu->machine->pgm, &fault) != PGM_NO_MEMORY)
 		return ACCESS_READY;
 	vcpu_wish_memory(vcpu, 1);
 	return ACCESS_NO_MEMORY;
@@ -112,7 +113,7 @@ bool guest_write_lookup(struct vcpu *vcpu, const struct fetched *fetched, uint64
 {
 	struct pgm_walk_regs regs = walk_regs(&fetched->code);
 	uint32_t error_code;
-	return pgm_walk(vcpu->vm->pgm, &regs, virt, MEM_WRITE, out_addr, &error_code) == Q_OK;
+	return pgm_walk(vcpu->machine->pgm, &regs, virt, MEM_WRITE, out_addr, &error_code) == Q_OK;
 }
 
 /*
@@ -121,40 +122,40 @@ bool guest_write_lookup(struct vcpu *vcpu, const struct fetched *fetched, uint64
  */
 static bool device_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
 {
-	struct vm *vm = vcpu->vm;
+	struct machine *machine = vcpu->machine;
 	unsigned step = is_power_of_two(size_bytes) ? size_bytes : 1;
 	bool is_answered = true;
-	vm_devices_enter(vm);
+	machine_devices_enter(machine);
 	for (unsigned i = 0; i < size_bytes; i += step) {
 		uint64_t value = ~0ull;
-		is_answered &= vpc_mmio_read(vm->vpc, vcpu->index, gpa_add(addr, i), step, &value,
-					     vm_now(vm));
+		is_answered &= vpc_mmio_read(machine->vpc, vcpu->index, gpa_add(addr, i), step,
+					     &value, machine_now(machine));
 		memcpy(to + i, &value, step);
 	}
-	vm_devices_leave(vm, vcpu);
+	machine_devices_leave(machine, vcpu);
 	return is_answered;
 }
 
 /* False: nobody was there for some of it, or it is ROM; such writes vanish. */
 static bool device_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
 {
-	struct vm *vm = vcpu->vm;
+	struct machine *machine = vcpu->machine;
 	unsigned step = is_power_of_two(size_bytes) ? size_bytes : 1;
 	bool is_answered = true;
-	vm_devices_enter(vm);
+	machine_devices_enter(machine);
 	for (unsigned i = 0; i < size_bytes; i += step) {
 		uint64_t value = 0;
 		memcpy(&value, from + i, step);
-		is_answered &= vpc_mmio_write(vm->vpc, vcpu->index, gpa_add(addr, i), step, value,
-					      vm_now(vm));
+		is_answered &= vpc_mmio_write(machine->vpc, vcpu->index, gpa_add(addr, i), step,
+					      value, machine_now(machine));
 	}
-	vm_devices_leave(vm, vcpu);
+	machine_devices_leave(machine, vcpu);
 	return is_answered;
 }
 
 static void part_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
 {
-	struct pgm *pgm = vcpu->vm->pgm;
+	struct pgm *pgm = vcpu->machine->pgm;
 	q_status_t status = pgm_read(pgm, addr, to, size_bytes, NULL);
 	/* A handler: its device comes first, and where none answers, the memory behind it. */
 	if (status != Q_OK && !device_read(vcpu, addr, to, size_bytes) && status == Q_HANDLER)
@@ -163,7 +164,7 @@ static void part_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_
 
 static void part_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
 {
-	struct pgm *pgm = vcpu->vm->pgm;
+	struct pgm *pgm = vcpu->machine->pgm;
 	q_status_t status = pgm_write(pgm, addr, from, size_bytes, NULL);
 	/* What was prepared has its page, so behind a handler only ROM refuses. */
 	if (status != Q_OK && !device_write(vcpu, addr, from, size_bytes) && status == Q_HANDLER)
@@ -195,7 +196,7 @@ void guest_access_write(struct vcpu *vcpu, const struct guest_access *access, ui
 
 q_status_t guest_physical_write(struct vcpu *vcpu, gpa_t to, const void *from, uint64_t size_bytes)
 {
-	q_status_t status = pgm_write(vcpu->vm->pgm, to, from, size_bytes, NULL);
+	q_status_t status = pgm_write(vcpu->machine->pgm, to, from, size_bytes, NULL);
 	vcpu_memory_used(vcpu);
 	return status;
 }

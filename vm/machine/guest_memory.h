@@ -7,8 +7,8 @@
  * RAM that will be written backed with pages. What is prepared cannot fail any
  * more, so an instruction is carried out as a whole or not at all.
  */
-#ifndef VM_GUEST_MEMORY_H
-#define VM_GUEST_MEMORY_H
+#ifndef VM_MACHINE_GUEST_MEMORY_H
+#define VM_MACHINE_GUEST_MEMORY_H
 
 #include "vm/insn/insn.h"
 

@@ -3,8 +3,8 @@
  * Carries out, for the guest, the instruction whose memory access exited and
  * that has no RAM to go to: device memory, writes to ROM, or nothing at all.
  */
-#ifndef VM_EMULATE_H
-#define VM_EMULATE_H
+#ifndef VM_MACHINE_EMULATE_H
+#define VM_MACHINE_EMULATE_H
 
 struct vcpu;
 

@@ -10,27 +10,28 @@
 
 #include "kernel/thread.h"
 
-#include "event.h"
 #include "guest_memory.h"
+#include "inject.h"
+#include "machine_internal.h"
 
 /* Elements of INS and OUTS between two looks at what else is to be done. */
 #define STRING_BATCH 64u
 
 static uint32_t port_read(struct vcpu *vcpu, uint16_t port, unsigned size)
 {
-	struct vm *vm = vcpu->vm;
-	vm_devices_enter(vm);
-	uint32_t value = vpc_pio_read(vm->vpc, vcpu->index, port, size, vm_now(vm));
-	vm_devices_leave(vm, vcpu);
+	struct machine *machine = vcpu->machine;
+	machine_devices_enter(machine);
+	uint32_t value = vpc_pio_read(machine->vpc, vcpu->index, port, size, machine_now(machine));
+	machine_devices_leave(machine, vcpu);
 	return value;
 }
 
 static void port_write(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
 {
-	struct vm *vm = vcpu->vm;
-	vm_devices_enter(vm);
-	vpc_pio_write(vm->vpc, vcpu->index, port, size, value, vm_now(vm));
-	vm_devices_leave(vm, vcpu);
+	struct machine *machine = vcpu->machine;
+	machine_devices_enter(machine);
+	vpc_pio_write(machine->vpc, vcpu->index, port, size, value, machine_now(machine));
+	machine_devices_leave(machine, vcpu);
 }
 
 /* As the CPU writes EAX, AX and AL: only EAX clears the upper half of RAX. */

@@ -6,7 +6,7 @@
 #include "exit.h"
 
 #include "cpuid_policy.h"
-#include "event.h"
+#include "inject.h"
 #include "vcpu.h"
 
 #define FEATURE_C_OSXSAVE BIT32(27)
@@ -19,9 +19,9 @@
 
 static void features_finish(struct vcpu *vcpu, struct cpuid_regs *regs)
 {
-	const struct cpuid_table *table = vcpu->vm->cpuid;
+	const struct cpuid_table *table = vcpu->machine->cpuid;
 	regs->ebx |= vcpu->index << 24;
-	if (!vpc_apic_enabled(vcpu->vm->vpc, vcpu->index))
+	if (!vpc_apic_enabled(vcpu->machine->vpc, vcpu->index))
 		regs->edx &= ~FEATURE_D_APIC;
 	if (!table->xcr0)
 		return;
@@ -33,7 +33,7 @@ static void features_finish(struct vcpu *vcpu, struct cpuid_regs *regs)
 
 static void topology_finish(struct vcpu *vcpu, uint32_t subleaf, struct cpuid_regs *regs)
 {
-	const struct cpuid_table *table = vcpu->vm->cpuid;
+	const struct cpuid_table *table = vcpu->machine->cpuid;
 	*regs = (struct cpuid_regs){ .ecx = subleaf & 0xff };
 	if (subleaf < ARRAY_COUNT(table->topology))
 		*regs = table->topology[subleaf];
@@ -42,7 +42,7 @@ static void topology_finish(struct vcpu *vcpu, uint32_t subleaf, struct cpuid_re
 
 static void xsave_finish(struct vcpu *vcpu, uint32_t subleaf, struct cpuid_regs *regs)
 {
-	const struct cpuid_table *table = vcpu->vm->cpuid;
+	const struct cpuid_table *table = vcpu->machine->cpuid;
 	*regs = (struct cpuid_regs){ 0 };
 	if (subleaf < CPUID_XSAVE_COUNT)
 		*regs = table->xsave[subleaf];
@@ -59,7 +59,7 @@ static void finish(struct vcpu *vcpu, enum cpuid_kind kind, uint32_t subleaf,
 	case CPUID_CACHES:
 		*regs = (struct cpuid_regs){ 0 };
 		if (subleaf < CPUID_CACHE_COUNT)
-			*regs = vcpu->vm->cpuid->caches[subleaf];
+			*regs = vcpu->machine->cpuid->caches[subleaf];
 		return;
 	case CPUID_ZERO_SUBLEAF:
 		if (subleaf)
@@ -73,7 +73,7 @@ static void finish(struct vcpu *vcpu, enum cpuid_kind kind, uint32_t subleaf,
 void exit_cpuid(struct vcpu *vcpu)
 {
 	uint64_t *gpr = vcpu->regs.gpr;
-	const struct cpuid_leaf *leaf = cpuid_find(vcpu->vm->cpuid, (uint32_t)gpr[GPR_RAX]);
+	const struct cpuid_leaf *leaf = cpuid_find(vcpu->machine->cpuid, (uint32_t)gpr[GPR_RAX]);
 	struct cpuid_regs regs = { 0 };
 	if (Q_LIKELY(leaf != NULL)) {
 		regs = leaf->regs;
@@ -104,12 +104,12 @@ void exit_xsetbv(struct vcpu *vcpu)
 	uint64_t xcr0 = vcpu_edx_eax(vcpu);
 	vcpu->ops->code_state_get(vcpu->virt, &state);
 	if (!(state.cr4 & CR4_OSXSAVE)) {
-		event_exception(vcpu, VECTOR_UD);
+		inject_exception(vcpu, VECTOR_UD);
 		return;
 	}
 	if (state.cpl != 0 || (uint32_t)vcpu->regs.gpr[GPR_RCX] != 0 ||
-	    !is_xcr0_valid(xcr0, vcpu->vm->cpuid->xcr0)) {
-		event_exception_code(vcpu, VECTOR_GP, 0);
+	    !is_xcr0_valid(xcr0, vcpu->machine->cpuid->xcr0)) {
+		inject_exception_code(vcpu, VECTOR_GP, 0);
 		return;
 	}
 	cpu_xsetbv(0, xcr0);

@@ -8,23 +8,25 @@
  * without that lock, because a console may have to wait for its line. One
  * drainer at a time, so order is kept.
  */
-#ifndef VM_SERIAL_H
-#define VM_SERIAL_H
+#ifndef VM_MACHINE_SERIAL_H
+#define VM_MACHINE_SERIAL_H
 
 #include <quire/addr.h>
 #include <quire/lock.h>
 #include <quire/status.h>
 
-#include "vm/config.h"
-
 #define SERIAL_BYTES      65536u
 #define SERIAL_PAGE_COUNT (SERIAL_BYTES / PAGE_SIZE)
 #define SERIAL_LINE_BYTES 200u
+#define SERIAL_NAME_BYTES 32u /* the longest name, with its terminator */
+
+/* Where output goes: to an attached terminal only; or to the console line by line; or to COM2. */
+enum serial_mode { SERIAL_CONSOLE, SERIAL_LOG, SERIAL_COM2 };
 
 struct serial {
 	/* Fixed by serial_init(). */
 	const char *name;
-	enum vm_serial mode;
+	enum serial_mode mode;
 
 	/* LOCK_RANK_SERIAL, with interrupts off: their handlers take locks that rank below. */
 	struct spinlock lock;
@@ -45,7 +47,7 @@ struct serial {
 };
 
 /* Q_NO_MEMORY: the first page; then there is nothing to end. */
-q_status_t serial_init(struct serial *serial, const char *name, enum vm_serial mode) Q_MUST_USE;
+q_status_t serial_init(struct serial *serial, const char *name, enum serial_mode mode) Q_MUST_USE;
 void serial_fini(struct serial *serial);
 
 /* Under the devices lock. */

@@ -7,8 +7,8 @@
  * the guest names its address, and again only if the guest sets its TSC. Layout and arithmetic
  * are those of Linux's "Documentation/virt/kvm/x86/msr.rst".
  */
-#ifndef VM_PVCLOCK_H
-#define VM_PVCLOCK_H
+#ifndef VM_MACHINE_PVCLOCK_H
+#define VM_MACHINE_PVCLOCK_H
 
 #include <quire/compiler.h>
 

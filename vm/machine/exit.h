@@ -4,8 +4,8 @@
  * guest asked for and moves RIP on, or queues an exception, or leaves RIP where
  * it is so that the guest tries again.
  */
-#ifndef VM_EXIT_H
-#define VM_EXIT_H
+#ifndef VM_MACHINE_EXIT_H
+#define VM_MACHINE_EXIT_H
 
 struct vcpu;
 

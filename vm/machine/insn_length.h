@@ -7,8 +7,8 @@
  * few answers are kept for INSN_LENGTH_LIFE_SHIFT worth of TSC ticks. An answer
  * depends on prefixes only: the opcode is known from the exit.
  */
-#ifndef VM_INSN_LENGTH_H
-#define VM_INSN_LENGTH_H
+#ifndef VM_MACHINE_INSN_LENGTH_H
+#define VM_MACHINE_INSN_LENGTH_H
 
 #include <quire/vmexit.h>
 

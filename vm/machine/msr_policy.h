@@ -4,8 +4,8 @@
  * sorted; what is in no row raises #GP. Registers that the backend lets the
  * guest use directly get here only on CPUs where it cannot.
  */
-#ifndef VM_MSR_POLICY_H
-#define VM_MSR_POLICY_H
+#ifndef VM_MACHINE_MSR_POLICY_H
+#define VM_MACHINE_MSR_POLICY_H
 
 #include <quire/compiler.h>
 

@@ -6,22 +6,22 @@
 #include "lib/format.h"
 #include "kernel/thread.h"
 
-#include "event.h"
 #include "guest_memory.h"
+#include "inject.h"
 
 /* Elements of a string instruction between two looks at what else is to be done. */
 #define STRING_BATCH 64u
 
 static void report(struct vcpu *vcpu, const struct fetched *fetched)
 {
-	struct vm *vm = vcpu->vm;
+	struct machine *machine = vcpu->machine;
 	char text[3 * INSN_MAX_BYTES + 1] = "";
-	if (vm->has_reported_emulation)
+	if (machine->has_reported_emulation)
 		return;
-	vm->has_reported_emulation = true;
+	machine->has_reported_emulation = true;
 	for (unsigned i = 0; i < fetched->byte_count; i++)
 		format_text(text + 3 * i, sizeof(text) - 3 * i, " %02x", fetched->bytes[i]);
-	log_notice("vm %s: cannot emulate%s at %#llx, memory %#llx", vm->config.name, text,
+	log_notice("vm %s: cannot emulate%s at %#llx, memory %#llx", machine->name, text,
 		   (unsigned long long)vcpu->regs.rip,
 		   (unsigned long long)vcpu->exit.memory.addr.raw);
 }
@@ -121,7 +121,7 @@ void emulate_memory_access(struct vcpu *vcpu)
 	/* The CPU itself touched it, for its tables or an event: no instruction does that. */
 	if (exit->has_vectoring || exit->memory.is_page_walk) {
 		report(vcpu, &fetched);
-		event_exception_code(vcpu, VECTOR_GP, 0);
+		inject_exception_code(vcpu, VECTOR_GP, 0);
 		return;
 	}
 	if (exit->memory.access == MEM_EXEC ||
@@ -129,7 +129,7 @@ void emulate_memory_access(struct vcpu *vcpu)
 		    Q_OK ||
 	    insn.operation == INSN_SIMPLE) {
 		report(vcpu, &fetched);
-		event_exception(vcpu, VECTOR_UD);
+		inject_exception(vcpu, VECTOR_UD);
 		return;
 	}
 	if (insn.operation == INSN_STOS || insn.operation == INSN_MOVS)

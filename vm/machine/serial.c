@@ -8,7 +8,7 @@
 
 #define CHUNK_BYTES 256u /* passed on at a time */
 
-q_status_t serial_init(struct serial *serial, const char *name, enum vm_serial mode)
+q_status_t serial_init(struct serial *serial, const char *name, enum serial_mode mode)
 {
 	*serial = (struct serial){ .name = name, .mode = mode };
 	serial->pages[0] = heap_alloc(PAGE_SIZE);
@@ -72,7 +72,7 @@ void serial_append(struct serial *serial, const uint8_t *bytes, unsigned count)
 
 static void line_end(struct serial *serial)
 {
-	char text[SERIAL_LINE_BYTES + CONFIG_NAME_BYTES + 8];
+	char text[SERIAL_LINE_BYTES + SERIAL_NAME_BYTES + 8];
 	format_text(text, sizeof(text), "[%s] %.*s\n", serial->name, (int)serial->line_length,
 		    serial->line);
 	serial->line_length = 0;
@@ -94,9 +94,9 @@ static void pass_on(struct serial *serial, bool is_attached, const uint8_t *byte
 {
 	if (is_attached)
 		console_write(bytes, count);
-	if (serial->mode == VM_SERIAL_COM2)
+	if (serial->mode == SERIAL_COM2)
 		console_com2_write(bytes, count);
-	if (serial->mode == VM_SERIAL_LOG && !is_attached)
+	if (serial->mode == SERIAL_LOG && !is_attached)
 		log_bytes(serial, bytes, count);
 }
 

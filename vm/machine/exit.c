@@ -4,7 +4,7 @@
 #include <quire/assert.h>
 #include <quire/log.h>
 
-#include "event.h"
+#include "inject.h"
 #include "vcpu.h"
 
 /* The interrupt itself was taken when interrupts were enabled again. */
@@ -15,7 +15,7 @@ static void exit_host_interrupt(struct vcpu *vcpu)
 
 static void exit_interrupt_window(struct vcpu *vcpu)
 {
-	vcpu->event_due = true;
+	vcpu->injection_is_due = true;
 }
 
 static void exit_hlt(struct vcpu *vcpu)
@@ -27,7 +27,7 @@ static void exit_hlt(struct vcpu *vcpu)
 
 static void exit_invalid_opcode(struct vcpu *vcpu)
 {
-	event_exception(vcpu, VECTOR_UD);
+	inject_exception(vcpu, VECTOR_UD);
 }
 
 /* Guest memory is cached write-back throughout and no device sees it behind the cache. */
@@ -41,11 +41,11 @@ static void exit_exception(struct vcpu *vcpu)
 {
 	const struct vmexit *exit = &vcpu->exit;
 	if (exit->exception.vector == VECTOR_PF)
-		event_page_fault(vcpu, exit->exception.address, exit->exception.error_code);
+		inject_page_fault(vcpu, exit->exception.address, exit->exception.error_code);
 	else if (exit->exception.has_error_code)
-		event_exception_code(vcpu, exit->exception.vector, exit->exception.error_code);
+		inject_exception_code(vcpu, exit->exception.vector, exit->exception.error_code);
 	else
-		event_exception(vcpu, exit->exception.vector);
+		inject_exception(vcpu, exit->exception.vector);
 }
 
 static void exit_shutdown(struct vcpu *vcpu)
@@ -57,7 +57,7 @@ static void exit_fatal(struct vcpu *vcpu)
 {
 	const struct vmexit *exit = &vcpu->exit;
 	log_error("vm %s: vCPU %u cannot be entered: exit %#llx, info %#llx %#llx %#llx",
-		  vcpu->vm->config.name, vcpu->index, (unsigned long long)exit->fatal.reason,
+		  vcpu->machine->name, vcpu->index, (unsigned long long)exit->fatal.reason,
 		  (unsigned long long)exit->fatal.info[0], (unsigned long long)exit->fatal.info[1],
 		  (unsigned long long)exit->fatal.info[2]);
 	(void)vcpu->ops->check(vcpu->virt);

@@ -8,8 +8,8 @@
  * subleaf are marked and finished by exit_cpuid.c. Pure: the machine's answers
  * are passed in.
  */
-#ifndef VM_CPUID_POLICY_H
-#define VM_CPUID_POLICY_H
+#ifndef VM_MACHINE_CPUID_POLICY_H
+#define VM_MACHINE_CPUID_POLICY_H
 
 #include <quire/compiler.h>
 

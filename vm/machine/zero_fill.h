@@ -14,8 +14,8 @@
  *
  * docs/decisions/0020-zeroing-elision.md has the reasons.
  */
-#ifndef VM_ZERO_FILL_H
-#define VM_ZERO_FILL_H
+#ifndef VM_MACHINE_ZERO_FILL_H
+#define VM_MACHINE_ZERO_FILL_H
 
 #include <quire/addr.h>
 #include <quire/guest_state.h>

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What happened to VMs: one line for people, and with events=json one for
- * programs. Called without locks. When no VM is left, exit= is carried out.
- */
+#include "notice.h"
+
 #include <quire/log.h>
 
 #include "lib/format.h"
 #include "lib/json.h"
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
-#include "kernel/power.h"
 
 #include "vm_internal.h"
 
@@ -25,7 +22,7 @@ static void say(const struct vm *vm, const char *state, const struct vm_ending *
 		format_text(status, sizeof(status), ", status %u", ending->status);
 	if (detail && detail[0])
 		format_text(more, sizeof(more), " (%s)", detail);
-	log_notice("vm %s: %s%s%s%s", vm->config.name, state, reason, status, more);
+	log_notice("vm %s: %s%s%s%s", vm_name(vm), state, reason, status, more);
 }
 
 /* A line that starts with '@' and holds one JSON object. */
@@ -52,7 +49,7 @@ static void print_json(const struct vm *vm, const char *state, const struct vm_e
 	char line[LINE_BYTES];
 	struct json json;
 	event_open(&json, line, sizeof(line), "vm");
-	json_text(&json, "vm", vm->config.name);
+	json_text(&json, "vm", vm_name(vm));
 	json_text(&json, "state", state);
 	json_text(&json, "reason", ending && ending->reason ? ending->reason : "");
 	json_number(&json, "status", ending ? ending->status : 0);
@@ -61,8 +58,8 @@ static void print_json(const struct vm *vm, const char *state, const struct vm_e
 	event_close(&json, line);
 }
 
-void vm_event(const struct vm *vm, const char *state, const struct vm_ending *ending,
-	      const char *detail)
+void notice_vm(const struct vm *vm, const char *state, const struct vm_ending *ending,
+	       const char *detail)
 {
 	say(vm, state, ending, detail);
 	if (options()->events_json)
@@ -106,23 +103,10 @@ static void print_exhausted(const struct memory_waiter *waiters, unsigned listed
 	event_close(&json, line);
 }
 
-void vm_event_exhausted(const struct memory_waiter *waiters, unsigned count)
+void notice_exhausted(const struct memory_waiter *waiters, unsigned count)
 {
 	unsigned listed = count < MEMORY_WAITERS_LISTED ? count : MEMORY_WAITERS_LISTED;
 	say_exhausted(waiters, listed, count - listed);
 	if (options()->events_json)
 		print_exhausted(waiters, listed, count - listed);
-}
-
-/* --- the last one --------------------------------------------------------------------------- */
-
-void vm_exit_if_idle(void)
-{
-	if (vm_any_alive())
-		return;
-	switch (options()->exit_mode) {
-	case EXIT_MODE_PROMPT: return;
-	case EXIT_MODE_POWEROFF: power_off(vm_exit_status());
-	case EXIT_MODE_HALT: power_halt(vm_exit_status());
-	}
 }

@@ -45,7 +45,7 @@ static unsigned pages_skip(struct vcpu *vcpu, const struct fetched *fetched,
 		/* What the CPU went by and what the tables say now may differ: then not ours. */
 		if (count == 0 && addr.raw != vcpu->exit.memory.addr.raw)
 			break;
-		if (!pgm_zero_fill(vcpu->vm->pgm, gpa_to_gfn(addr)))
+		if (!pgm_zero_fill(vcpu->machine->pgm, gpa_to_gfn(addr)))
 			break;
 		zero_fill_page_skip(fill, &vcpu->regs);
 	}
@@ -79,7 +79,7 @@ void exit_memory(struct vcpu *vcpu)
 	if (Q_UNLIKELY(fault.access == MEM_WRITE && zero_fill_is_likely(&vcpu->regs, fault.addr)) &&
 	    zero_fill_handle(vcpu))
 		return;
-	switch (pgm_fault_handle(vcpu->vm->pgm, &fault)) {
+	switch (pgm_fault_handle(vcpu->machine->pgm, &fault)) {
 	case PGM_RESOLVED: vcpu_memory_used(vcpu); return;
 	case PGM_MMIO:
 	case PGM_DENIED:

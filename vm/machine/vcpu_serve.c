@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* What a vCPU's thread does for its vCPU between two runs of the guest. */
+#include "inject.h"
+#include "machine_internal.h"
+#include "vcpu.h"
+
+void vcpu_requests_serve(struct vcpu *vcpu, uint32_t requests)
+{
+	if (requests & VCPU_REQUEST_RESET)
+		vcpu_power_on(vcpu);
+	if (requests & VCPU_REQUEST_TIMER)
+		machine_devices_advance(vcpu);
+	if (requests & VCPU_REQUEST_EVENT)
+		vcpu->injection_is_due = true;
+	if (requests & (VCPU_REQUEST_INIT | VCPU_REQUEST_START_UP))
+		vcpu_start_up(vcpu, requests);
+	/* Failing is no harm yet: the fault that finds the stock empty waits for memory. */
+	if (requests & VCPU_REQUEST_REFILL)
+		(void)!pgm_handy_refill(vcpu->machine->pgm);
+}
+
+bool vcpu_is_awake(struct vcpu *vcpu)
+{
+	if (vcpu->activity == VCPU_HALTED && inject_ends_halt(vcpu))
+		vcpu->activity = VCPU_RUNNABLE;
+	return vcpu->activity == VCPU_RUNNABLE;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happened to VMs: a line in the log for people and, with events=json, a line for
+ * programs that starts with '@'. Called without locks.
+ */
+#ifndef VM_NOTICE_H
+#define VM_NOTICE_H
+
+#include "vm/config.h"
+
+struct vm;
+struct vm_ending;
+
+/* `ending` and `detail` may be NULL. */
+void notice_vm(const struct vm *vm, const char *state, const struct vm_ending *ending,
+	       const char *detail);
+
+/* A VM that waits for memory, and for how much. */
+struct memory_waiter {
+	char name[CONFIG_NAME_BYTES];
+	uint64_t page_count;
+	enum gmm_priority priority;
+};
+#define MEMORY_WAITERS_LISTED 16u
+/*
+ * All `count` VMs that could run wait for memory; `waiters` has the first MEMORY_WAITERS_LISTED
+ * of them.
+ */
+void notice_exhausted(const struct memory_waiter *waiters, unsigned count);
+
+#endif
