@@ -36,10 +36,10 @@
 #include "kernel/version.h"
 #include "mm/gmm/gmm.h"
 #include "svm/svm.h"
+#include "vmx/vmx.h"
 #include "vm/load/cpio.h"
 #include "vm/load/module.h"
-#include "vm/operator.h"
-#include "vmx/vmx.h"
+#include "operator/operator.h"
 
 /* Memory below 1 MiB is left alone: firmware data, and the way up for other CPUs. */
 #define LOW_MEMORY_END 0x100000ull

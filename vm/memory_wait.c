@@ -72,7 +72,7 @@ static void report_paused(struct vm *vm, const char *what, uint64_t page_count)
 		    page_count == 1 ? "" : "s");
 	notice_vm(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, needs);
 	/* The first waiter may find now that all others wait, too. */
-	memory_wait_wake();
+	vm_memory_freed();
 }
 
 void memory_wait_start(struct vcpu *vcpu, uint64_t page_count)
@@ -153,7 +153,7 @@ static void go_on(struct vm *vm)
 		notice_vm(vm, "resumed", &(struct vm_ending){ .reason = "memory is there again" },
 			  NULL);
 	if (!is_for_load)
-		memory_wait_wake();
+		vm_memory_freed();
 }
 
 void memory_wait_turn(struct vcpu *vcpu)
@@ -165,7 +165,7 @@ void memory_wait_turn(struct vcpu *vcpu)
 		sleep_until_woken(vm);
 }
 
-void memory_wait_wake(void)
+void vm_memory_freed(void)
 {
 	gmm_vm_t first = gmm_wait_first();
 	if (first == GMM_VM_QUIRE)

@@ -27,7 +27,4 @@ void memory_wait_cancel_locked(struct vm *vm) Q_REQUIRES(vm->lock);
 /* VM_HOLD_OPERATOR came or went. */
 void memory_wait_operator_locked(struct vm *vm) Q_REQUIRES(vm->lock);
 
-/* Memory may be there, or the turn has come to another: the first waiter looks. No lock is held. */
-void memory_wait_wake(void);
-
 #endif

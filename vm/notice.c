@@ -77,7 +77,7 @@ static void say_exhausted(const struct memory_waiter *waiters, unsigned listed, 
 				    i ? ", " : "", waiters[i].name,
 				    (unsigned long long)waiters[i].page_count,
 				    waiters[i].page_count == 1 ? "" : "s",
-				    config_priority_text(waiters[i].priority));
+				    vm_priority_words[waiters[i].priority]);
 	if (more)
 		format_text(rest, sizeof(rest), " and %u more", more);
 	log_notice("memory: exhausted, every VM waits: %s%s", text, rest);
@@ -94,7 +94,7 @@ static void print_exhausted(const struct memory_waiter *waiters, unsigned listed
 		json_object_open(&json, NULL);
 		json_text(&json, "vm", waiters[i].name);
 		json_number(&json, "pages", waiters[i].page_count);
-		json_text(&json, "priority", config_priority_text(waiters[i].priority));
+		json_text(&json, "priority", vm_priority_words[waiters[i].priority]);
 		json_object_close(&json);
 	}
 	json_array_close(&json);

@@ -6,7 +6,7 @@
 #ifndef VM_NOTICE_H
 #define VM_NOTICE_H
 
-#include "vm/config.h"
+#include "vm/vm_config.h"
 
 struct vm;
 struct vm_ending;
@@ -17,7 +17,7 @@ void notice_vm(const struct vm *vm, const char *state, const struct vm_ending *e
 
 /* A VM that waits for memory, and for how much. */
 struct memory_waiter {
-	char name[CONFIG_NAME_BYTES];
+	char name[VM_NAME_BYTES];
 	uint64_t page_count;
 	enum gmm_priority priority;
 };

@@ -7,7 +7,6 @@
 #include "lib/error_text.h"
 #include "kernel/heap.h"
 #include "vm/request.h"
-#include "vm/scan.h"
 
 #include "memory_wait.h"
 #include "vm_boot.h"
@@ -51,7 +50,6 @@ static void fields_init(struct vm *vm, const struct vm_config *config)
 	list_init(&vm->node);
 	vm->config = *config;
 	vm->modules = system_modules;
-	vm->share_group = scan_group(config->share);
 	vm->hold = VM_HOLD_CREATED;
 	spin_init(&vm->lock, LOCK_RANK_VM, "vm");
 }
@@ -70,7 +68,7 @@ static q_status_t build(struct vm *vm)
 
 q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, struct error_text *error)
 {
-	q_status_t status = config_vm_check(config, system_modules, error);
+	q_status_t status = vm_config_check(config, system_modules, error);
 	if (status == Q_OK)
 		status = vm_boot_check(config, system_modules, error);
 	if (status != Q_OK)
@@ -103,7 +101,7 @@ q_status_t vm_destroy(struct vm *vm)
 	vm_references_wait(vm);
 	machine_fini(&vm->machine);
 	pages_free(vm, VM_PAGES);
-	memory_wait_wake();
+	vm_memory_freed();
 	return Q_OK;
 }
 
@@ -129,6 +127,16 @@ void vm_exit_figures(const struct vm *vm, struct exit_figures *out_figures)
 	machine_exit_figures(&vm->machine, out_figures);
 }
 
+struct pgm *vm_pgm(const struct vm *vm)
+{
+	return vm->machine.pgm;
+}
+
+share_group_t vm_share_group(const struct vm *vm)
+{
+	return vm->config.share_group;
+}
+
 void vm_memory_figures(const struct vm *vm, struct pgm_stats *out_stats)
 {
 	pgm_stats(vm->machine.pgm, out_stats);
@@ -142,9 +150,14 @@ void vm_check(struct vm *vm)
 	spin_unlock(&vm->lock);
 }
 
-struct serial *vm_serial(struct vm *vm)
+void vm_serial_attach(struct vm *vm)
 {
-	return &vm->machine.serial;
+	serial_attach(&vm->machine.serial);
+}
+
+void vm_serial_detach(struct vm *vm)
+{
+	serial_detach(&vm->machine.serial);
 }
 
 unsigned vm_serial_input(struct vm *vm, const uint8_t *bytes, unsigned count)

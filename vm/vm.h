@@ -21,6 +21,7 @@
 #include <quire/status.h>
 #include <quire/vmexit.h>
 
+#include "mm/share/share.h"
 #include "mm/pgm/pgm.h"
 #include "vm/machine/machine.h"
 
@@ -80,6 +81,18 @@ bool vm_any_alive(void);
 /* OK unless some VM's last run failed. */
 enum exit_status vm_exit_status(void);
 
+/* --- for the threads that get memory back ------------------------------------------ */
+
+/*
+ * Its memory. Its records may be read without a lock (mm/pgm/pgm.h says what may be stale);
+ * changes are requested (vm/request.h).
+ */
+struct pgm *vm_pgm(const struct vm *vm);
+/* Which VMs it may share pages with; SHARE_GROUP_NONE: none. */
+share_group_t vm_share_group(const struct vm *vm);
+/* Memory was given back, or may be had by another VM than before: the first waiter looks. */
+void vm_memory_freed(void);
+
 /* --- figures --------------------------------------------------------------------- */
 
 const char *vm_name(const struct vm *vm);
@@ -94,7 +107,9 @@ void vm_memory_figures(const struct vm *vm, struct pgm_stats *out_stats);
 /* Asserts every invariant of its memory and devices. */
 void vm_check(struct vm *vm);
 
-struct serial *vm_serial(struct vm *vm);
+/* From here on its serial output goes to the console, beginning with the last 64 KiB. */
+void vm_serial_attach(struct vm *vm);
+void vm_serial_detach(struct vm *vm);
 /* Bytes for its first serial port; returns how many it took. A VM that is off loses them. */
 unsigned vm_serial_input(struct vm *vm, const uint8_t *bytes, unsigned count);
 

@@ -28,7 +28,7 @@ q_status_t vm_boot_check(const struct vm_config *config, const struct module_tab
 		return refuse(error, Q_UNSUPPORTED, "this build starts kernels only, not firmware");
 	if (strchr(config->initrd, ','))
 		return refuse(error, Q_UNSUPPORTED, "Linux takes one initrd only");
-	/* config_vm_check() has seen that the modules are there. */
+	/* vm_config_check() has seen that the modules are there. */
 	const struct linux_request request = request_of(config, modules);
 	return linux_fit(&request, error);
 }
@@ -50,7 +50,7 @@ uint64_t vm_boot_pages_max(const struct vm *vm)
 	const struct linux_request request = request_of(&vm->config, vm->modules);
 	struct pgm_stats stats;
 
-	Q_ASSERT(request.kernel); /* config_vm_check() */
+	Q_ASSERT(request.kernel); /* vm_config_check() */
 	uint64_t pages = pages_from_bytes(request.kernel->size_bytes) + LINUX_OWN_PAGES;
 	if (request.initrd)
 		pages += pages_from_bytes(request.initrd->size_bytes);

@@ -42,10 +42,9 @@
 #include <quire/lock.h>
 
 #include "lib/request_queue.h"
-#include "mm/share/share.h"
-#include "vm/config.h"
 #include "vm/machine/vcpu.h"
 #include "vm/vm.h"
+#include "vm/vm_config.h"
 
 struct error_text;
 
@@ -91,7 +90,6 @@ struct vm {
 	uint64_t number;
 	struct vm_config config;
 	const struct module_table *modules;
-	share_group_t share_group; /* 0: its pages are shared with no other VM's */
 
 	struct spinlock lock; /* LOCK_RANK_VM */
 	/* Guarded by lock; `hold` is also read without it, where a stale value only costs a turn. */

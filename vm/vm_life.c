@@ -96,7 +96,7 @@ q_status_t vm_pause(struct vm *vm)
 		return Q_STATE;
 	vm_kick(vm);
 	notice_vm(vm, "paused", &(struct vm_ending){ .reason = "by the operator" }, NULL);
-	memory_wait_wake();
+	vm_memory_freed();
 	return Q_OK;
 }
 
@@ -249,7 +249,7 @@ static void job_run(struct vm *vm, enum vm_job job)
 	case VM_JOB_STOP: stop_finish(vm, NULL); break;
 	}
 	/* It may have given memory back, or it waited itself and left the queue. */
-	memory_wait_wake();
+	vm_memory_freed();
 }
 
 static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu) Q_REQUIRES(vm->lock)

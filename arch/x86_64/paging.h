@@ -10,7 +10,7 @@
  *   0xffffd00000000000         virtually contiguous pages with guards (stacks)
  *   0xffffe00000000000 + phys  device registers, uncached
  *
- * Guest pages appear in the windows only (vm/address_space.c proves it).
+ * Guest pages appear in the windows only (operator/address_space.c proves it).
  * Everything is global to all CPUs but the windows, whose tables each CPU owns.
  */
 #ifndef ARCH_X86_64_PAGING_H

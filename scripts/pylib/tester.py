@@ -117,7 +117,7 @@ class Tester:
         """Every test of mm/, and the kernel's objects of mm/ and vm/, in the layouts that `make`
         does not build."""
         objects = [f"kernel/{source.with_suffix('.o').relative_to(paths.ROOT)}"
-                   for folder in ("mm/gmm", "mm/pgm", "vm/load", "vm/machine", "vm")
+                   for folder in ("mm/gmm", "mm/pgm", "vm/load", "vm/machine", "vm", "reclaim", "operator")
                    for source in sorted((paths.ROOT / folder).glob("*.c"))]
         names = [name for name in make_variable("HOST_TESTS")
                  if name.startswith(("gmm", "pgm", "config"))]

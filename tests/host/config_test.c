@@ -11,7 +11,7 @@
 #include "test.h"
 
 #include "lib/error_text.h"
-#include "vm/config.h"
+#include "operator/config.h"
 #include "vm/load/cpio.h"
 
 static struct error_text error;
@@ -93,8 +93,8 @@ TEST(config, every_key_arrives)
 	EXPECT(vms[0].on_reset == VM_ON_RESET_STOP && vms[0].debug_exit && vms[0].debug_console);
 	EXPECT(strcmp(vms[1].firmware, "bios") == 0 && strcmp(vms[1].share, "lab") == 0);
 	EXPECT(vms[1].reserve_bytes == 62ull << 30 && vms[1].priority == GMM_PRIORITY_LOW);
-	EXPECT(strcmp(config_priority_text(GMM_PRIORITY_LOW), "low") == 0);
-	EXPECT(strcmp(config_priority_text(GMM_PRIORITY_HIGH), "high") == 0);
+	EXPECT(strcmp(vm_priority_words[GMM_PRIORITY_LOW], "low") == 0);
+	EXPECT(strcmp(vm_priority_words[GMM_PRIORITY_HIGH], "high") == 0);
 }
 
 TEST(config, a_vm_is_bound_to_memory_of_its_own)
@@ -273,16 +273,16 @@ TEST(config, modules_that_a_vm_names_must_exist)
 	struct module_table modules = { .entries = { { .name = "vmlinuz" }, { .name = "x" } },
 					.count = 2 };
 	EXPECT(parse(GOOD_VM "initrd = x,vmlinuz\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_OK);
+	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_OK);
 	EXPECT(parse(GOOD_VM "initrd = x,y\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
+	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
 	EXPECT(strcmp(error.text, "vm 'a': there is no module 'y'") == 0);
 	EXPECT(parse(GOOD_VM "initrd = x,\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_INVALID);
+	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_INVALID);
 	EXPECT(parse("[vm a]\nkernel = x,vmlinuz\nmemory = 1M\n") == Q_OK);
-	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
+	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
 	vms[0].memory_bytes = 0;
-	EXPECT(config_vm_check(&vms[0], &modules, &error) == Q_INVALID);
+	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_INVALID);
 }
 
 /* --- cpio ---------------------------------------------------------------------------- */

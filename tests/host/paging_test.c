@@ -9,7 +9,7 @@
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/paging_rules.h"
 #include "mm/gmm/gmm.h"
-#include "vm/address_space.h"
+#include "operator/address_space.h"
 
 #include "seam/seam.h"
 #include "test.h"

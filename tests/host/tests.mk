@@ -19,13 +19,14 @@ host_share     := lib mm/gmm mm/share
 host_console   := lib
 host_serial    := lib vm/machine/serial.c
 host_insn      := lib vm/insn
-host_config    := lib vm/config.c vm/config_vm.c vm/load/cpio.c
+host_config    := lib operator/config.c operator/config_vm.c vm/vm_config.c vm/load/cpio.c
 host_loader    := lib vm/load/linux.c vm/load/linux_image.c mm/gmm mm/pgm
-host_vm        := lib vm/machine/cpuid_policy.c vm/machine/msr_policy.c vm/machine/pvclock.c vm/console_line.c vm/command_words.c \
+host_machine_policy := lib vm/machine/cpuid_policy.c vm/machine/msr_policy.c vm/machine/pvclock.c \
                   vm/machine/zero_fill.c vm/insn
+host_operator_line := lib operator/console_line.c operator/command_words.c
 host_vm_request := lib vm/request.c
 host_machine_memory := lib vm/machine/exit_memory.c vm/machine/zero_fill.c vm/insn
-host_paging    := lib arch/x86_64/paging_rules.c vm/address_space.c mm/gmm
+host_paging    := lib arch/x86_64/paging_rules.c operator/address_space.c mm/gmm
 host_boot      := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
 host_svm       := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c \
                   svm/svm_asid.c svm/svm_features.c

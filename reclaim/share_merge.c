@@ -26,8 +26,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 
-#include "scan_internal.h"
-#include "vm_internal.h"
+#include "reclaim_internal.h"
 
 #define BATCH_MAX  128u
 #define SLOT_BITS  9u /* twice as many as pages in a batch */
@@ -36,7 +35,7 @@
 
 /* `pages[1]` is the page that the first looks like: another private one, or a shared one's id alone. */
 struct merge {
-	struct scan_page pages[2];
+	struct reclaim_page pages[2];
 	struct share_match match;
 	struct merge *leader; /* the merge that this one follows, which follows none; or NULL */
 	page_id_t shared;     /* NIL: not made yet */
@@ -53,7 +52,7 @@ static struct {
 		struct merge *merge; /* NULL: free */
 	} slots[SLOT_COUNT];
 	/* One list of pages for a request at a time. */
-	struct scan_page *pages[2 * BATCH_MAX];
+	struct reclaim_page *pages[2 * BATCH_MAX];
 	page_id_t shared[2 * BATCH_MAX];
 	unsigned page_count;
 } batch;
@@ -82,7 +81,7 @@ static unsigned own_count(const struct merge *merge)
 	return is_pair(merge) ? 2 : 1;
 }
 
-static void reject(struct merge *merge, enum scan_rejection why)
+static void reject(struct merge *merge, enum share_scan_rejection why)
 {
 	scan_figures.rejected[why]++;
 	merge->match.advice = SHARE_NOTHING;
@@ -114,20 +113,20 @@ static void note(page_id_t id, struct merge *merge)
 }
 
 /* What the page of a candidate is now. False: it is none any more. */
-static bool other_find(const struct share_match *match, struct scan_page *out_page)
+static bool other_find(const struct share_match *match, struct reclaim_page *out_page)
 {
 	struct pgm_page_view view;
-	struct vm *vm = scan_vm_of(match->other_vm);
+	struct vm *vm = reclaim_vm_of(match->other_vm);
 
 	if (!vm)
 		return false;
 	uint64_t number = vm_number(vm);
-	bool is_there = pgm_page_look(vm->machine.pgm, match->other_gfn, &view) &&
-			view.kind == PGM_PAGE_NORMAL && vm->share_group == match->group;
+	bool is_there = pgm_page_look(vm_pgm(vm), match->other_gfn, &view) &&
+			view.kind == PGM_PAGE_NORMAL && vm_share_group(vm) == match->group;
 	vm_put(vm);
 	if (!is_there)
 		return false;
-	*out_page = (struct scan_page){
+	*out_page = (struct reclaim_page){
 		.vm_number = number,
 		.gfn = match->other_gfn,
 		.id = view.id,
@@ -166,12 +165,12 @@ static bool join_prepare(struct merge *merge)
 	return merge->has_hold;
 }
 
-bool scan_merge_is_full(void)
+bool share_merge_is_full(void)
 {
 	return batch.count == BATCH_MAX;
 }
 
-void scan_merge_add(const struct scan_page *page, const struct share_match *match)
+void share_merge_add(const struct reclaim_page *page, const struct share_match *match)
 {
 	struct merge *merge = &batch.merges[batch.count];
 
@@ -194,7 +193,7 @@ static void list_begin(void)
 	batch.page_count = 0;
 }
 
-static void list_add(struct scan_page *page, page_id_t shared)
+static void list_add(struct reclaim_page *page, page_id_t shared)
 {
 	batch.pages[batch.page_count] = page;
 	batch.shared[batch.page_count++] = shared;
@@ -215,7 +214,7 @@ static void list_own_pages(void)
 
 static void list_swap(unsigned a, unsigned b)
 {
-	struct scan_page *page = batch.pages[a];
+	struct reclaim_page *page = batch.pages[a];
 	page_id_t shared = batch.shared[a];
 
 	batch.pages[a] = batch.pages[b];
@@ -236,7 +235,7 @@ static void list_ask(enum vm_request_kind kind)
 				end++;
 			}
 	}
-	scan_ask(kind, batch.pages, batch.shared, batch.page_count);
+	reclaim_ask(kind, batch.pages, batch.shared, batch.page_count);
 }
 
 /* --- the steps -------------------------------------------------------------------------------------- */
@@ -258,17 +257,17 @@ static void watch_all(void)
 		batch.pages[i]->is_watched = batch.pages[i]->status == Q_OK;
 }
 
-static bool is_monitored(const struct vm *vm, const struct scan_page *page)
+static bool is_monitored(const struct vm *vm, const struct reclaim_page *page)
 {
 	struct pgm_page_view view;
 
-	return pgm_page_look(vm->machine.pgm, page->gfn, &view) &&
-	       view.kind == PGM_PAGE_MONITORED && view.id.raw == page->id.raw;
+	return pgm_page_look(vm_pgm(vm), page->gfn, &view) && view.kind == PGM_PAGE_MONITORED &&
+	       view.id.raw == page->id.raw;
 }
 
-static bool is_watched_still(const struct scan_page *page)
+static bool is_watched_still(const struct reclaim_page *page)
 {
-	struct vm *vm = page->is_watched ? scan_vm_get(page->vm_number) : NULL;
+	struct vm *vm = page->is_watched ? reclaim_vm_get(page->vm_number) : NULL;
 
 	if (!vm)
 		return false;
@@ -283,11 +282,11 @@ static void watched_look_at_all(void)
 	struct vm *vm = NULL;
 
 	for (unsigned i = 0; i < batch.page_count; i++) {
-		struct scan_page *page = batch.pages[i];
+		struct reclaim_page *page = batch.pages[i];
 		if (i == 0 || page->vm_number != batch.pages[i - 1]->vm_number) {
 			if (vm)
 				vm_put(vm);
-			vm = scan_vm_get(page->vm_number);
+			vm = reclaim_vm_get(page->vm_number);
 		}
 		page->is_watched = page->is_watched && vm && is_monitored(vm, page);
 	}
@@ -395,7 +394,7 @@ static void hold_drop(struct merge *merge)
 	Q_ASSERT(status == Q_OK);
 }
 
-void scan_merge_run(void)
+void share_merge_run(void)
 {
 	uint64_t failures = scan_figures.rejected[SCAN_NO_MEMORY];
 
@@ -421,5 +420,5 @@ void scan_merge_run(void)
 	batch.count = 0;
 	memset(batch.slots, 0, sizeof(batch.slots));
 	if (scan_figures.rejected[SCAN_NO_MEMORY] > failures)
-		scan_room_make();
+		room_make();
 }

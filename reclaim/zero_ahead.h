@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Clears free pages while nobody wants the CPU, so that who needs them need not wait for it. */
-#ifndef VM_ZERO_AHEAD_H
-#define VM_ZERO_AHEAD_H
+#ifndef RECLAIM_ZERO_AHEAD_H
+#define RECLAIM_ZERO_AHEAD_H
 
 #include <quire/status.h>
 

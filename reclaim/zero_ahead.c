@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vm/zero_ahead.h"
+#include "reclaim/zero_ahead.h"
 
 #include "arch/x86_64/cpu.h"
 #include "kernel/thread.h"

@@ -3,8 +3,8 @@
  * The page-table dump: proves that guest memory is mapped in Quire's own address
  * space through the mapping cache's windows, and nowhere else.
  */
-#ifndef VM_ADDRESS_SPACE_H
-#define VM_ADDRESS_SPACE_H
+#ifndef OPERATOR_ADDRESS_SPACE_H
+#define OPERATOR_ADDRESS_SPACE_H
 
 #include "arch/x86_64/paging_rules.h"
 

@@ -5,17 +5,18 @@
  * and sections given twice, and anything that is not text are refused with
  * their line. What a VM's keys mean is in config_vm.c.
  */
-#include "vm/config.h"
+#include "operator/config.h"
 
 #include <quire/bits.h>
 
 #include "lib/error_text.h"
 #include "lib/number.h"
+#include "lib/string.h"
 
 #include "config_internal.h"
 
 #define FILE_NAME        "quire.conf"
-#define LINE_BYTES       (CONFIG_CMDLINE_BYTES + 64)
+#define LINE_BYTES       (VM_CMDLINE_BYTES + 64)
 #define SCAN_CPU_PERCENT 2u
 #define SCAN_MEMORY_MIN  (4ull << 10)
 #define SCAN_MEMORY_MAX  (4ull << 20) /* what a run of pages may take */

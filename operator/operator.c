@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vm/operator.h"
+#include "operator/operator.h"
 
 #include <quire/atomic.h>
 #include <quire/log.h>
@@ -8,13 +8,12 @@
 #include "lib/string.h"
 #include "kernel/heap.h"
 #include "kernel/thread.h"
-#include "vm/config.h"
-#include "vm/console.h"
-#include "vm/scan.h"
+#include "vm/load/module.h"
 #include "vm/vm.h"
-#include "vm/zero_ahead.h"
-
-#include "vm_internal.h"
+#include "reclaim/share_scan.h"
+#include "reclaim/zero_ahead.h"
+#include "operator/config.h"
+#include "operator/console.h"
 
 #define CONFIG_MODULE "quire.conf"
 #define VM_MAX        32u /* in quire.conf; more can be created at the console */
@@ -57,7 +56,10 @@ static q_status_t load(const struct loading *loading)
 	q_status_t status = config_parse(module->data, module->size_bytes, &config, loading->error);
 	if (status != Q_OK)
 		return status;
-	if (scan_start(&config.system) != Q_OK || zero_ahead_start() != Q_OK)
+	const struct share_scan_config scan = { .is_on = config.system.scan,
+						.cpu_percent = config.system.scan_cpu_percent,
+						.size_bytes = config.system.scan_memory_bytes };
+	if (share_scan_start(&scan) != Q_OK || zero_ahead_start() != Q_OK)
 		return refuse(loading->error, Q_NO_MEMORY,
 			      "no memory for the threads that use idle time");
 	return vms_create(loading);

@@ -6,26 +6,20 @@
  * A value is stored only when it is good, so after a refused key the
  * configuration is as it was before.
  */
-#include "vm/config.h"
+#include "operator/config.h"
 
 #include <quire/bits.h>
 
 #include "lib/error_text.h"
 #include "lib/number.h"
+#include "lib/string.h"
 #include "mm/pgm/pgm.h"
 
 #include "config_internal.h"
 
 #define SHARE_DEFAULT    "default"
+#define SHARE_GROUP_MAX  64u
 #define RESERVE_FRACTION 4u /* of the memory, when not given */
-
-/* All guest RAM must have an address; what is in the way of devices goes above 4 GiB. */
-#define MEMORY_MAX_TEXT                                                             \
-	(GMM_WORD_BITS == 64 ? "'memory' must be at most 255G"                      \
-			     : "'memory' must be less than 63G: this build tracks " \
-			       "guest addresses of 36 bits")
-_Static_assert(PGM_RAM_BYTES_MAX == (GMM_WORD_BITS == 64 ? 255ull << 30 : (63ull << 30) - 8192),
-	       "as the text says");
 
 /* --- values ------------------------------------------------------------------------ */
 
@@ -33,7 +27,6 @@ const char *const config_words_switch[] = { "off", "on", NULL };
 static const char *const words_yes_no[] = { "no", "yes", NULL };
 static const char *const words_serial[] = { "console", "log", "com2", NULL };
 static const char *const words_on_reset[] = { "restart", "stop", NULL };
-static const char *const words_priority[] = { "low", "normal", "high", NULL };
 static const char *const words_overcommit[] = { "none", "zero-and-shared", "full", NULL };
 
 /* 1 to 31 of a-z, 0-9, '-'. */
@@ -45,7 +38,7 @@ static bool is_name(const char *text)
 		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
 			return false;
 	}
-	return length >= 1 && length < CONFIG_NAME_BYTES;
+	return length >= 1 && length < VM_NAME_BYTES;
 }
 
 q_status_t config_word_parse(const char *value, const char *const *words, unsigned *out_index)
@@ -95,13 +88,13 @@ static q_status_t module_parse(const char *value, char *to, size_t size_bytes)
 
 q_status_t config_name_parse(const char *value, char *to)
 {
-	return is_name(value) ? text_parse(value, to, CONFIG_NAME_BYTES) : Q_INVALID;
+	return is_name(value) ? text_parse(value, to, VM_NAME_BYTES) : Q_INVALID;
 }
 
 /* yes, no, or a range of machine addresses. */
 static q_status_t bound_parse(const char *value, struct vm_config *vm)
 {
-	char start[CONFIG_NAME_BYTES];
+	char start[VM_NAME_BYTES];
 	const char *dash = strchr(value, '-');
 
 	if (!dash)
@@ -124,11 +117,6 @@ static q_status_t share_parse(const char *value, char *to)
 		return config_name_parse(value, to);
 	to[0] = 0;
 	return Q_OK;
-}
-
-const char *config_priority_text(enum gmm_priority priority)
-{
-	return words_priority[priority];
 }
 
 /* --- keys of a VM -------------------------------------------------------------------- */
@@ -189,13 +177,13 @@ static q_status_t vm_value_set(struct vm_config *vm, enum vm_key key, const char
 			vm->overcommit = (enum gmm_overcommit)index;
 		return status;
 	case KEY_PRIORITY:
-		status = config_word_parse(value, words_priority, &index);
+		status = config_word_parse(value, vm_priority_words, &index);
 		if (status == Q_OK)
 			vm->priority = (enum gmm_priority)index;
 		return status;
 	case KEY_BOUND: return bound_parse(value, vm);
 	case KEY_SHARE: return share_parse(value, vm->share);
-	case KEY_VCPUS: return config_count_parse(value, CONFIG_VCPU_MAX, &vm->vcpu_count);
+	case KEY_VCPUS: return config_count_parse(value, MACHINE_VCPU_MAX, &vm->vcpu_count);
 	case KEY_SERIAL:
 		status = config_word_parse(value, words_serial, &index);
 		if (status == Q_OK)
@@ -237,7 +225,7 @@ static const char *vm_value_help(enum vm_key key)
 	}
 	return "";
 }
-_Static_assert(CONFIG_CMDLINE_BYTES == 2048 && CONFIG_VCPU_MAX == 32, "as vm_value_help() says");
+_Static_assert(VM_CMDLINE_BYTES == 2048 && MACHINE_VCPU_MAX == 32, "as vm_value_help() says");
 
 q_status_t config_vm_init(struct vm_config *vm, const char *name, struct error_text *error)
 {
@@ -276,30 +264,22 @@ static bool is_given(const struct vm_config *vm, enum vm_key key)
 	return vm->keys_given & BIT32(key);
 }
 
-/* NULL, or what is wrong with the values together. */
-static const char *vm_problem(const struct vm_config *vm)
+/* Names are never forgotten, so a number always means the same group. */
+static q_status_t share_group_find(const char *name, share_group_t *out_group)
 {
-	if (!is_given(vm, KEY_MEMORY))
-		return "'memory' is missing";
-	if (!vm->kernel[0] && !vm->firmware[0])
-		return "'kernel' is missing";
-	if (vm->kernel[0] && vm->firmware[0])
-		return "'kernel' and 'firmware' exclude each other";
-	if (!vm->kernel[0] && (vm->initrd[0] || vm->cmdline[0]))
-		return "'initrd' and 'cmdline' need a 'kernel'";
-	if (vm->memory_bytes < CONFIG_MEMORY_MIN)
-		return "'memory' must be at least 1M";
-	if (vm->memory_bytes > PGM_RAM_BYTES_MAX)
-		return MEMORY_MAX_TEXT;
-	if (!is_aligned(vm->memory_bytes, PAGE_SIZE) || !is_aligned(vm->reserve_bytes, PAGE_SIZE))
-		return "'memory' and 'reserve' must be multiples of 4K";
-	if (vm->reserve_bytes > vm->memory_bytes)
-		return "'reserve' is more than 'memory'";
-	if (vm->is_bound && (vm->overcommit != GMM_OVERCOMMIT_NONE || vm->share[0]))
-		return "'bound' needs 'overcommit = none' and 'share = none'";
-	if (vm->overcommit == GMM_OVERCOMMIT_NONE && vm->reserve_bytes != vm->memory_bytes)
-		return "'overcommit = none' reserves all memory, so 'reserve' cannot be less";
-	return NULL;
+	static char names[SHARE_GROUP_MAX][VM_NAME_BYTES];
+	*out_group = SHARE_GROUP_NONE;
+	if (name[0] == 0)
+		return Q_OK;
+	for (unsigned i = 0; i < SHARE_GROUP_MAX; i++) {
+		if (names[i][0] == 0)
+			string_copy(names[i], sizeof(names[i]), name);
+		if (strcmp(names[i], name) == 0) {
+			*out_group = (share_group_t)(i + 1);
+			return Q_OK;
+		}
+	}
+	return Q_LIMIT;
 }
 
 q_status_t config_vm_complete(struct vm_config *vm, struct error_text *error)
@@ -310,52 +290,12 @@ q_status_t config_vm_complete(struct vm_config *vm, struct error_text *error)
 			vm->reserve_bytes = pages_from_bytes(vm->memory_bytes / RESERVE_FRACTION)
 					    << PAGE_SHIFT;
 	}
-	const char *problem = vm_problem(vm);
+	const char *problem = vm_config_problem(vm);
 	if (problem)
 		return refuse(error, Q_INVALID, "vm '%s': %s", vm->name, problem);
+	if (share_group_find(vm->share, &vm->share_group) != Q_OK)
+		return refuse(error, Q_LIMIT,
+			      "vm '%s': 'share = %s' would be one sharing group more than %u",
+			      vm->name, vm->share, SHARE_GROUP_MAX);
 	return Q_OK;
-}
-
-static q_status_t module_check(const struct vm_config *vm, const char *name,
-			       const struct module_table *modules, struct error_text *error)
-{
-	if (!name[0] || module_find(modules, name))
-		return Q_OK;
-	return refuse(error, Q_NOT_FOUND, "vm '%s': there is no module '%.64s'", vm->name, name);
-}
-
-/* Each name in the comma-separated list. */
-static q_status_t initrd_check(const struct vm_config *vm, const struct module_table *modules,
-			       struct error_text *error)
-{
-	char names[CONFIG_INITRD_BYTES];
-	string_copy(names, sizeof(names), vm->initrd);
-	char *name = names;
-	while (name) {
-		char *comma = strchr(name, ',');
-		if (comma)
-			*comma++ = 0;
-		if (comma && (!name[0] || !comma[0]))
-			return refuse(error, Q_INVALID, "vm '%s': a name is missing in 'initrd'",
-				      vm->name);
-		q_status_t status = module_check(vm, name, modules, error);
-		if (status != Q_OK)
-			return status;
-		name = comma;
-	}
-	return Q_OK;
-}
-
-q_status_t config_vm_check(const struct vm_config *vm, const struct module_table *modules,
-			   struct error_text *error)
-{
-	const char *problem = vm_problem(vm);
-	if (problem)
-		return refuse(error, Q_INVALID, "vm '%s': %s", vm->name, problem);
-	q_status_t status = module_check(vm, vm->kernel, modules, error);
-	if (status == Q_OK)
-		status = module_check(vm, vm->firmware, modules, error);
-	if (status == Q_OK)
-		status = initrd_check(vm, modules, error);
-	return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Values as both parts of the parser read them; results are stored only on Q_OK. */
-#ifndef VM_CONFIG_INTERNAL_H
-#define VM_CONFIG_INTERNAL_H
+#ifndef OPERATOR_CONFIG_INTERNAL_H
+#define OPERATOR_CONFIG_INTERNAL_H
 
 #include <quire/status.h>
 
@@ -16,7 +16,7 @@ q_status_t config_bool_parse(const char *value, const char *const *words,
 			     bool *out_value) Q_MUST_USE;
 /* 1 to `max`. */
 q_status_t config_count_parse(const char *value, unsigned max, unsigned *out_count) Q_MUST_USE;
-/* The name of a VM or group, into CONFIG_NAME_BYTES. */
+/* The name of a VM or group, into VM_NAME_BYTES. */
 q_status_t config_name_parse(const char *value, char *to) Q_MUST_USE;
 
 #endif

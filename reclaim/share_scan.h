@@ -2,29 +2,31 @@
 /*
  * The sharing scanner: a thread that looks for pages of zeros and for equal
  * pages of all VMs, and asks their owners to exchange them. The design page is
- * in scan.c; which pages look alike is known to mm/share.
+ * in share_scan.c; which pages look alike is known to mm/share.
  */
-#ifndef VM_SCAN_H
-#define VM_SCAN_H
+#ifndef RECLAIM_SHARE_SCAN_H
+#define RECLAIM_SHARE_SCAN_H
 
 #include <quire/status.h>
 
 #include "mm/share/share.h"
-#include "vm/config.h"
 
-/* Once, with VMs or before. Q_NO_MEMORY: no room for the working set or the thread. */
-q_status_t scan_start(const struct system_config *config) Q_MUST_USE;
+struct share_scan_config {
+	bool is_on;
+	unsigned cpu_percent; /* of one CPU, 1 to 100 */
+	uint64_t size_bytes;  /* of the working set; 0: by the size of the machine */
+};
 
-/* Off: no page is looked at; what is shared stays so. Before scan_start(): nothing. */
-void scan_switch(bool is_on);
+/* Once. Q_NO_MEMORY: no room for the working set or the thread. */
+q_status_t share_scan_start(const struct share_scan_config *config) Q_MUST_USE;
+
+/* Off: no page is looked at; what is shared stays so. Before share_scan_start(): nothing. */
+void share_scan_switch(bool is_on);
 /* Its share of one CPU, 1 to 100. */
-void scan_cpu_set(unsigned percent);
-
-/* The number of the sharing group of this name; SHARE_GROUP_NONE if it is empty. */
-share_group_t scan_group(const char *name);
+void share_scan_cpu_set(unsigned percent);
 
 /* Why a proposed merge came to nothing. */
-enum scan_rejection {
+enum share_scan_rejection {
 	SCAN_CHANGED,   /* the other page was no candidate any more, or had other content */
 	SCAN_DIFFERENT, /* the keys agree, the bytes do not */
 	SCAN_WRITTEN,   /* while it was watched */
@@ -32,7 +34,7 @@ enum scan_rejection {
 	SCAN_REJECTION_COUNT,
 };
 
-struct scan_stats {
+struct share_scan_stats {
 	struct share_stats share;
 	bool is_on;
 	unsigned cpu_percent;
@@ -44,11 +46,11 @@ struct scan_stats {
 	uint64_t zeroed; /* pages that became the zero page */
 	uint64_t rejected[SCAN_REJECTION_COUNT];
 };
-void scan_stats(struct scan_stats *out_stats);
+void share_scan_stats(struct share_scan_stats *out_stats);
 /* "changed", "different" and so on. */
-const char *scan_rejection_text(enum scan_rejection rejection);
+const char *share_scan_rejection_text(enum share_scan_rejection rejection);
 
 /* For `check`: every invariant of the working set. */
-void scan_check(void);
+void share_scan_check(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vm/console.h"
+#include "operator/console.h"
 
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
@@ -7,7 +7,6 @@
 #include "kernel/console.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "vm/machine/serial.h"
 #include "vm/vm.h"
 
 #include "console_commands.h"
@@ -97,9 +96,9 @@ static void attached_run(struct vm *vm)
 {
 	console_print("attached to %s; Ctrl-] leaves\n", vm_name(vm));
 	vm_watcher_set(vm, thread_self());
-	serial_attach(vm_serial(vm));
+	vm_serial_attach(vm);
 	attached_loop(vm);
-	serial_detach(vm_serial(vm));
+	vm_serial_detach(vm);
 	vm_watcher_set(vm, NULL);
 	console_print("\ndetached from %s\n", vm_name(vm));
 }

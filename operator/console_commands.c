@@ -10,12 +10,12 @@
 #include "kernel/power.h"
 #include "kernel/time.h"
 #include "mm/gmm/gmm.h"
-#include "vm/address_space.h"
-#include "vm/config.h"
-#include "vm/console.h"
 #include "vm/request.h"
-#include "vm/scan.h"
 #include "vm/vm.h"
+#include "reclaim/share_scan.h"
+#include "operator/address_space.h"
+#include "operator/config.h"
+#include "operator/console.h"
 
 /* The VM that a command names; says so if there is none. */
 static struct vm *vm_named(const struct command_words *words)
@@ -146,7 +146,7 @@ static void command_check(const struct command_words *words)
 {
 	address_space_check();
 	gmm_check();
-	scan_check();
+	share_scan_check();
 	for (struct vm *vm = vm_next(NULL); vm; vm = vm_next(vm))
 		vm_check(vm);
 	/* What is broken does not come back from its check: it prints itself and stops. */

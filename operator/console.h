@@ -3,8 +3,8 @@
  * Quire's console: a prompt for commands, or the serial console of one VM. One
  * thread, the operator's, is its only reader.
  */
-#ifndef VM_CONSOLE_H
-#define VM_CONSOLE_H
+#ifndef OPERATOR_CONSOLE_H
+#define OPERATOR_CONSOLE_H
 
 #include <quire/compiler.h>
 

@@ -8,12 +8,11 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/share/share.h"
-#include "vm/config.h"
-#include "vm/scan.h"
 #include "vm/vm.h"
+#include "reclaim/share_scan.h"
+#include "operator/config.h"
 
 #include "console_commands.h"
-#include "vm_internal.h"
 
 #define JSON_BYTES 2048u
 
@@ -26,7 +25,7 @@ static void json_send(struct json *json)
 	console_write(text, count);
 }
 
-static void scanner_json(struct json *json, const struct scan_stats *stats)
+static void scanner_json(struct json *json, const struct share_scan_stats *stats)
 {
 	json_object_open(json, "scanner");
 	json_text(json, "state", stats->is_on ? "on" : "off");
@@ -50,7 +49,7 @@ static void scanner_json(struct json *json, const struct scan_stats *stats)
 	json_object_close(json);
 }
 
-static void results_json(struct json *json, const struct scan_stats *stats)
+static void results_json(struct json *json, const struct share_scan_stats *stats)
 {
 	json_object_open(json, "results");
 	json_number(json, "merged", stats->merged);
@@ -58,7 +57,8 @@ static void results_json(struct json *json, const struct scan_stats *stats)
 	json_number(json, "broken", stats->share.broken);
 	json_object_open(json, "rejected");
 	for (unsigned i = 0; i < SCAN_REJECTION_COUNT; i++)
-		json_number(json, scan_rejection_text((enum scan_rejection)i), stats->rejected[i]);
+		json_number(json, share_scan_rejection_text((enum share_scan_rejection)i),
+			    stats->rejected[i]);
 	json_object_close(json);
 	json_object_close(json);
 }
@@ -78,7 +78,7 @@ static void vm_json(struct json *json, const struct vm *vm)
 	json_send(json);
 }
 
-static void share_json(const struct scan_stats *stats, const struct gmm_stats *gmm)
+static void share_json(const struct share_scan_stats *stats, const struct gmm_stats *gmm)
 {
 	char buffer[JSON_BYTES];
 	struct json json;
@@ -99,7 +99,7 @@ static void share_json(const struct scan_stats *stats, const struct gmm_stats *g
 	console_write("\r\n", 2);
 }
 
-static void scanner_rows(const struct scan_stats *stats)
+static void scanner_rows(const struct share_scan_stats *stats)
 {
 	const struct share_stats *share = &stats->share;
 	console_print(
@@ -120,7 +120,7 @@ static void scanner_rows(const struct scan_stats *stats)
 		      (unsigned long long)stats->merged, (unsigned long long)stats->zeroed,
 		      (unsigned long long)share->broken);
 	for (unsigned i = 0; i < SCAN_REJECTION_COUNT; i++)
-		console_print(" %s %llu", scan_rejection_text((enum scan_rejection)i),
+		console_print(" %s %llu", share_scan_rejection_text((enum share_scan_rejection)i),
 			      (unsigned long long)stats->rejected[i]);
 	console_print("\n");
 }
@@ -136,7 +136,7 @@ static void vm_row(const struct vm *vm)
 		      (unsigned long long)memory.copies);
 }
 
-static void share_listing(const struct scan_stats *stats, const struct gmm_stats *gmm)
+static void share_listing(const struct share_scan_stats *stats, const struct gmm_stats *gmm)
 {
 	scanner_rows(stats);
 	console_print("shared    %lluK stand for %lluK: %lluK saved\n",
@@ -151,18 +151,18 @@ static void share_listing(const struct scan_stats *stats, const struct gmm_stats
 
 void command_share(const struct command_words *words)
 {
-	struct scan_stats stats;
+	struct share_scan_stats stats;
 	struct gmm_stats gmm;
 	const char *word = words->count > 1 ? words->word[1] : "";
 	if (strcmp(word, "on") == 0 || strcmp(word, "off") == 0) {
-		scan_switch(strcmp(word, "on") == 0);
+		share_scan_switch(strcmp(word, "on") == 0);
 		return;
 	}
 	if (word[0]) {
 		console_print("share: on, off, or nothing\n");
 		return;
 	}
-	scan_stats(&stats);
+	share_scan_stats(&stats);
 	gmm_stats(&gmm);
 	if (words->is_json)
 		share_json(&stats, &gmm);
@@ -178,7 +178,7 @@ void command_scan_cpu(const struct command_words *words)
 		console_print("scan-cpu: a percentage, 1 to 100\n");
 		return;
 	}
-	scan_cpu_set((unsigned)percent);
+	share_scan_cpu_set((unsigned)percent);
 }
 
 /* --- hashes: for scripts/share-oracle ------------------------------------------------------- */
@@ -191,7 +191,7 @@ static bool hash_add(const struct vm *vm, gfn_t gfn, char *line, size_t *used, s
 {
 	struct pgm_page_view view;
 	uint64_t hash;
-	if (!pgm_page_look(vm->machine.pgm, gfn, &view) || !share_hash(view.id, &hash))
+	if (!pgm_page_look(vm_pgm(vm), gfn, &view) || !share_hash(view.id, &hash))
 		return false;
 	*used += format_text(line + *used, size_bytes - *used, " %s%016llx",
 			     view.kind == PGM_PAGE_SHARED ? "=" : "", (unsigned long long)hash);
@@ -217,7 +217,7 @@ static gfn_t hashes_line(const struct vm *vm, gfn_t first)
 static void hashes_of(const struct vm *vm)
 {
 	gfn_t at = gfn(0);
-	while (at.raw < pgm_ram_end(vm->machine.pgm).raw) {
+	while (at.raw < pgm_ram_end(vm_pgm(vm)).raw) {
 		at = hashes_line(vm, at);
 		if (thread_should_yield())
 			thread_yield();

@@ -8,7 +8,7 @@
  * written since the last pass, is left alone; of all others it looks at the
  * content. Pages of zeros are given back (a request). Pages that look like
  * another one are noted, and when there are enough of them they are merged
- * (scan_merge.c).
+ * (share_merge.c).
  *
  * The scanner changes no VM. It proposes, the VM's thread decides, so all that is
  * seen may be stale. A VM is looked at under a reference, which is held for as
@@ -20,7 +20,7 @@
  * sixteenth and to 1.5 percent of a CPU, and doubled after one that did. While a
  * VM waits for memory the share is all there is.
  */
-#include "vm/scan.h"
+#include "reclaim/share_scan.h"
 
 #include <quire/assert.h>
 #include <quire/atomic.h>
@@ -32,13 +32,10 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 
-#include "memory_wait.h"
-#include "scan_internal.h"
-#include "vm_internal.h"
+#include "reclaim_internal.h"
 
 #define BLOCK_PAGES    VM_REQUEST_RANGE_MAX
-#define STRETCH_PAGES  16384u /* how far it looks for a page before others may run */
-#define GROUP_MAX      64u
+#define STRETCH_PAGES  16384u       /* how far it looks for a page before others may run */
 #define SIZE_MAX_BYTES (4ull << 20) /* of the working set, if the configuration does not say */
 #define ENTRY_BYTES    16u
 #define RATE_MAX       10000u /* hundredths of a percent */
@@ -47,7 +44,7 @@
 #define REST_US        20000u /* between passes */
 #define GAIN_WORTH     256u   /* one page in so many makes a pass worth repeating soon */
 
-struct scan_stats scan_figures;
+struct share_scan_stats scan_figures;
 
 /* Written by the operator's thread, read by the scanner's. */
 static struct {
@@ -56,104 +53,11 @@ static struct {
 	unsigned cpu_percent;
 } settings;
 
-static char group_names[GROUP_MAX][CONFIG_NAME_BYTES];
-
-/* --- groups --------------------------------------------------------------------------------- */
-
-/* By the operator's thread only. Names are never forgotten: they are few. */
-share_group_t scan_group(const char *name)
-{
-	if (name[0] == 0)
-		return SHARE_GROUP_NONE;
-	for (unsigned i = 0; i < GROUP_MAX; i++) {
-		if (group_names[i][0] == 0)
-			string_copy(group_names[i], sizeof(group_names[i]), name);
-		if (strcmp(group_names[i], name) == 0)
-			return (share_group_t)(i + 1);
-	}
-	log_notice("scan: more than %u sharing groups: '%s' shares nothing", GROUP_MAX, name);
-	return SHARE_GROUP_NONE;
-}
-
-/* --- asking ------------------------------------------------------------------------------------ */
-
-struct vm *scan_vm_get(uint64_t number)
-{
-	struct vm *vm = vm_get_after(number - 1);
-
-	if (vm && vm_number(vm) == number)
-		return vm;
-	if (vm)
-		vm_put(vm);
-	return NULL;
-}
-
-struct vm *scan_vm_of(gmm_vm_t handle)
-{
-	uint64_t number = 0;
-
-	for (struct vm *vm = vm_get_after(0); vm; vm = vm_get_after(number)) {
-		if (pgm_vm(vm->machine.pgm) == handle)
-			return vm;
-		number = vm_number(vm);
-		vm_put(vm);
-	}
-	return NULL;
-}
-
-/* Q_CANCELLED: the VM is gone. */
-static q_status_t request_carry_out(uint64_t vm_number, struct vm_request *request)
-{
-	struct vm *vm = scan_vm_get(vm_number);
-	if (!vm)
-		return Q_CANCELLED;
-	vm_request_post(vm, request);
-	vm_put(vm);
-	return vm_request_wait(request);
-}
-
-/* Up to VM_REQUEST_PAGES_MAX pages of one VM. */
-static void pages_ask(enum vm_request_kind kind, struct scan_page *const *pages,
-		      const page_id_t *shared, unsigned count)
-{
-	struct vm_request_page asked[VM_REQUEST_PAGES_MAX];
-	struct vm_request request = { .kind = kind, .pages = asked, .count = count };
-
-	for (unsigned i = 0; i < count; i++)
-		asked[i] = (struct vm_request_page){ .gfn = pages[i]->gfn,
-						     .expected = pages[i]->id,
-						     .shared = shared ? shared[i] : PAGE_ID_NIL };
-	q_status_t status = request_carry_out(pages[0]->vm_number, &request);
-	for (unsigned i = 0; i < count; i++)
-		pages[i]->status = status == Q_OK ? asked[i].status : status;
-}
-
-/* How many of the first pages belong to the same VM and fit one request. */
-static unsigned run_length(struct scan_page *const *pages, unsigned count)
-{
-	unsigned length = 1;
-
-	while (length < count && length < VM_REQUEST_PAGES_MAX &&
-	       pages[length]->vm_number == pages[0]->vm_number)
-		length++;
-	return length;
-}
-
-void scan_ask(enum vm_request_kind kind, struct scan_page *const *pages, const page_id_t *shared,
-	      unsigned count)
-{
-	for (unsigned i = 0; i < count;) {
-		unsigned length = run_length(&pages[i], count - i);
-		pages_ask(kind, &pages[i], shared ? &shared[i] : NULL, length);
-		i += length;
-	}
-}
-
 /* --- one block ----------------------------------------------------------------------------------- */
 
 /* Pages of zeros that were found in a block. */
 struct zeros {
-	struct scan_page pages[VM_REQUEST_PAGES_MAX];
+	struct reclaim_page pages[VM_REQUEST_PAGES_MAX];
 	unsigned count;
 };
 
@@ -161,11 +65,11 @@ static struct zeros zeros;
 
 static void zeros_ask(void)
 {
-	struct scan_page *pages[VM_REQUEST_PAGES_MAX];
+	struct reclaim_page *pages[VM_REQUEST_PAGES_MAX];
 
 	for (unsigned i = 0; i < zeros.count; i++)
 		pages[i] = &zeros.pages[i];
-	scan_ask(VM_REQUEST_ZERO, pages, NULL, zeros.count);
+	reclaim_ask(VM_REQUEST_ZERO, pages, NULL, zeros.count);
 	for (unsigned i = 0; i < zeros.count; i++)
 		scan_figures.zeroed += zeros.pages[i].status == Q_OK;
 	zeros.count = 0;
@@ -182,11 +86,11 @@ static bool page_is_worth(const struct pgm_page_view *view)
 	return !view->was_written_lately;
 }
 
-static void match_note(const struct vm *vm, const struct share_page *looked,
+static void match_note(uint64_t vm_number, const struct share_page *looked,
 		       const struct share_match *match)
 {
-	struct scan_page page = {
-		.vm_number = vm_number(vm),
+	struct reclaim_page page = {
+		.vm_number = vm_number,
 		.gfn = looked->gfn,
 		.id = looked->id,
 		.as_shared = *looked,
@@ -195,39 +99,41 @@ static void match_note(const struct vm *vm, const struct share_page *looked,
 	if (match->advice == SHARE_ZERO)
 		zeros.pages[zeros.count++] = page;
 	else
-		scan_merge_add(&page, match);
+		share_merge_add(&page, match);
 }
 
-static void page_scan(const struct vm *vm, gfn_t gfn)
+/* `page` has what is the same for all pages of the VM. */
+static void page_scan(const struct pgm *pgm, uint64_t vm_number, gfn_t gfn, struct share_page *page)
 {
 	struct pgm_page_view view;
 
-	if (!pgm_page_look(vm->machine.pgm, gfn, &view) || !page_is_worth(&view))
+	if (!pgm_page_look(pgm, gfn, &view) || !page_is_worth(&view))
 		return;
-	struct share_page page = { .vm = pgm_vm(vm->machine.pgm),
-				   .group = vm->share_group,
-				   .gfn = gfn,
-				   .id = view.id,
-				   .is_settled = pgm_has_dirty_bits(vm->machine.pgm) };
-	struct share_match match = share_look(&page);
+	page->gfn = gfn;
+	page->id = view.id;
+	struct share_match match = share_look(page);
 	if (match.advice != SHARE_NOTHING)
-		match_note(vm, &page, &match);
+		match_note(vm_number, page, &match);
 }
 
 /* Looks at pages from *at on, until the end or until something has to be carried out. */
 static void block_look(uint64_t vm_number, gfn_t *at, gfn_t end)
 {
-	struct vm *vm = scan_vm_get(vm_number);
+	struct vm *vm = reclaim_vm_get(vm_number);
 
 	if (!vm) {
 		*at = end;
 		return;
 	}
-	while (at->raw < end.raw && zeros.count < VM_REQUEST_PAGES_MAX && !scan_merge_is_full()) {
-		gfn_t next = pgm_page_next_private(vm->machine.pgm, *at, end);
+	const struct pgm *pgm = vm_pgm(vm);
+	struct share_page page = { .vm = pgm_vm(pgm),
+				   .group = vm_share_group(vm),
+				   .is_settled = pgm_has_dirty_bits(pgm) };
+	while (at->raw < end.raw && zeros.count < VM_REQUEST_PAGES_MAX && !share_merge_is_full()) {
+		gfn_t next = pgm_page_next_private(pgm, *at, end);
 		scan_figures.skipped_state += next.raw - at->raw;
 		if (next.raw < end.raw)
-			page_scan(vm, next);
+			page_scan(pgm, vm_number, next, &page);
 		*at = gfn_next(next);
 	}
 	vm_put(vm);
@@ -238,14 +144,14 @@ static void block_scan(uint64_t vm_number, gfn_t first, unsigned count)
 	struct vm_request note = { .kind = VM_REQUEST_NOTE_DIRTY, .first = first, .count = count };
 	gfn_t at = first, end = gfn(first.raw + count);
 
-	if (request_carry_out(vm_number, &note) != Q_OK)
+	if (reclaim_request(vm_number, &note) != Q_OK)
 		return;
 	for (;;) {
 		block_look(vm_number, &at, end);
 		if (zeros.count > 0)
 			zeros_ask();
-		if (scan_merge_is_full())
-			scan_merge_run();
+		if (share_merge_is_full())
+			share_merge_run();
 		if (at.raw >= end.raw)
 			return;
 	}
@@ -291,13 +197,13 @@ static void share_keep(uint64_t start_ticks)
 /* The next block with a private page that is not far. False: there is no more of this VM. */
 static bool stretch_scan(uint64_t number, gfn_t *at)
 {
-	struct vm *vm = scan_vm_get(number);
+	struct vm *vm = reclaim_vm_get(number);
 
 	if (!vm)
 		return false;
-	gfn_t end = pgm_ram_end(vm->machine.pgm);
+	gfn_t end = pgm_ram_end(vm_pgm(vm));
 	gfn_t limit = gfn(at->raw + STRETCH_PAGES < end.raw ? at->raw + STRETCH_PAGES : end.raw);
-	*at = pgm_page_next_private(vm->machine.pgm, *at, limit);
+	*at = pgm_page_next_private(vm_pgm(vm), *at, limit);
 	vm_put(vm);
 	if (at->raw < limit.raw) {
 		block_scan(number, *at, BLOCK_PAGES);
@@ -334,14 +240,14 @@ static void pass(void)
 			vm_scan(number);
 	}
 	at = thread_cpu_ticks(thread_self());
-	scan_merge_run();
+	share_merge_run();
 	share_keep(at);
 	share_stats(&scan_figures.share);
 	/*
 	 * What was given back may be what somebody waits for. Not before: what a waiter
 	 * takes at once would only have to be moved when a chunk is emptied for sharing.
 	 */
-	memory_wait_wake();
+	vm_memory_freed();
 	rate_adapt(scan_figures.merged + scan_figures.zeroed - gained,
 		   scan_figures.share.looked - looked);
 	scan_figures.passes++;
@@ -361,12 +267,12 @@ static void run(void *argument)
 
 /* --- start, switch, figures ---------------------------------------------------------------------------- */
 
-static uint64_t size_choose(const struct system_config *config)
+static uint64_t size_choose(const struct share_scan_config *config)
 {
 	struct gmm_stats machine;
 
-	if (config->scan_memory_bytes)
-		return config->scan_memory_bytes & ~PAGE_MASK;
+	if (config->size_bytes)
+		return config->size_bytes & ~PAGE_MASK;
 	gmm_stats(&machine);
 	uint64_t size_bytes = machine.machine_pages * ENTRY_BYTES & ~PAGE_MASK;
 	return size_bytes < SIZE_MAX_BYTES ? size_bytes : SIZE_MAX_BYTES;
@@ -378,13 +284,13 @@ static void is_on_set(bool is_on)
 	gmm_shared_keep(is_on ? GMM_PAGES_PER_CHUNK : 0);
 }
 
-q_status_t scan_start(const struct system_config *config)
+q_status_t share_scan_start(const struct share_scan_config *config)
 {
 	struct share_config share = { .size_bytes = size_choose(config), .key_mask = ~0ull };
 	unsigned page_count = (unsigned)(share.size_bytes / PAGE_SIZE);
 
-	is_on_set(config->scan);
-	settings.cpu_percent = config->scan_cpu_percent;
+	is_on_set(config->is_on);
+	settings.cpu_percent = config->cpu_percent;
 	scan_figures.rate_percent = settings.cpu_percent * 100;
 	void *memory = pages_alloc(page_count);
 	if (!memory)
@@ -396,14 +302,14 @@ q_status_t scan_start(const struct system_config *config)
 	return status;
 }
 
-void scan_switch(bool is_on)
+void share_scan_switch(bool is_on)
 {
 	is_on_set(is_on);
 	if (settings.thread)
 		thread_unpark(settings.thread);
 }
 
-void scan_cpu_set(unsigned percent)
+void share_scan_cpu_set(unsigned percent)
 {
 	atomic_store_relaxed(&settings.cpu_percent, percent);
 	/* From the fastest on again. */
@@ -412,7 +318,7 @@ void scan_cpu_set(unsigned percent)
 		thread_unpark(settings.thread);
 }
 
-void scan_stats(struct scan_stats *out_stats)
+void share_scan_stats(struct share_scan_stats *out_stats)
 {
 	if (settings.thread)
 		share_stats(&scan_figures.share);
@@ -421,7 +327,7 @@ void scan_stats(struct scan_stats *out_stats)
 	out_stats->cpu_percent = settings.cpu_percent;
 }
 
-const char *scan_rejection_text(enum scan_rejection rejection)
+const char *share_scan_rejection_text(enum share_scan_rejection rejection)
 {
 	static const char *const texts[SCAN_REJECTION_COUNT] = {
 		[SCAN_CHANGED] = "changed",
@@ -432,7 +338,7 @@ const char *scan_rejection_text(enum scan_rejection rejection)
 	return texts[rejection];
 }
 
-void scan_check(void)
+void share_scan_check(void)
 {
 	if (settings.thread)
 		share_check();

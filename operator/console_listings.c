@@ -12,8 +12,8 @@
 #include "kernel/heap.h"
 #include "kernel/time.h"
 #include "mm/gmm/gmm.h"
-#include "vm/config.h"
 #include "vm/vm.h"
+#include "operator/config.h"
 
 #include "console_commands.h"
 
@@ -97,7 +97,7 @@ static void list_item(struct json *json, const struct vm *vm)
 	json_text(json, "name", vm_name(vm));
 	json_text(json, "state", vm_state_text(vm));
 	json_number(json, "vcpus", vm_configuration(vm)->vcpu_count);
-	json_text(json, "priority", config_priority_text(vm_configuration(vm)->priority));
+	json_text(json, "priority", vm_priority_words[vm_configuration(vm)->priority]);
 	json_number(json, "pages", memory.pages);
 	json_number(json, "private", memory.private_pages);
 	json_number(json, "shared", memory.shared);

@@ -3,8 +3,8 @@
  * The operator's input line: editing and history. Pure: a byte that was typed
  * goes in, what the terminal must be sent comes out.
  */
-#ifndef VM_CONSOLE_LINE_H
-#define VM_CONSOLE_LINE_H
+#ifndef OPERATOR_CONSOLE_LINE_H
+#define OPERATOR_CONSOLE_LINE_H
 
 #include <quire/compiler.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The operator's commands: one table row each. */
-#ifndef VM_CONSOLE_COMMANDS_H
-#define VM_CONSOLE_COMMANDS_H
+#ifndef OPERATOR_CONSOLE_COMMANDS_H
+#define OPERATOR_CONSOLE_COMMANDS_H
 
 #include <quire/compiler.h>
 

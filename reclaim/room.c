@@ -9,8 +9,7 @@
  * work vain, so a chunk is chosen only if none is in it now. A VM may put one
  * there meanwhile; then the next try finds another chunk.
  */
-#include "scan_internal.h"
-#include "vm_internal.h"
+#include "reclaim_internal.h"
 
 /* How many chunks are looked at. */
 #define SOURCES_MAX 8u
@@ -18,15 +17,15 @@
 /* The VM with this handle, with a reference instead of *held's. Most pages of a chunk are one VM's. */
 static struct vm *owner_get(gmm_vm_t handle, struct vm **held)
 {
-	if (*held && pgm_vm((*held)->machine.pgm) == handle)
+	if (*held && pgm_vm(vm_pgm(*held)) == handle)
 		return *held;
 	if (*held)
 		vm_put(*held);
-	return *held = scan_vm_of(handle);
+	return *held = reclaim_vm_of(handle);
 }
 
 /* A page of RAM that its VM has in its records; `out_page` is for asking. */
-static bool page_find(page_id_t id, struct vm **held, struct scan_page *out_page)
+static bool page_find(page_id_t id, struct vm **held, struct reclaim_page *out_page)
 {
 	struct gmm_page_info info;
 	struct pgm_page_view view;
@@ -34,10 +33,10 @@ static bool page_find(page_id_t id, struct vm **held, struct scan_page *out_page
 	if (gmm_page_info(id, &info) != Q_OK || info.kind != GMM_PAGE_PRIVATE)
 		return false;
 	const struct vm *vm = owner_get(info.owner, held);
-	if (!vm || !vm_is_alive(vm) || !pgm_page_look(vm->machine.pgm, info.gfn, &view) ||
+	if (!vm || !vm_is_alive(vm) || !pgm_page_look(vm_pgm(vm), info.gfn, &view) ||
 	    view.id.raw != id.raw)
 		return false;
-	*out_page = (struct scan_page){ .vm_number = vm_number(vm), .gfn = info.gfn, .id = id };
+	*out_page = (struct reclaim_page){ .vm_number = vm_number(vm), .gfn = info.gfn, .id = id };
 	return true;
 }
 
@@ -49,7 +48,7 @@ static bool page_is_free(page_id_t id)
 
 static bool can_be_emptied(page_id_t first)
 {
-	struct scan_page page;
+	struct reclaim_page page;
 	struct vm *held = NULL;
 	bool can = true;
 
@@ -74,7 +73,7 @@ static bool source_find(page_id_t *out_first)
 }
 
 /* Pages of the chunk from *index on that can be moved, as many as fit one request. */
-static unsigned pages_collect(page_id_t first, uint32_t *index, struct scan_page *pages)
+static unsigned pages_collect(page_id_t first, uint32_t *index, struct reclaim_page *pages)
 {
 	struct vm *held = NULL;
 	unsigned count = 0;
@@ -86,10 +85,10 @@ static unsigned pages_collect(page_id_t first, uint32_t *index, struct scan_page
 	return count;
 }
 
-void scan_room_make(void)
+void room_make(void)
 {
-	static struct scan_page pages[VM_REQUEST_PAGES_MAX];
-	struct scan_page *list[VM_REQUEST_PAGES_MAX];
+	static struct reclaim_page pages[VM_REQUEST_PAGES_MAX];
+	struct reclaim_page *list[VM_REQUEST_PAGES_MAX];
 	uint32_t index = 0;
 	page_id_t first;
 	unsigned count;
@@ -99,6 +98,6 @@ void scan_room_make(void)
 	while ((count = pages_collect(first, &index, pages)) > 0) {
 		for (unsigned i = 0; i < count; i++)
 			list[i] = &pages[i];
-		scan_ask(VM_REQUEST_MOVE, list, NULL, count);
+		reclaim_ask(VM_REQUEST_MOVE, list, NULL, count);
 	}
 }

@@ -3,8 +3,8 @@
  * Everything that quire.conf asks for, and after that the console: the top of
  * vm/, and all of it that kernel/main.c needs.
  */
-#ifndef VM_OPERATOR_H
-#define VM_OPERATOR_H
+#ifndef OPERATOR_OPERATOR_H
+#define OPERATOR_OPERATOR_H
 
 #include <quire/status.h>
 

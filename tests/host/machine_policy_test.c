@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pure parts of vm/: what CPUID and the MSR table tell a guest, the
- * paravirtual clock's arithmetic, which clearing of memory is done for a guest,
- * the console's line editor and its words.
+ * The pure parts of vm/machine: what CPUID and the MSR table tell a guest, the paravirtual
+ * clock's arithmetic, which clearing of memory is done for a guest.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +9,6 @@
 #include <quire/bits.h>
 
 #include "test.h"
-#include "vm/console_commands.h"
-#include "vm/console_line.h"
 #include "vm/machine/cpuid_policy.h"
 #include "vm/machine/msr_policy.h"
 #include "vm/machine/pvclock.h"
@@ -38,7 +35,7 @@ static void policy_apply(unsigned vcpu_count, uint64_t xcr0)
 	cpuid_policy_apply(&table, &limits);
 }
 
-TEST(vm, guest_never_sees_virtualization_monitor_or_counters)
+TEST(machine_policy, guest_never_sees_virtualization_monitor_or_counters)
 {
 	policy_apply(1, 7);
 	EXPECT(!(table.basic[1].regs.ecx & BIT32(5)));     /* VMX */
@@ -53,7 +50,7 @@ TEST(vm, guest_never_sees_virtualization_monitor_or_counters)
 	EXPECT(table.extended[0].regs.eax == 0x80000008);
 }
 
-TEST(vm, guest_always_sees_what_is_emulated)
+TEST(machine_policy, guest_always_sees_what_is_emulated)
 {
 	policy_apply(1, 0);
 	EXPECT(table.basic[1].regs.ecx & BIT32(21)); /* x2APIC */
@@ -63,7 +60,7 @@ TEST(vm, guest_always_sees_what_is_emulated)
 	EXPECT((table.extended[8].regs.eax & 0xff) == 36);
 }
 
-TEST(vm, vector_features_follow_xcr0)
+TEST(machine_policy, vector_features_follow_xcr0)
 {
 	policy_apply(1, 0);
 	EXPECT(!(table.basic[1].regs.ecx & (BIT32(26) | BIT32(28))));
@@ -78,7 +75,7 @@ TEST(vm, vector_features_follow_xcr0)
 	EXPECT(table.basic[7].regs.ebx & BIT32(16));
 }
 
-TEST(vm, topology_counts_vcpus)
+TEST(machine_policy, topology_counts_vcpus)
 {
 	policy_apply(3, 7);
 	EXPECT(table.topology[1].eax == 2 && table.topology[1].ebx == 3);
@@ -87,7 +84,7 @@ TEST(vm, topology_counts_vcpus)
 	EXPECT(table.caches[0].eax >> 26 == 2);
 }
 
-TEST(vm, core_ids_take_no_more_bits_than_needed)
+TEST(machine_policy, core_ids_take_no_more_bits_than_needed)
 {
 	static const unsigned bits[] = { 0, 0, 1, 2, 2, 3 };
 	for (unsigned vcpus = 1; vcpus < ARRAY_COUNT(bits); vcpus++) {
@@ -97,7 +94,7 @@ TEST(vm, core_ids_take_no_more_bits_than_needed)
 	}
 }
 
-TEST(vm, cpuid_find_stays_in_its_ranges)
+TEST(machine_policy, cpuid_find_stays_in_its_ranges)
 {
 	EXPECT(cpuid_find(&table, CPUID_BASIC_COUNT - 1) == &table.basic[CPUID_BASIC_COUNT - 1]);
 	EXPECT(cpuid_find(&table, CPUID_BASIC_COUNT) == NULL);
@@ -110,7 +107,7 @@ TEST(vm, cpuid_find_stays_in_its_ranges)
 	EXPECT(cpuid_find(&table, ~0u) == NULL);
 }
 
-TEST(vm, kvm_signature_reads_as_text)
+TEST(machine_policy, kvm_signature_reads_as_text)
 {
 	char text[13] = "";
 	policy_apply(1, 7);
@@ -122,7 +119,7 @@ TEST(vm, kvm_signature_reads_as_text)
 /* --- MSRs ----------------------------------------------------------------------------- */
 
 /* The search relies on order. */
-TEST(vm, msr_rows_are_sorted_and_disjoint)
+TEST(machine_policy, msr_rows_are_sorted_and_disjoint)
 {
 	unsigned count;
 	const struct msr_row *rows = msr_policy_rows(&count);
@@ -134,7 +131,7 @@ TEST(vm, msr_rows_are_sorted_and_disjoint)
 	}
 }
 
-TEST(vm, unknown_msrs_are_not_found)
+TEST(machine_policy, unknown_msrs_are_not_found)
 {
 	static const uint32_t unknown[] = { 0, 0xf, 0x11, 0x18, 0x7ff, 0x900, 0xc0010117, ~0u };
 	for (unsigned i = 0; i < ARRAY_COUNT(unknown); i++)
@@ -152,7 +149,7 @@ static uint64_t clock_ns(const struct pvclock_time *time, uint64_t tsc)
 	       (uint64_t)(((unsigned __int128)delta * time->tsc_to_system_mul) >> 32);
 }
 
-TEST(vm, clock_shows_seconds_at_every_tsc_rate)
+TEST(machine_policy, clock_shows_seconds_at_every_tsc_rate)
 {
 	static const uint64_t rates[] = { 1000000,    999999999,  1000000000, 1000000001,
 					  2000000000, 2000000001, 2693876000, 5700000000 };
@@ -166,7 +163,7 @@ TEST(vm, clock_shows_seconds_at_every_tsc_rate)
 	}
 }
 
-TEST(vm, wall_clock_is_when_the_guest_began)
+TEST(machine_policy, wall_clock_is_when_the_guest_began)
 {
 	struct pvclock_wall wall;
 	pvclock_wall_fill(&wall, 1000000000, 2500000000, 1700000000);
@@ -341,88 +338,4 @@ TEST(zero_fill, segment_has_all_of_the_page)
 	EXPECT(!zero_fill_fits_segment(&es, 0x5000));
 	es.attributes = 0xc09b; /* code */
 	EXPECT(!zero_fill_fits_segment(&es, 0x5000));
-}
-
-/* --- the console ---------------------------------------------------------------------------- */
-
-static struct console_line line;
-
-static bool type(const char *text)
-{
-	bool is_finished = false;
-	for (; *text; text++)
-		is_finished = console_line_input(&line, "> ", *text);
-	return is_finished;
-}
-
-static void line_reset(void)
-{
-	memset(&line, 0, sizeof(line));
-}
-
-TEST(vm, line_editing)
-{
-	line_reset();
-	EXPECT(!type("lisx\x7ft"));
-	EXPECT(strcmp(line.text, "list") == 0);
-	EXPECT(!type("\x15"));
-	EXPECT(line.length == 0 && strcmp(line.echo, "\r\x1b[K> ") == 0);
-	EXPECT(!type("\b"));
-	EXPECT(line.echo[0] == 0);
-	EXPECT(type("help\r"));
-	EXPECT(strcmp(line.text, "help") == 0);
-	console_line_next(&line);
-	EXPECT(!type("\n"));
-	EXPECT(line.length == 0);
-}
-
-TEST(vm, history_goes_up_and_down)
-{
-	line_reset();
-	type("one\r");
-	console_line_next(&line);
-	type("two\r");
-	console_line_next(&line);
-	type("two\r");
-	console_line_next(&line);
-	type("\x1b[A");
-	EXPECT(strcmp(line.text, "two") == 0);
-	type("\x1b[A");
-	EXPECT(strcmp(line.text, "one") == 0);
-	type("\x1b[A\x1b[B");
-	EXPECT(strcmp(line.text, "two") == 0);
-	type("\x1b[B\x1b[B");
-	EXPECT(line.length == 0);
-	type("\x1b[1;5Cx");
-	EXPECT(strcmp(line.text, "x") == 0);
-}
-
-TEST(vm, line_and_history_stay_in_their_bounds)
-{
-	line_reset();
-	for (unsigned round = 0; round < 2 * CONSOLE_HISTORY_COUNT; round++) {
-		for (unsigned i = 0; i < 2 * CONSOLE_LINE_BYTES; i++)
-			console_line_input(&line, "> ", (char)('a' + round));
-		EXPECT(line.length == CONSOLE_LINE_BYTES - 1);
-		console_line_next(&line);
-	}
-	EXPECT(line.history_count == CONSOLE_HISTORY_COUNT);
-	for (unsigned i = 0; i < 2 * CONSOLE_HISTORY_COUNT; i++)
-		type("\x1b[A");
-	EXPECT(line.text[0] == 'a' + CONSOLE_HISTORY_COUNT);
-}
-
-TEST(vm, words_are_split_at_blanks_outside_quotes)
-{
-	struct command_words words;
-	char text[] = "  create a\tcmdline=\"console=ttyS0 quiet\" --json ";
-	EXPECT(command_words_split(text, &words));
-	EXPECT(words.count == 3 && words.is_json);
-	EXPECT(strcmp(words.word[2], "cmdline=console=ttyS0 quiet") == 0);
-	char open[] = "create \"a";
-	EXPECT(!command_words_split(open, &words));
-	char many[] = "a b c d e f g h i j k l m n o p q r s t u v w x y";
-	EXPECT(!command_words_split(many, &words));
-	char empty[] = " ";
-	EXPECT(command_words_split(empty, &words) && words.count == 0);
 }
