@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "console_commands.h"
+#include "operator/command_words.h"
 
 #include "lib/string.h"
 

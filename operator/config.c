@@ -1,52 +1,73 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quire.conf: text to lines, lines to sections and keys. Strict, so that a
- * typing error never starts a VM that is not the one meant: unknown keys, keys
- * and sections given twice, and anything that is not text are refused with
- * their line. What a VM's keys mean is in config_vm.c.
+ * quire.conf: text to lines, lines to sections and keys.
+ *
+ * Strict, so that a typing error never starts a VM that is not the one meant: unknown keys,
+ * keys and sections given twice, and anything that is not text are refused with their line.
+ * The parser goes on after an error, but what an error has spoilt is not judged any more: keys
+ * of a section whose first line is wrong, and whether a VM with a wrong key is complete.
  */
 #include "operator/config.h"
 
+#include <stdarg.h>
+
 #include <quire/bits.h>
+#include <quire/log.h>
 
 #include "lib/error_text.h"
-#include "lib/number.h"
+#include "lib/format.h"
 #include "lib/string.h"
 
-#include "config_internal.h"
+#include "config_words.h"
 
 #define FILE_NAME        "quire.conf"
-#define LINE_BYTES       (VM_CMDLINE_BYTES + 64)
+#define LINE_BYTES       (sizeof(vm_cmdline_t) + 64)
 #define SCAN_CPU_PERCENT 2u
-#define SCAN_MEMORY_MIN  (4ull << 10)
-#define SCAN_MEMORY_MAX  (4ull << 20) /* what a run of pages may take */
 
-enum section { SECTION_NONE, SECTION_MACHINE, SECTION_VM };
-enum machine_key { MACHINE_SCAN, MACHINE_SCAN_CPU, MACHINE_SCAN_MEMORY, MACHINE_ATTACH };
+#define SYSTEM_KEY_ROW(key, field, type, ...) \
+	CONFIG_KEY(struct system_config, key, field, __VA_ARGS__),
+static const struct config_key system_rows[] = { SYSTEM_KEYS(SYSTEM_KEY_ROW) };
+static const struct config_keys system_keys = { system_rows, ARRAY_COUNT(system_rows) };
 
-static const char *const machine_keys[] = {
-	[MACHINE_SCAN] = "scan",
-	[MACHINE_SCAN_CPU] = "scan-cpu",
-	[MACHINE_SCAN_MEMORY] = "scan-memory",
-	[MACHINE_ATTACH] = "attach",
-	NULL,
+enum section {
+	SECTION_NONE,
+	SECTION_MACHINE,
+	SECTION_VM,
+	SECTION_WRONG, /* its first line was refused: nothing in it is judged */
 };
 
 struct parser {
 	struct config *config;
-	struct error_text *error;
 	const char *at, *end; /* the text that is left */
 	unsigned line;
 	enum section section;
-	unsigned section_line, attach_line; /* 0: none yet */
+	bool is_vm_wrong;     /* a key of the current VM was refused */
+	unsigned attach_line; /* 0: there was no such key */
 	bool has_machine;
-	uint32_t machine_keys_given;
+	uint64_t system_given;
+
+	/* The first error. */
+	struct error_text *error;
+	q_status_t status;
 };
 
-static q_status_t fail(const struct parser *p, unsigned line, q_status_t status, const char *reason)
+/* --- errors ------------------------------------------------------------------------------ */
+
+static Q_PRINTF(4, 5) void report(struct parser *p, unsigned line, q_status_t status,
+				  const char *format, ...)
 {
-	return refuse(p->error, status, FILE_NAME ":%u: %s", line, reason);
+	struct error_text text;
+	va_list args;
+	va_start(args, format);
+	format_text_va(text.text, sizeof(text.text), format, args);
+	va_end(args);
+	if (p->status == Q_OK)
+		p->status = refuse(p->error, status, FILE_NAME ":%u: %s", line, text.text);
+	else
+		log_error(FILE_NAME ":%u: %s", line, text.text);
 }
+
+/* --- lines ------------------------------------------------------------------------------- */
 
 static bool is_blank(char c)
 {
@@ -95,216 +116,239 @@ static unsigned utf8_length(const char *text, size_t size_bytes)
 	return is_bad ? 0 : tail + 1;
 }
 
-/* Copies the next line, without its end. False: there is none, or *out_problem is set. */
-static bool line_next(struct parser *p, char *to, const char **out_problem)
+/* Copies the next line, without its end, and goes behind it. NULL, or what is wrong with it. */
+static const char *line_take(struct parser *p, char *to)
 {
+	const char *problem = NULL;
 	size_t length = 0;
-	if (p->at == p->end)
-		return false;
 	p->line++;
-	while (p->at < p->end && *p->at != '\n') {
+	for (; p->at < p->end && *p->at != '\n'; p->at++) {
 		unsigned bytes = utf8_length(p->at, (size_t)(p->end - p->at));
 		uint8_t first = (uint8_t)*p->at;
+		if (problem)
+			continue;
 		if (bytes == 0)
-			*out_problem = "not valid UTF-8";
+			problem = "not valid UTF-8";
 		else if ((first < ' ' && !is_blank((char)first)) || first == 0x7f)
-			*out_problem = "a control character";
+			problem = "a control character";
 		else if (length + bytes >= LINE_BYTES)
-			*out_problem = "the line is too long";
-		if (*out_problem)
-			return false;
+			problem = "the line is too long";
+		if (problem)
+			continue;
 		memcpy(to + length, p->at, bytes);
 		length += bytes;
-		p->at += bytes;
+		p->at += bytes - 1;
 	}
 	to[length] = 0;
 	if (p->at < p->end)
 		p->at++;
-	return true;
+	return problem;
 }
 
-static struct vm_config *vm_current(const struct parser *p)
+/* --- sections ---------------------------------------------------------------------------- */
+
+static struct config_vm *vm_current(const struct parser *p)
 {
 	return &p->config->vms[p->config->vm_count - 1];
 }
 
-static struct vm_config *vm_find(const struct config *config, const char *name)
+static struct config_vm *config_vm_find(const struct config *config, const char *name)
 {
 	for (unsigned i = 0; i < config->vm_count; i++) {
-		if (strcmp(config->vms[i].name, name) == 0)
+		if (strcmp(config->vms[i].config.name, name) == 0)
 			return &config->vms[i];
 	}
 	return NULL;
 }
 
-/* What is missing in a section is reported with the section's line. */
-static q_status_t section_finish(struct parser *p)
+/* What is missing in a VM's section is reported with the section's line. */
+static void section_finish(struct parser *p)
 {
 	struct error_text reason;
-	if (p->section != SECTION_VM)
-		return Q_OK;
-	q_status_t status = config_vm_complete(vm_current(p), &reason);
-	return status == Q_OK ? Q_OK : fail(p, p->section_line, status, reason.text);
+	if (p->section != SECTION_VM || p->is_vm_wrong)
+		return;
+	struct config_vm *vm = vm_current(p);
+	q_status_t status = config_vm_complete(vm, &reason);
+	if (status != Q_OK)
+		report(p, vm->line, status, "vm %s: %s", vm->config.name, reason.text);
 }
 
-static q_status_t machine_start(struct parser *p)
+static void machine_start(struct parser *p)
 {
-	if (p->has_machine)
-		return fail(p, p->line, Q_EXISTS, "section [machine] is given twice");
+	if (p->has_machine) {
+		report(p, p->line, Q_EXISTS, "section [machine] is given twice");
+		return;
+	}
 	p->has_machine = true;
 	p->section = SECTION_MACHINE;
-	return Q_OK;
 }
 
-static q_status_t vm_start(struct parser *p, const char *name)
+static void vm_section_start(struct parser *p, const char *name)
 {
+	struct config *config = p->config;
 	struct error_text reason;
-	if (vm_find(p->config, name))
-		return fail(p, p->line, Q_EXISTS, "there is a VM of this name already");
-	if (p->config->vm_count == p->config->vm_max)
-		return fail(p, p->line, Q_LIMIT, "too many VMs");
-	q_status_t status = config_vm_init(&p->config->vms[p->config->vm_count], name, &reason);
-	if (status != Q_OK)
-		return fail(p, p->line, status, reason.text);
-	p->config->vm_count++;
+	if (config_vm_find(config, name)) {
+		report(p, p->line, Q_EXISTS, "there is a VM '%s' already", name);
+		return;
+	}
+	if (config->vm_count == config->vm_max) {
+		report(p, p->line, Q_LIMIT, "vm %.40s: there may be %u VMs and not more", name,
+		       config->vm_max);
+		return;
+	}
+	struct config_vm *vm = &config->vms[config->vm_count];
+	q_status_t status = config_vm_init(vm, name, &reason);
+	if (status != Q_OK) {
+		report(p, p->line, status, "%s", reason.text);
+		return;
+	}
+	vm->line = p->line;
+	config->vm_count++;
+	p->is_vm_wrong = false;
 	p->section = SECTION_VM;
-	p->section_line = p->line;
-	return Q_OK;
 }
 
 /* `text` starts with '['. */
-static q_status_t section_start(struct parser *p, char *text)
+static void section_start(struct parser *p, char *text)
 {
-	q_status_t status = section_finish(p);
-	if (status != Q_OK)
-		return status;
+	section_finish(p);
+	p->section = SECTION_WRONG;
 	size_t length = strlen(text);
-	if (text[length - 1] != ']')
-		return fail(p, p->line, Q_INVALID, "']' is missing at the end");
+	if (text[length - 1] != ']') {
+		report(p, p->line, Q_INVALID, "']' is missing at the end");
+		return;
+	}
 	text[length - 1] = 0;
 	text = trim(text + 1);
 	if (strcmp(text, "machine") == 0)
-		return machine_start(p);
-	if (strncmp(text, "vm", 2) == 0 && is_blank(text[2]))
-		return vm_start(p, trim(text + 2));
-	return refuse(p->error, Q_INVALID,
-		      FILE_NAME ":%u: [%s] is no section: there are [machine] and [vm NAME]",
-		      p->line, text);
+		machine_start(p);
+	else if (strncmp(text, "vm", 2) == 0 && is_blank(text[2]))
+		vm_section_start(p, trim(text + 2));
+	else
+		report(p, p->line, Q_INVALID,
+		       "[%.40s] is no section: there are [machine] and [vm NAME]", text);
 }
 
-static q_status_t machine_value_set(struct parser *p, enum machine_key key, const char *value)
+/* --- keys -------------------------------------------------------------------------------- */
+
+static void system_set(struct parser *p, const char *key, const char *value)
 {
-	struct system_config *machine = &p->config->system;
-	switch (key) {
-	case MACHINE_SCAN:
-		if (config_bool_parse(value, config_words_switch, &machine->scan) != Q_OK)
-			return fail(p, p->line, Q_INVALID, "'scan' must be on or off");
-		return Q_OK;
-	case MACHINE_SCAN_CPU:
-		if (config_count_parse(value, 100, &machine->scan_cpu_percent) != Q_OK)
-			return fail(p, p->line, Q_INVALID, "'scan-cpu' must be 1 to 100");
-		return Q_OK;
-	case MACHINE_SCAN_MEMORY:
-		if (size_parse(value, &machine->scan_memory_bytes) != Q_OK ||
-		    machine->scan_memory_bytes < SCAN_MEMORY_MIN ||
-		    machine->scan_memory_bytes > SCAN_MEMORY_MAX)
-			return fail(p, p->line, Q_INVALID, "'scan-memory' must be 4K to 4M");
-		return Q_OK;
-	case MACHINE_ATTACH:
+	struct error_text reason;
+	q_status_t status = config_key_set(&system_keys, key, value, &p->config->system,
+					   &p->system_given, &reason);
+	if (status != Q_OK)
+		report(p, p->line, status, "%s", reason.text);
+	else if (strcmp(key, "attach") == 0)
 		p->attach_line = p->line;
-		if (config_name_parse(value, machine->attach) != Q_OK)
-			return fail(p, p->line, Q_INVALID, "'attach' must be the name of a VM");
-		return Q_OK;
-	}
-	return Q_OK;
 }
 
-static q_status_t machine_set(struct parser *p, const char *key, const char *value)
+static void vm_set(struct parser *p, const char *key, const char *value)
 {
-	unsigned index;
-	if (config_word_parse(key, machine_keys, &index) != Q_OK)
-		return fail(p, p->line, Q_NOT_FOUND, "no such key in [machine]");
-	if (p->machine_keys_given & BIT32(index))
-		return fail(p, p->line, Q_EXISTS, "the key is given twice");
-	p->machine_keys_given |= BIT32(index);
-	return machine_value_set(p, (enum machine_key)index, value);
+	struct error_text reason;
+	struct config_vm *vm = vm_current(p);
+	q_status_t status = config_vm_set(vm, key, value, &reason);
+	if (status == Q_OK)
+		return;
+	p->is_vm_wrong = true;
+	report(p, p->line, status, "vm %s: %s", vm->config.name, reason.text);
 }
 
-static q_status_t key_line(struct parser *p, char *text)
+static void key_line(struct parser *p, char *text)
 {
 	char *equals = strchr(text, '=');
-	if (!equals)
-		return fail(p, p->line, Q_INVALID, "neither '[section]' nor 'key = value'");
+	if (!equals) {
+		report(p, p->line, Q_INVALID, "neither '[section]' nor 'key = value'");
+		return;
+	}
 	*equals = 0;
 	const char *key = trim(text), *value = trim(equals + 1);
-	if (p->section == SECTION_NONE)
-		return fail(p, p->line, Q_INVALID, "a key before the first section");
-	if (p->section == SECTION_MACHINE)
-		return machine_set(p, key, value);
-
-	struct error_text reason;
-	q_status_t status = config_set_key(vm_current(p), key, value, &reason);
-	return status == Q_OK ? Q_OK : fail(p, p->line, status, reason.text);
+	switch (p->section) {
+	case SECTION_NONE: report(p, p->line, Q_INVALID, "a key before the first section"); return;
+	case SECTION_MACHINE: system_set(p, key, value); return;
+	case SECTION_VM: vm_set(p, key, value); return;
+	case SECTION_WRONG: return;
+	}
 }
 
-static q_status_t lines_parse(struct parser *p)
+static void lines_parse(struct parser *p)
 {
 	char line[LINE_BYTES];
-	const char *problem = NULL;
-	while (line_next(p, line, &problem)) {
+	while (p->at < p->end) {
+		const char *problem = line_take(p, line);
 		char *text = trim(line);
-		q_status_t status = Q_OK;
-		if (*text == '[')
-			status = section_start(p, text);
+		if (problem) {
+			report(p, p->line, Q_INVALID, "%s", problem);
+			p->is_vm_wrong = true;
+		} else if (*text == '[')
+			section_start(p, text);
 		else if (*text && *text != '#')
-			status = key_line(p, text);
-		if (status != Q_OK)
-			return status;
+			key_line(p, text);
 	}
-	return problem ? fail(p, p->line, Q_INVALID, problem) : section_finish(p);
+	section_finish(p);
 }
+
+/* --- whose console is attached ------------------------------------------------------------- */
 
 /* Not given: the only VM with an attachable console, if there is just one. */
 static void attach_default(struct config *config)
 {
 	const struct vm_config *only = NULL;
 	for (unsigned i = 0; i < config->vm_count; i++) {
-		if (config->vms[i].serial != SERIAL_CONSOLE)
+		if (config->vms[i].config.serial != SERIAL_CONSOLE)
 			continue;
 		if (only)
 			return;
-		only = &config->vms[i];
+		only = &config->vms[i].config;
 	}
 	if (only)
 		string_copy(config->system.attach, sizeof(config->system.attach), only->name);
 }
 
-static q_status_t attach_finish(struct parser *p)
+static void attach_finish(struct parser *p)
 {
+	const char *name = p->config->system.attach;
 	if (!p->attach_line) {
 		attach_default(p->config);
-		return Q_OK;
+		return;
 	}
-	const struct vm_config *vm = vm_find(p->config, p->config->system.attach);
+	const struct config_vm *vm = config_vm_find(p->config, name);
 	if (!vm)
-		return fail(p, p->attach_line, Q_NOT_FOUND, "'attach' names no VM");
-	if (vm->serial != SERIAL_CONSOLE)
-		return fail(p, p->attach_line, Q_INVALID,
-			    "'attach' names a VM without 'serial = console'");
-	return Q_OK;
+		report(p, p->attach_line, Q_NOT_FOUND, "attach = %s: there is no such VM", name);
+	else if (vm->config.serial != SERIAL_CONSOLE)
+		report(p, p->attach_line, Q_INVALID,
+		       "attach = %s: that VM has no 'serial = console'", name);
+}
+
+/* --- the file ------------------------------------------------------------------------------ */
+
+unsigned config_vm_sections(const void *text, uint64_t size_bytes)
+{
+	const char *at = text, *end = at + size_bytes;
+	bool is_line_start = true;
+	unsigned count = 0;
+	for (; at < end; at++) {
+		count += is_line_start && *at == '[';
+		is_line_start = *at == '\n' || (is_line_start && is_blank(*at));
+	}
+	return count;
 }
 
 q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *config,
 			struct error_text *error)
 {
-	struct parser p = { .config = config, .error = error };
+	struct parser p = { .config = config, .error = error, .status = Q_OK };
 	config->system =
 		(struct system_config){ .scan = true, .scan_cpu_percent = SCAN_CPU_PERCENT };
 	config->vm_count = 0;
-	if (size_bytes > CONFIG_TEXT_MAX)
-		return fail(&p, 1, Q_RANGE, "the file is larger than 64 KiB");
+	if (size_bytes > CONFIG_TEXT_MAX) {
+		report(&p, 1, Q_RANGE, "the file has %llu bytes, and may have %u",
+		       (unsigned long long)size_bytes, CONFIG_TEXT_MAX);
+		return p.status;
+	}
 	p.at = text;
 	p.end = p.at + size_bytes;
-	q_status_t status = lines_parse(&p);
-	return status == Q_OK ? attach_finish(&p) : status;
+	lines_parse(&p);
+	if (p.status == Q_OK)
+		attach_finish(&p);
+	return p.status;
 }

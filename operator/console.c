@@ -9,7 +9,8 @@
 #include "kernel/time.h"
 #include "vm/vm.h"
 
-#include "console_commands.h"
+#include "operator/commands.h"
+
 #include "console_line.h"
 
 #define PROMPT         "quire> "
@@ -110,13 +111,28 @@ void console_attach(struct vm *vm)
 
 /* --- the prompt --------------------------------------------------------------------------- */
 
+/* Tab: adds what is certain; where nothing is, shows what there is to choose from. */
+static void command_line_complete(void)
+{
+	char to_add[64];
+	if (command_complete(line.text, to_add, sizeof(to_add)) <= 1 || to_add[0]) {
+		console_line_add(&line, to_add);
+		return;
+	}
+	write_text("\n");
+	command_candidates_print(line.text);
+	prompt_show();
+}
+
 static void command_read(void)
 {
-	bool is_finished = false;
+	enum console_line_result result = CONSOLE_LINE_MORE;
 	has_prompt = true;
 	prompt_show();
-	while (!is_finished) {
-		is_finished = console_line_input(&line, PROMPT, (char)getc_wait());
+	while (result != CONSOLE_LINE_FINISHED) {
+		result = console_line_input(&line, PROMPT, (char)getc_wait());
+		if (result == CONSOLE_LINE_COMPLETE)
+			command_line_complete();
 		console_write(line.echo, strlen(line.echo));
 	}
 	has_prompt = false;
@@ -136,6 +152,6 @@ void console_run(struct vm *attach)
 		command_read();
 		memcpy(command, line.text, sizeof(command));
 		console_line_next(&line);
-		console_command_run(command);
+		command_run(command);
 	}
 }

@@ -5,6 +5,7 @@
 #include "lib/string.h"
 
 #define KEY_BACKSPACE 0x08
+#define KEY_TAB       0x09
 #define KEY_KILL      0x15 /* Ctrl-U */
 #define KEY_ESCAPE    0x1b
 #define KEY_DELETE    0x7f
@@ -53,44 +54,47 @@ static void character_erase(struct console_line *line)
 	string_copy(line->echo, sizeof(line->echo), "\b \b");
 }
 
-static void character_add(struct console_line *line, char typed)
+void console_line_add(struct console_line *line, const char *text)
 {
-	if (line->length + 1 == sizeof(line->text))
-		return;
-	line->text[line->length++] = typed;
-	line->text[line->length] = 0;
-	line->echo[0] = typed;
-	line->echo[1] = 0;
+	unsigned start = line->length;
+	string_copy(line->text + start, sizeof(line->text) - start, text);
+	line->length = start + (unsigned)strlen(line->text + start);
+	string_copy(line->echo, sizeof(line->echo), line->text + start);
 }
 
-bool console_line_input(struct console_line *line, const char *prompt, char typed)
+enum console_line_result console_line_input(struct console_line *line, const char *prompt,
+					    char typed)
 {
 	char previous = line->last;
 	line->last = typed;
 	line->echo[0] = 0;
 	if (line->escape) {
 		escape_input(line, prompt, typed);
-		return false;
+		return CONSOLE_LINE_MORE;
 	}
 	switch (typed) {
 	case '\n':
 		/* The second half of CR LF. */
 		if (previous == '\r')
-			return false;
+			return CONSOLE_LINE_MORE;
 		/* fall through */
-	case '\r': string_copy(line->echo, sizeof(line->echo), "\r\n"); return true;
+	case '\r':
+		string_copy(line->echo, sizeof(line->echo), "\r\n");
+		return CONSOLE_LINE_FINISHED;
+	case KEY_TAB: return CONSOLE_LINE_COMPLETE;
 	case KEY_BACKSPACE:
-	case KEY_DELETE: character_erase(line); return false;
+	case KEY_DELETE: character_erase(line); break;
 	case KEY_KILL:
 		text_set(line, "");
 		redraw(line, prompt);
-		return false;
-	case KEY_ESCAPE: line->escape = 1; return false;
+		break;
+	case KEY_ESCAPE: line->escape = 1; break;
 	default:
 		if ((unsigned char)typed >= 0x20)
-			character_add(line, typed);
-		return false;
+			console_line_add(line, (char[]){ typed, 0 });
+		break;
 	}
+	return CONSOLE_LINE_MORE;
 }
 
 void console_line_next(struct console_line *line)

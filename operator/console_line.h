@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operator's input line: editing and history. Pure: a byte that was typed
- * goes in, what the terminal must be sent comes out.
+ * The operator's input line: editing and history. Pure: a byte that was typed goes in, what the
+ * terminal must be sent comes out.
  */
 #ifndef OPERATOR_CONSOLE_LINE_H
 #define OPERATOR_CONSOLE_LINE_H
@@ -24,11 +24,20 @@ struct console_line {
 	char echo[CONSOLE_ECHO_BYTES]; /* terminated */
 };
 
+enum console_line_result {
+	CONSOLE_LINE_MORE,
+	CONSOLE_LINE_FINISHED, /* Enter */
+	CONSOLE_LINE_COMPLETE, /* Tab: the caller may know what can be added */
+};
+
 /*
- * True when the line is finished (Enter). `line->echo` is what to send to the
- * terminal for this byte. `prompt` is redrawn with the line.
+ * Takes a byte that was typed. `line->echo` is what to send to the terminal for it. `prompt` is
+ * redrawn with the line.
  */
-bool console_line_input(struct console_line *line, const char *prompt, char typed);
+enum console_line_result console_line_input(struct console_line *line, const char *prompt,
+					    char typed);
+/* Adds text at the end, as far as there is room; `line->echo` is what to send for it. */
+void console_line_add(struct console_line *line, const char *text);
 /* After a finished line: remembers it and begins a new one. */
 void console_line_next(struct console_line *line);
 

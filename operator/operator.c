@@ -16,7 +16,6 @@
 #include "operator/console.h"
 
 #define CONFIG_MODULE "quire.conf"
-#define VM_MAX        32u /* in quire.conf; more can be created at the console */
 
 /* What the idle thread hands to the operator's, and gets back. */
 struct loading {
@@ -26,43 +25,71 @@ struct loading {
 	bool is_done;
 };
 
+/* Without the VMs, whose storage is gone once they are created. */
 static struct config config;
 
-static struct vm *vm_attached_first(void)
+/* Tries all, so that all errors are known at once: the first is returned, the others logged. */
+static q_status_t vms_create(struct error_text *error)
 {
-	return config.system.attach[0] ? vm_find(config.system.attach) : NULL;
-}
-
-static q_status_t vms_create(const struct loading *loading)
-{
+	q_status_t first = Q_OK;
 	for (unsigned i = 0; i < config.vm_count; i++) {
+		const struct config_vm *wanted = &config.vms[i];
 		struct error_text reason;
 		struct vm *vm;
-		q_status_t status = vm_create(&config.vms[i], &vm, &reason);
-		if (status != Q_OK)
-			return refuse(loading->error, status, CONFIG_MODULE ": vm %s: %s",
-				      config.vms[i].name, reason.text);
+		q_status_t status = vm_create(&wanted->config, &vm, &reason);
+		if (status == Q_OK)
+			continue;
+		if (first == Q_OK)
+			first = refuse(error, status, CONFIG_MODULE ":%u: vm %s: %s", wanted->line,
+				       wanted->config.name, reason.text);
+		else
+			log_error(CONFIG_MODULE ":%u: vm %s: %s", wanted->line, wanted->config.name,
+				  reason.text);
 	}
-	return Q_OK;
+	return first;
+}
+
+static q_status_t threads_start(struct error_text *error)
+{
+	const struct share_scan_config scan = { .is_on = config.system.scan,
+						.cpu_percent = config.system.scan_cpu_percent,
+						.size_bytes = config.system.scan_memory_bytes };
+	if (share_scan_start(&scan) == Q_OK && zero_ahead_start() == Q_OK)
+		return Q_OK;
+	return refuse(error, Q_NO_MEMORY, "no memory for the threads that use idle time");
 }
 
 /* Everything is judged, and all memory promised, before the first VM starts. */
+static q_status_t load_into(const struct module *module, struct error_text *error)
+{
+	q_status_t status = config_parse(module->data, module->size_bytes, &config, error);
+	if (status == Q_OK)
+		status = threads_start(error);
+	return status == Q_OK ? vms_create(error) : status;
+}
+
 static q_status_t load(const struct loading *loading)
 {
 	const struct module *module = module_find(loading->modules, CONFIG_MODULE);
 	if (!module)
 		return refuse(loading->error, Q_NOT_FOUND,
 			      "there is no boot module " CONFIG_MODULE);
-	q_status_t status = config_parse(module->data, module->size_bytes, &config, loading->error);
-	if (status != Q_OK)
-		return status;
-	const struct share_scan_config scan = { .is_on = config.system.scan,
-						.cpu_percent = config.system.scan_cpu_percent,
-						.size_bytes = config.system.scan_memory_bytes };
-	if (share_scan_start(&scan) != Q_OK || zero_ahead_start() != Q_OK)
+	config.vm_max = config_vm_sections(module->data, module->size_bytes);
+	if (config.vm_max > GMM_VM_LAST)
+		config.vm_max = GMM_VM_LAST;
+	unsigned pages = (unsigned)pages_from_bytes((config.vm_max + 1) * sizeof(*config.vms));
+	config.vms = pages_alloc(pages);
+	if (!config.vms)
 		return refuse(loading->error, Q_NO_MEMORY,
-			      "no memory for the threads that use idle time");
-	return vms_create(loading);
+			      "no memory for the configuration of %u VMs", config.vm_max);
+	q_status_t status = load_into(module, loading->error);
+	pages_free(config.vms, pages);
+	return status;
+}
+
+static struct vm *vm_attached_first(void)
+{
+	return config.system.attach[0] ? vm_find(config.system.attach) : NULL;
 }
 
 static void vms_start(void)
@@ -76,13 +103,7 @@ static void vms_start(void)
 static void operator_run(void *argument)
 {
 	struct loading *loading = argument;
-	unsigned page_count = (unsigned)pages_from_bytes(VM_MAX * sizeof(struct vm_config));
-	config.vms = pages_alloc(page_count);
-	config.vm_max = VM_MAX;
-	loading->status =
-		config.vms ? load(loading)
-			   : refuse(loading->error, Q_NO_MEMORY, "no memory for the configuration");
-	pages_free(config.vms, page_count);
+	loading->status = load(loading);
 	bool is_loaded = loading->status == Q_OK;
 	/* Pairs with operator_start(); from here on `loading` may be gone. */
 	atomic_store_release(&loading->is_done, true);

@@ -5,6 +5,7 @@
 
 #include "lib/format.h"
 #include "lib/json.h"
+#include "lib/words.h"
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
 
@@ -68,16 +69,21 @@ void notice_vm(const struct vm *vm, const char *state, const struct vm_ending *e
 
 /* --- no memory is left for anybody ------------------------------------------------------ */
 
+static const char *priority_text(enum gmm_priority priority, char *to, size_t size_bytes)
+{
+	return words_at(VM_PRIORITY_WORDS, priority, to, size_bytes);
+}
+
 static void say_exhausted(const struct memory_waiter *waiters, unsigned listed, unsigned more)
 {
-	char text[240] = "", rest[32] = "";
+	char text[240] = "", rest[32] = "", word[16];
 	size_t used = 0;
 	for (unsigned i = 0; i < listed && used < sizeof(text); i++)
 		used += format_text(text + used, sizeof(text) - used, "%s%s (%llu page%s, %s)",
 				    i ? ", " : "", waiters[i].name,
 				    (unsigned long long)waiters[i].page_count,
 				    waiters[i].page_count == 1 ? "" : "s",
-				    vm_priority_words[waiters[i].priority]);
+				    priority_text(waiters[i].priority, word, sizeof(word)));
 	if (more)
 		format_text(rest, sizeof(rest), " and %u more", more);
 	log_notice("memory: exhausted, every VM waits: %s%s", text, rest);
@@ -85,7 +91,7 @@ static void say_exhausted(const struct memory_waiter *waiters, unsigned listed, 
 
 static void print_exhausted(const struct memory_waiter *waiters, unsigned listed, unsigned more)
 {
-	char line[MEMORY_WAITERS_LISTED * 96 + 96];
+	char line[MEMORY_WAITERS_LISTED * 96 + 96], word[16];
 	struct json json;
 	event_open(&json, line, sizeof(line), "memory");
 	json_text(&json, "state", "exhausted");
@@ -94,7 +100,8 @@ static void print_exhausted(const struct memory_waiter *waiters, unsigned listed
 		json_object_open(&json, NULL);
 		json_text(&json, "vm", waiters[i].name);
 		json_number(&json, "pages", waiters[i].page_count);
-		json_text(&json, "priority", vm_priority_words[waiters[i].priority]);
+		json_text(&json, "priority",
+			  priority_text(waiters[i].priority, word, sizeof(word)));
 		json_object_close(&json);
 	}
 	json_array_close(&json);

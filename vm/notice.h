@@ -17,7 +17,7 @@ void notice_vm(const struct vm *vm, const char *state, const struct vm_ending *e
 
 /* A VM that waits for memory, and for how much. */
 struct memory_waiter {
-	char name[VM_NAME_BYTES];
+	vm_name_t name;
 	uint64_t page_count;
 	enum gmm_priority priority;
 };

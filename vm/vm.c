@@ -34,8 +34,8 @@ static struct machine_config machine_config_of(const struct vm *vm)
 			.guaranteed_bytes = config->reserve_bytes,
 			.overcommit = config->overcommit,
 			.priority = config->priority,
-			.is_bound = config->is_bound,
-			.bound_range = { hpa(config->bound_start), hpa(config->bound_end) },
+			.is_bound = config->bound.is_bound,
+			.bound_range = { hpa(config->bound.start), hpa(config->bound.end) },
 		},
 		.serial = config->serial,
 		.has_debug_exit = config->debug_exit,
@@ -66,6 +66,36 @@ static q_status_t build(struct vm *vm)
 	return status;
 }
 
+void vm_reservation_refuse(const struct vm_config *config, struct error_text *error)
+{
+	struct gmm_stats gmm;
+	gmm_stats(&gmm);
+	uint64_t there = gmm.free_pages + gmm.chunks_free * GMM_PAGES_PER_CHUNK;
+	uint64_t left = there > gmm.unclaimed_pages ? there - gmm.unclaimed_pages : 0;
+	(void)refuse(
+		error, Q_DECLINED,
+		"reservation of %lluM refused: %lluM of %lluM are neither promised nor in use; "
+		"set 'reserve' lower%s",
+		(unsigned long long)(config->reserve_bytes >> 20),
+		(unsigned long long)(left << PAGE_SHIFT >> 20),
+		(unsigned long long)(gmm.machine_pages << PAGE_SHIFT >> 20),
+		config->bound.is_bound ? ", or 'bound' to memory that is free" : "");
+}
+
+static q_status_t create_refuse(const struct vm_config *config, q_status_t status,
+				struct error_text *error)
+{
+	if (status == Q_DECLINED) {
+		vm_reservation_refuse(config, error);
+		return status;
+	}
+	if (status == Q_LIMIT)
+		return refuse(error, status,
+			      "there are %u VMs, as many as this build can tell apart",
+			      GMM_VM_LAST);
+	return refuse(error, status, "cannot be created: %s", q_status_text(status));
+}
+
 q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, struct error_text *error)
 {
 	q_status_t status = vm_config_check(config, system_modules, error);
@@ -78,14 +108,12 @@ q_status_t vm_create(const struct vm_config *config, struct vm **out_vm, struct 
 
 	struct vm *vm = pages_alloc(VM_PAGES);
 	if (!vm)
-		return refuse(error, Q_NO_MEMORY, "no memory for its records");
+		return create_refuse(config, Q_NO_MEMORY, error);
 	fields_init(vm, config);
 	status = build(vm);
 	if (status != Q_OK) {
 		pages_free(vm, VM_PAGES);
-		return refuse(error, status, "cannot be created: %s",
-			      status == Q_LIMIT ? "there are as many VMs as GMM can tell apart"
-						: q_status_text(status));
+		return create_refuse(config, status, error);
 	}
 	*out_vm = vm;
 	return Q_OK;

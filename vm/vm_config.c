@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Which values of a VM's configuration do not go together, whoever made it. */
+/* Which values of a VM's configuration do not go together, and which modules it needs. */
 #include "vm/vm_config.h"
 
 #include <quire/bits.h>
 
 #include "lib/error_text.h"
+#include "lib/format.h"
+#include "lib/string.h"
 #include "mm/pgm/pgm.h"
 #include "vm/load/module.h"
-
-const char *const vm_priority_words[] = { "low", "normal", "high", NULL };
 
 /* All guest RAM must have an address; what is in the way of devices goes above 4 GiB. */
 #define MEMORY_MAX_TEXT                                                             \
@@ -20,8 +20,6 @@ _Static_assert(PGM_RAM_BYTES_MAX == (GMM_WORD_BITS == 64 ? 255ull << 30 : (63ull
 
 const char *vm_config_problem(const struct vm_config *vm)
 {
-	if (vm->memory_bytes == 0)
-		return "'memory' is missing";
 	if (!vm->kernel[0] && !vm->firmware[0])
 		return "'kernel' is missing";
 	if (vm->kernel[0] && vm->firmware[0])
@@ -36,26 +34,39 @@ const char *vm_config_problem(const struct vm_config *vm)
 		return "'memory' and 'reserve' must be multiples of 4K";
 	if (vm->reserve_bytes > vm->memory_bytes)
 		return "'reserve' is more than 'memory'";
-	if (vm->is_bound && (vm->overcommit != GMM_OVERCOMMIT_NONE || vm->share[0]))
+	if (vm->bound.is_bound && (vm->overcommit != GMM_OVERCOMMIT_NONE || vm->share[0]))
 		return "'bound' needs 'overcommit = none' and 'share = none'";
 	if (vm->overcommit == GMM_OVERCOMMIT_NONE && vm->reserve_bytes != vm->memory_bytes)
 		return "'overcommit = none' reserves all memory, so 'reserve' cannot be less";
 	return NULL;
 }
 
-static q_status_t module_check(const struct vm_config *vm, const char *name,
+/* Says which modules there are, as many as fit. */
+static q_status_t module_refuse(const char *key, const char *name,
+				const struct module_table *modules, struct error_text *error)
+{
+	char names[128] = "none";
+	size_t used = 0;
+	for (unsigned i = 0; i < modules->count && used < sizeof(names); i++)
+		used += format_text(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
+				    modules->entries[i].name);
+	return refuse(error, Q_NOT_FOUND, "%s = %.48s: there is no such boot module; there are %s",
+		      key, name, names);
+}
+
+static q_status_t module_check(const char *key, const char *name,
 			       const struct module_table *modules, struct error_text *error)
 {
 	if (!name[0] || module_find(modules, name))
 		return Q_OK;
-	return refuse(error, Q_NOT_FOUND, "vm '%s': there is no module '%.64s'", vm->name, name);
+	return module_refuse(key, name, modules, error);
 }
 
-/* Each name in the comma-separated list. */
+/* Each name of the list. */
 static q_status_t initrd_check(const struct vm_config *vm, const struct module_table *modules,
 			       struct error_text *error)
 {
-	char names[VM_INITRD_BYTES];
+	vm_module_list_t names;
 	string_copy(names, sizeof(names), vm->initrd);
 	char *name = names;
 	while (name) {
@@ -63,9 +74,8 @@ static q_status_t initrd_check(const struct vm_config *vm, const struct module_t
 		if (comma)
 			*comma++ = 0;
 		if (comma && (!name[0] || !comma[0]))
-			return refuse(error, Q_INVALID, "vm '%s': a name is missing in 'initrd'",
-				      vm->name);
-		q_status_t status = module_check(vm, name, modules, error);
+			return refuse(error, Q_INVALID, "a name is missing in 'initrd'");
+		q_status_t status = module_check("initrd", name, modules, error);
 		if (status != Q_OK)
 			return status;
 		name = comma;
@@ -78,10 +88,10 @@ q_status_t vm_config_check(const struct vm_config *vm, const struct module_table
 {
 	const char *problem = vm_config_problem(vm);
 	if (problem)
-		return refuse(error, Q_INVALID, "vm '%s': %s", vm->name, problem);
-	q_status_t status = module_check(vm, vm->kernel, modules, error);
+		return refuse(error, Q_INVALID, "%s", problem);
+	q_status_t status = module_check("kernel", vm->kernel, modules, error);
 	if (status == Q_OK)
-		status = module_check(vm, vm->firmware, modules, error);
+		status = module_check("firmware", vm->firmware, modules, error);
 	if (status == Q_OK)
 		status = initrd_check(vm, modules, error);
 	return status;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a VM is to be. The operator's words for it, and what is left out by default, are in
- * docs/operating.md; operator/config_vm.c turns words into this.
+ * What a VM is to be. Each key is one row of VM_KEYS, and the row is all that there is to it:
+ * the struct below gets the field, operator/config_vm.c the reader of its values, and the
+ * console's `help create` its line. docs/operating.md explains the keys to the operator.
  */
 #ifndef VM_VM_CONFIG_H
 #define VM_VM_CONFIG_H
@@ -15,47 +16,61 @@
 struct error_text;
 struct module_table;
 
-#define VM_NAME_BYTES    SERIAL_NAME_BYTES /* with the terminator, like all of these */
-#define VM_MODULE_BYTES  64u
-#define VM_INITRD_BYTES  512u /* a list, for multiboot kernels */
-#define VM_CMDLINE_BYTES 2048u
-#define VM_MEMORY_MIN    (1ull << 20)
+#define VM_NAME_BYTES SERIAL_NAME_BYTES
+#define VM_MEMORY_MIN (1ull << 20)
+
+/* Texts, with their terminators; empty where nothing was given. */
+typedef char vm_name_t[VM_NAME_BYTES];
+typedef char vm_module_t[64];
+typedef char vm_module_list_t[512]; /* comma separated */
+typedef char vm_cmdline_t[2048];
+
+/* Machine memory of the VM's own: anywhere if both addresses are 0. */
+struct vm_bound {
+	bool is_bound;
+	uint64_t start, end; /* machine addresses, half open */
+};
 
 enum vm_on_reset { VM_ON_RESET_RESTART, VM_ON_RESET_STOP };
 
-/* Texts that were not given are empty. */
+#define VM_PRIORITY_WORDS "low|normal|high" /* enum gmm_priority */
+
+/* The readers, WORD() to BOUND, are those of operator/config_words.h. */
+#define VM_KEYS(KEY)                                                                          \
+	/*  key, field, type, how its value is read */                                        \
+	KEY("kernel", kernel, vm_module_t, MODULE)                                            \
+	KEY("initrd", initrd, vm_module_list_t, MODULE)                                       \
+	KEY("cmdline", cmdline, vm_cmdline_t, TEXT)                                           \
+	KEY("firmware", firmware, vm_module_t, MODULE)                                        \
+	KEY("memory", memory_bytes, uint64_t, SIZE)                                           \
+	KEY("reserve", reserve_bytes, uint64_t, SIZE)                                         \
+	KEY("overcommit", overcommit, enum gmm_overcommit, WORD("none|zero-and-shared|full")) \
+	KEY("priority", priority, enum gmm_priority, WORD(VM_PRIORITY_WORDS))                 \
+	KEY("bound", bound, struct vm_bound, BOUND)                                           \
+	KEY("share", share, vm_name_t, GROUP)                                                 \
+	KEY("vcpus", vcpu_count, unsigned, COUNT(1, MACHINE_VCPU_MAX))                        \
+	KEY("serial", serial, enum serial_mode, WORD("console|log|com2"))                     \
+	KEY("autostart", autostart, bool, YES_NO)                                             \
+	KEY("on-reset", on_reset, enum vm_on_reset, WORD("restart|stop"))                     \
+	KEY("debug-exit", debug_exit, bool, ON_OFF)                                           \
+	KEY("debug-console", debug_console, bool, ON_OFF)
+
 struct vm_config {
-	char name[VM_NAME_BYTES];
-	char kernel[VM_MODULE_BYTES];
-	char firmware[VM_MODULE_BYTES];
-	char initrd[VM_INITRD_BYTES]; /* comma separated */
-	char cmdline[VM_CMDLINE_BYTES];
-	uint64_t memory_bytes;
-	uint64_t reserve_bytes;
-	enum gmm_overcommit overcommit;
-	enum gmm_priority priority;
-	bool is_bound;                   /* to machine memory of its own */
-	uint64_t bound_start, bound_end; /* machine addresses; both 0: anywhere */
-	char share[VM_NAME_BYTES];       /* name of its sharing group; empty: none */
-	share_group_t share_group;       /* that group's number */
-	unsigned vcpu_count;
-	enum serial_mode serial;
-	enum vm_on_reset on_reset;
-	bool autostart, debug_exit, debug_console;
-	uint32_t keys_given; /* a bit per key; the parser's */
+	vm_name_t name;
+#define VM_KEY_FIELD(key, field, type, ...) type field;
+	VM_KEYS(VM_KEY_FIELD)
+#undef VM_KEY_FIELD
+	share_group_t share_group; /* the number of the group `share`; the operator's numbering */
 };
 
 /* NULL, or what is wrong with the values together; static text. */
 const char *vm_config_problem(const struct vm_config *config);
 
 /*
- * Judges a completed configuration: its values, and that the modules that it names are there.
+ * Judges a complete configuration: its values, and that the modules that it names exist.
  * `error` gets the reason. Q_INVALID, Q_NOT_FOUND.
  */
 q_status_t vm_config_check(const struct vm_config *config, const struct module_table *modules,
 			   struct error_text *error) Q_MUST_USE;
-
-/* "low", "normal", "high", NULL: the words of the key, in the order of enum gmm_priority. */
-extern const char *const vm_priority_words[];
 
 #endif

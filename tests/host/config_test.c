@@ -28,7 +28,7 @@ static void *exact_copy(const void *data, size_t size_bytes)
 
 #define VM_MAX 4u
 
-static struct vm_config vms[VM_MAX];
+static struct config_vm vms[VM_MAX];
 static struct config config;
 
 static q_status_t parse_bytes(const void *text, size_t size_bytes)
@@ -53,14 +53,18 @@ TEST(config, defaults_are_as_documented)
 {
 	assert_int_equal(parse(GOOD_VM), Q_OK);
 	EXPECT(config.vm_count == 1);
-	EXPECT(strcmp(vms[0].name, "a") == 0 && strcmp(vms[0].kernel, "vmlinuz") == 0);
-	EXPECT(vms[0].initrd[0] == 0 && vms[0].cmdline[0] == 0 && vms[0].firmware[0] == 0);
-	EXPECT(vms[0].memory_bytes == 64ull << 20 && vms[0].reserve_bytes == 16ull << 20);
-	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_FULL && strcmp(vms[0].share, "default") == 0);
-	EXPECT(vms[0].priority == GMM_PRIORITY_NORMAL);
-	EXPECT(vms[0].vcpu_count == 1 && vms[0].serial == SERIAL_CONSOLE);
-	EXPECT(vms[0].autostart && vms[0].on_reset == VM_ON_RESET_RESTART);
-	EXPECT(!vms[0].debug_exit && !vms[0].debug_console);
+	EXPECT(strcmp(vms[0].config.name, "a") == 0 &&
+	       strcmp(vms[0].config.kernel, "vmlinuz") == 0);
+	EXPECT(vms[0].config.initrd[0] == 0 && vms[0].config.cmdline[0] == 0 &&
+	       vms[0].config.firmware[0] == 0);
+	EXPECT(vms[0].config.memory_bytes == 64ull << 20 &&
+	       vms[0].config.reserve_bytes == 16ull << 20);
+	EXPECT(vms[0].config.overcommit == GMM_OVERCOMMIT_FULL &&
+	       strcmp(vms[0].config.share, "default") == 0);
+	EXPECT(vms[0].config.priority == GMM_PRIORITY_NORMAL);
+	EXPECT(vms[0].config.vcpu_count == 1 && vms[0].config.serial == SERIAL_CONSOLE);
+	EXPECT(vms[0].config.autostart && vms[0].config.on_reset == VM_ON_RESET_RESTART);
+	EXPECT(!vms[0].config.debug_exit && !vms[0].config.debug_console);
 	EXPECT(config.system.scan && config.system.scan_cpu_percent == 2);
 	EXPECT(strcmp(config.system.attach, "a") == 0);
 	EXPECT(strcmp(error.text, "untouched") == 0);
@@ -84,26 +88,30 @@ TEST(config, every_key_arrives)
 	EXPECT(config.vm_count == 2 && !config.system.scan);
 	EXPECT(config.system.scan_cpu_percent == 100);
 	EXPECT(strcmp(config.system.attach, "b-2") == 0);
-	EXPECT(strcmp(vms[0].initrd, "i") == 0);
-	EXPECT(strcmp(vms[0].cmdline, "console=ttyS0 quiet # all of it") == 0);
-	EXPECT(vms[0].memory_bytes == 1ull << 30 && vms[0].reserve_bytes == 4096);
-	EXPECT(vms[0].overcommit == GMM_OVERCOMMIT_ZERO_AND_SHARED && vms[0].share[0] == 0);
-	EXPECT(vms[0].priority == GMM_PRIORITY_HIGH);
-	EXPECT(vms[0].vcpu_count == 32 && vms[0].serial == SERIAL_COM2 && !vms[0].autostart);
-	EXPECT(vms[0].on_reset == VM_ON_RESET_STOP && vms[0].debug_exit && vms[0].debug_console);
-	EXPECT(strcmp(vms[1].firmware, "bios") == 0 && strcmp(vms[1].share, "lab") == 0);
-	EXPECT(vms[1].reserve_bytes == 62ull << 30 && vms[1].priority == GMM_PRIORITY_LOW);
-	EXPECT(strcmp(vm_priority_words[GMM_PRIORITY_LOW], "low") == 0);
-	EXPECT(strcmp(vm_priority_words[GMM_PRIORITY_HIGH], "high") == 0);
+	EXPECT(strcmp(vms[0].config.initrd, "i") == 0);
+	EXPECT(strcmp(vms[0].config.cmdline, "console=ttyS0 quiet # all of it") == 0);
+	EXPECT(vms[0].config.memory_bytes == 1ull << 30 && vms[0].config.reserve_bytes == 4096);
+	EXPECT(vms[0].config.overcommit == GMM_OVERCOMMIT_ZERO_AND_SHARED &&
+	       vms[0].config.share[0] == 0);
+	EXPECT(vms[0].config.priority == GMM_PRIORITY_HIGH);
+	EXPECT(vms[0].config.vcpu_count == 32 && vms[0].config.serial == SERIAL_COM2 &&
+	       !vms[0].config.autostart);
+	EXPECT(vms[0].config.on_reset == VM_ON_RESET_STOP && vms[0].config.debug_exit &&
+	       vms[0].config.debug_console);
+	EXPECT(strcmp(vms[1].config.firmware, "bios") == 0 &&
+	       strcmp(vms[1].config.share, "lab") == 0);
+	EXPECT(vms[1].config.reserve_bytes == 62ull << 30 &&
+	       vms[1].config.priority == GMM_PRIORITY_LOW);
 }
 
 TEST(config, a_vm_is_bound_to_memory_of_its_own)
 {
 	EXPECT(parse(GOOD_VM "overcommit = none\nshare = none\nbound = 256M-1G\n") == Q_OK);
-	EXPECT(vms[0].is_bound && vms[0].bound_start == 256u << 20 && vms[0].bound_end == 1u << 30);
+	EXPECT(vms[0].config.bound.is_bound && vms[0].config.bound.start == 256u << 20 &&
+	       vms[0].config.bound.end == 1u << 30);
 	EXPECT(parse(GOOD_VM "overcommit = none\nshare = none\nbound = yes\n") == Q_OK);
-	EXPECT(vms[0].is_bound && vms[0].bound_end == 0);
-	EXPECT(parse(GOOD_VM "bound = no\n") == Q_OK && !vms[0].is_bound);
+	EXPECT(vms[0].config.bound.is_bound && vms[0].config.bound.end == 0);
+	EXPECT(parse(GOOD_VM "bound = no\n") == Q_OK && !vms[0].config.bound.is_bound);
 }
 
 TEST(config, empty_and_comment_only_files_are_no_vms)
@@ -115,7 +123,7 @@ TEST(config, empty_and_comment_only_files_are_no_vms)
 TEST(config, a_quarter_is_rounded_up_to_pages)
 {
 	EXPECT(parse("[vm a]\nkernel = k\nmemory = 1028K\n") == Q_OK);
-	EXPECT(vms[0].reserve_bytes == 260 * 1024);
+	EXPECT(vms[0].config.reserve_bytes == 260 * 1024);
 }
 
 TEST(config, attach_defaults_to_the_only_console)
@@ -143,57 +151,66 @@ TEST(config, what_is_wrong_is_refused_with_its_line)
 		{ "[vm a b]\n", Q_INVALID, "quire.conf:1: 'a b' is no name" },
 		{ "[vm a1234567890123456789012345678901]\n", Q_INVALID, "quire.conf:1: 'a12345" },
 		{ "[machine]\n[machine]\n", Q_EXISTS, "quire.conf:2: section [machine]" },
-		{ GOOD_VM "[vm a]\n", Q_EXISTS, "quire.conf:4: there is a VM of this name" },
-		{ GOOD_VM "memory = 1M\n", Q_EXISTS, "quire.conf:4: 'memory' is given twice" },
-		{ GOOD_VM "colour = red\n", Q_NOT_FOUND, "quire.conf:4: no key 'colour'" },
-		{ GOOD_VM "= red\n", Q_NOT_FOUND, "quire.conf:4: no key ''" },
-		{ GOOD_VM "vcpus = 0\n", Q_RANGE, "quire.conf:4: vcpus = '0': must be" },
-		{ GOOD_VM "vcpus = 33\n", Q_RANGE, "quire.conf:4: vcpus = '33': must be" },
-		{ GOOD_VM "reserve = 1MB\n", Q_INVALID, "quire.conf:4: reserve = '1MB': must be" },
-		{ GOOD_VM "overcommit = half\n", Q_INVALID, "quire.conf:4: overcommit = 'half'" },
-		{ GOOD_VM "priority = urgent\n", Q_INVALID, "quire.conf:4: priority = 'urgent'" },
-		{ GOOD_VM "share = \n", Q_INVALID, "quire.conf:4: share = ''" },
-		{ GOOD_VM "serial = com1\n", Q_INVALID, "quire.conf:4: serial = 'com1'" },
-		{ GOOD_VM "autostart = on\n", Q_INVALID, "quire.conf:4: autostart = 'on'" },
-		{ GOOD_VM "on-reset = halt\n", Q_INVALID, "quire.conf:4: on-reset = 'halt'" },
-		{ GOOD_VM "debug-exit = yes\n", Q_INVALID, "quire.conf:4: debug-exit = 'yes'" },
-		{ GOOD_VM "initrd =\n", Q_INVALID, "quire.conf:4: initrd = ''" },
-		{ "[vm a]\nkernel = k\n\n", Q_INVALID,
-		  "quire.conf:1: vm 'a': 'memory' is missing" },
-		{ "\n[vm a]\nmemory = 1M\n" GOOD_VM, Q_INVALID, "quire.conf:2: vm 'a': 'kernel'" },
-		{ GOOD_VM "firmware = f\n", Q_INVALID, "quire.conf:1: vm 'a': 'kernel' and" },
+		{ GOOD_VM "[vm a]\n", Q_EXISTS, "quire.conf:4: there is a VM 'a' already" },
+		{ GOOD_VM "memory = 1M\n", Q_EXISTS,
+		  "quire.conf:4: vm a: 'memory' is given twice" },
+		{ GOOD_VM "colour = red\n", Q_NOT_FOUND, "quire.conf:4: vm a: no key 'colour'" },
+		{ GOOD_VM "= red\n", Q_NOT_FOUND, "quire.conf:4: vm a: no key ''" },
+		{ GOOD_VM "vcpus = 0\n", Q_RANGE, "quire.conf:4: vm a: vcpus = '0': must be" },
+		{ GOOD_VM "vcpus = 33\n", Q_RANGE, "quire.conf:4: vm a: vcpus = '33': must be" },
+		{ GOOD_VM "reserve = 1MB\n", Q_INVALID,
+		  "quire.conf:4: vm a: reserve = '1MB': must be" },
+		{ GOOD_VM "overcommit = half\n", Q_INVALID,
+		  "quire.conf:4: vm a: overcommit = 'half'" },
+		{ GOOD_VM "priority = urgent\n", Q_INVALID,
+		  "quire.conf:4: vm a: priority = 'urgent'" },
+		{ GOOD_VM "share = \n", Q_INVALID, "quire.conf:4: vm a: share = ''" },
+		{ GOOD_VM "serial = com1\n", Q_INVALID, "quire.conf:4: vm a: serial = 'com1'" },
+		{ GOOD_VM "autostart = on\n", Q_INVALID, "quire.conf:4: vm a: autostart = 'on'" },
+		{ GOOD_VM "on-reset = halt\n", Q_INVALID, "quire.conf:4: vm a: on-reset = 'halt'" },
+		{ GOOD_VM "debug-exit = yes\n", Q_INVALID,
+		  "quire.conf:4: vm a: debug-exit = 'yes'" },
+		{ GOOD_VM "initrd =\n", Q_INVALID, "quire.conf:4: vm a: initrd = ''" },
+		{ "[vm a]\nkernel = k\n\n", Q_INVALID, "quire.conf:1: vm a: 'memory' is missing" },
+		{ "\n[vm a]\nmemory = 1M\n" GOOD_VM, Q_INVALID, "quire.conf:2: vm a: 'kernel'" },
+		{ GOOD_VM "firmware = f\n", Q_INVALID, "quire.conf:1: vm a: 'kernel' and" },
 		{ "[vm a]\nfirmware = f\nmemory = 1M\ncmdline = x\n", Q_INVALID,
-		  "quire.conf:1: vm 'a': 'initrd' and 'cmdline' need" },
+		  "quire.conf:1: vm a: 'initrd' and 'cmdline' need" },
 		{ "[vm a]\nkernel = k\nmemory = 1023K\n", Q_INVALID,
-		  "quire.conf:1: vm 'a': 'memory' must be at least 1M" },
+		  "quire.conf:1: vm a: 'memory' must be at least 1M" },
 		{ GMM_WORD_BITS == 64 ? "[vm a]\nkernel = k\nmemory = 261121M\n"
 				      : "[vm a]\nkernel = k\nmemory = 63G\n",
 		  Q_INVALID,
-		  GMM_WORD_BITS == 64 ? "quire.conf:1: vm 'a': 'memory' must be at most 255G"
-				      : "quire.conf:1: vm 'a': 'memory' must be less than 63G" },
+		  GMM_WORD_BITS == 64 ? "quire.conf:1: vm a: 'memory' must be at most 255G"
+				      : "quire.conf:1: vm a: 'memory' must be less than 63G" },
 		{ "[vm a]\nkernel = k\nmemory = 1048577\n", Q_INVALID,
-		  "quire.conf:1: vm 'a': 'memory' and 'reserve' must be multiples" },
-		{ GOOD_VM "reserve = 65M\n", Q_INVALID, "quire.conf:1: vm 'a': 'reserve' is more" },
+		  "quire.conf:1: vm a: 'memory' and 'reserve' must be multiples" },
+		{ GOOD_VM "reserve = 65M\n", Q_INVALID, "quire.conf:1: vm a: 'reserve' is more" },
 		{ GOOD_VM "reserve = 1M\novercommit = none\n", Q_INVALID,
-		  "quire.conf:1: vm 'a': 'overcommit = none'" },
-		{ GOOD_VM "bound = yes\n", Q_INVALID, "quire.conf:1: vm 'a': 'bound' needs" },
+		  "quire.conf:1: vm a: 'overcommit = none'" },
+		{ GOOD_VM "bound = yes\n", Q_INVALID, "quire.conf:1: vm a: 'bound' needs" },
 		{ GOOD_VM "overcommit = none\nbound = yes\n", Q_INVALID,
-		  "quire.conf:1: vm 'a': 'bound' needs" },
-		{ GOOD_VM "bound = 2M-1M\n", Q_INVALID, "quire.conf:4: bound = '" },
-		{ GOOD_VM "bound = 1M-\n", Q_INVALID, "quire.conf:4: bound = '" },
-		{ GOOD_VM "bound = maybe\n", Q_INVALID, "quire.conf:4: bound = '" },
-		{ "[machine]\nscan = yes\n", Q_INVALID, "quire.conf:2: 'scan' must be" },
-		{ "[machine]\nscan-memory = 2K\n", Q_INVALID,
-		  "quire.conf:2: 'scan-memory' must be" },
-		{ "[machine]\nscan-memory = 5M\n", Q_INVALID,
-		  "quire.conf:2: 'scan-memory' must be" },
-		{ "[machine]\nscan-cpu = 101\n", Q_INVALID, "quire.conf:2: 'scan-cpu' must be" },
-		{ "[machine]\nmemory = 1M\n", Q_NOT_FOUND, "quire.conf:2: no such key" },
-		{ "[machine]\nscan = on\nscan = on\n", Q_EXISTS, "quire.conf:3: the key is" },
+		  "quire.conf:1: vm a: 'bound' needs" },
+		{ GOOD_VM "bound = 2M-1M\n", Q_INVALID, "quire.conf:4: vm a: bound = '" },
+		{ GOOD_VM "bound = 1M-\n", Q_INVALID, "quire.conf:4: vm a: bound = '" },
+		{ GOOD_VM "bound = maybe\n", Q_INVALID, "quire.conf:4: vm a: bound = '" },
+		{ "[machine]\nscan = yes\n", Q_INVALID,
+		  "quire.conf:2: scan = 'yes': must be off or on" },
+		{ "[machine]\nscan-memory = 2K\n", Q_RANGE,
+		  "quire.conf:2: scan-memory = '2K': must be a number with K, M or G, from 4K to "
+		  "4M" },
+		{ "[machine]\nscan-memory = 5M\n", Q_RANGE,
+		  "quire.conf:2: scan-memory = '5M': must be" },
+		{ "[machine]\nscan-cpu = 101\n", Q_RANGE,
+		  "quire.conf:2: scan-cpu = '101': must be a number from 1 to 100" },
+		{ "[machine]\nmemory = 1M\n", Q_NOT_FOUND,
+		  "quire.conf:2: no key 'memory'; there are scan, scan-cpu, scan-memory, attach" },
+		{ "[machine]\nscan = on\nscan = on\n", Q_EXISTS,
+		  "quire.conf:3: 'scan' is given twice" },
 		{ "[machine]\nattach = b\n" GOOD_VM, Q_NOT_FOUND,
-		  "quire.conf:2: 'attach' names no" },
+		  "quire.conf:2: attach = b: there is no such VM" },
 		{ "[machine]\nattach = a\n" GOOD_VM "serial = log\n", Q_INVALID,
-		  "quire.conf:2: 'attach' names a VM without" },
+		  "quire.conf:2: attach = a: that VM has no" },
 		{ GOOD_VM "cmdline = \x80\n", Q_INVALID, "quire.conf:4: not valid UTF-8" },
 		{ "# \xc0\xaf\n", Q_INVALID, "quire.conf:1: not valid UTF-8" },
 		{ "# \xed\xa0\x80\n", Q_INVALID, "quire.conf:1: not valid UTF-8" },
@@ -202,7 +219,7 @@ TEST(config, what_is_wrong_is_refused_with_its_line)
 		{ "\n# \x1b[2J\n", Q_INVALID, "quire.conf:2: a control character" },
 		{ "[vm a]\nkernel = k\nmemory = 1M\n[vm b]\nkernel = k\nmemory = 1M\n"
 		  "[vm c]\nkernel = k\nmemory = 1M\n[vm d]\nkernel = k\nmemory = 1M\n[vm e]\n",
-		  Q_LIMIT, "quire.conf:13: too many VMs" },
+		  Q_LIMIT, "quire.conf:13: vm e: there may be 4 VMs and not more" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
 		q_status_t status = parse(bad[i].text);
@@ -228,12 +245,12 @@ TEST(config, sizes_of_texts_are_limited)
 	memset(value, 'x', sizeof(value));
 	value[2047] = 0;
 	snprintf(text, sizeof(text), GOOD_VM "cmdline = %s\n", value);
-	EXPECT(parse(text) == Q_OK && strlen(vms[0].cmdline) == 2047);
+	EXPECT(parse(text) == Q_OK && strlen(vms[0].config.cmdline) == 2047);
 	value[2047] = 'x';
 	value[2048] = 0;
 	snprintf(text, sizeof(text), GOOD_VM "cmdline = %s\n", value);
 	EXPECT(parse(text) == Q_RANGE);
-	EXPECT(strncmp(error.text, "quire.conf:4: cmdline = 'xxx", 28) == 0);
+	EXPECT(strncmp(error.text, "quire.conf:4: vm a: cmdline = 'xxx", 34) == 0);
 
 	value[64] = 0;
 	snprintf(text, sizeof(text), "[vm a]\nkernel = %s\nmemory = 1M\n", value);
@@ -249,23 +266,23 @@ TEST(config, sizes_of_texts_are_limited)
 	memset(text, '\n', sizeof(text));
 	EXPECT(parse_bytes(text, CONFIG_TEXT_MAX) == Q_OK);
 	EXPECT(parse_bytes(text, CONFIG_TEXT_MAX + 1) == Q_RANGE);
-	EXPECT(strncmp(error.text, "quire.conf:1: the file is larger", 32) == 0);
+	EXPECT(strncmp(error.text, "quire.conf:1: the file has 65537 bytes", 38) == 0);
 }
 
 TEST(config, a_refused_key_changes_nothing)
 {
-	struct vm_config vm, before;
+	struct config_vm vm, before;
 	EXPECT(config_vm_init(&vm, "UPPER", &error) == Q_INVALID);
 	EXPECT(config_vm_init(&vm, "a", &error) == Q_OK);
-	EXPECT(config_set_key(&vm, "serial", "log", &error) == Q_OK);
+	EXPECT(config_vm_set(&vm, "serial", "log", &error) == Q_OK);
 	before = vm;
-	EXPECT(config_set_key(&vm, "overcommit", "nothing", &error) == Q_INVALID);
-	EXPECT(config_set_key(&vm, "share", "A", &error) == Q_INVALID);
-	EXPECT(config_set_key(&vm, "memory", "99999999999999G", &error) == Q_RANGE);
-	EXPECT(config_set_key(&vm, "serial", "com2", &error) == Q_EXISTS);
+	EXPECT(config_vm_set(&vm, "overcommit", "nothing", &error) == Q_INVALID);
+	EXPECT(config_vm_set(&vm, "share", "A", &error) == Q_INVALID);
+	EXPECT(config_vm_set(&vm, "memory", "99999999999999G", &error) == Q_RANGE);
+	EXPECT(config_vm_set(&vm, "serial", "com2", &error) == Q_EXISTS);
 	EXPECT(memcmp(&vm, &before, sizeof(vm)) == 0);
 	EXPECT(config_vm_complete(&vm, &error) == Q_INVALID);
-	EXPECT(strcmp(error.text, "vm 'a': 'memory' is missing") == 0);
+	EXPECT(strcmp(error.text, "'memory' is missing") == 0);
 }
 
 TEST(config, modules_that_a_vm_names_must_exist)
@@ -273,16 +290,17 @@ TEST(config, modules_that_a_vm_names_must_exist)
 	struct module_table modules = { .entries = { { .name = "vmlinuz" }, { .name = "x" } },
 					.count = 2 };
 	EXPECT(parse(GOOD_VM "initrd = x,vmlinuz\n") == Q_OK);
-	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_OK);
+	EXPECT(vm_config_check(&vms[0].config, &modules, &error) == Q_OK);
 	EXPECT(parse(GOOD_VM "initrd = x,y\n") == Q_OK);
-	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
-	EXPECT(strcmp(error.text, "vm 'a': there is no module 'y'") == 0);
+	EXPECT(vm_config_check(&vms[0].config, &modules, &error) == Q_NOT_FOUND);
+	EXPECT(strcmp(error.text,
+		      "initrd = y: there is no such boot module; there are vmlinuz, x") == 0);
 	EXPECT(parse(GOOD_VM "initrd = x,\n") == Q_OK);
-	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_INVALID);
+	EXPECT(vm_config_check(&vms[0].config, &modules, &error) == Q_INVALID);
 	EXPECT(parse("[vm a]\nkernel = x,vmlinuz\nmemory = 1M\n") == Q_OK);
-	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_NOT_FOUND);
-	vms[0].memory_bytes = 0;
-	EXPECT(vm_config_check(&vms[0], &modules, &error) == Q_INVALID);
+	EXPECT(vm_config_check(&vms[0].config, &modules, &error) == Q_NOT_FOUND);
+	vms[0].config.memory_bytes = 0;
+	EXPECT(vm_config_check(&vms[0].config, &modules, &error) == Q_INVALID);
 }
 
 /* --- cpio ---------------------------------------------------------------------------- */

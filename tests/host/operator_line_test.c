@@ -5,17 +5,17 @@
 
 #include "test.h"
 
-#include "operator/console_commands.h"
+#include "operator/command_words.h"
 #include "operator/console_line.h"
 
 static struct console_line line;
 
 static bool type(const char *text)
 {
-	bool is_finished = false;
+	enum console_line_result result = CONSOLE_LINE_MORE;
 	for (; *text; text++)
-		is_finished = console_line_input(&line, "> ", *text);
-	return is_finished;
+		result = console_line_input(&line, "> ", *text);
+	return result == CONSOLE_LINE_FINISHED;
 }
 
 static void line_reset(void)

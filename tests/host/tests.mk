@@ -19,7 +19,7 @@ host_share     := lib mm/gmm mm/share
 host_console   := lib
 host_serial    := lib vm/machine/serial.c
 host_insn      := lib vm/insn
-host_config    := lib operator/config.c operator/config_vm.c vm/vm_config.c vm/load/cpio.c
+host_config    := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c vm/load/cpio.c
 host_loader    := lib vm/load/linux.c vm/load/linux_image.c mm/gmm mm/pgm
 host_machine_policy := lib vm/machine/cpuid_policy.c vm/machine/msr_policy.c vm/machine/pvclock.c \
                   vm/machine/zero_fill.c vm/insn
