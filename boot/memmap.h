@@ -22,26 +22,29 @@ struct memmap_entry {
 
 /*
  * Fills info->ranges. Usable memory is rounded inwards to pages, everything
- * else outwards; what lies above `limit` is dropped. Q_INVALID with the two
- * entries in `error`: usable memory overlaps another entry; Q_NO_MEMORY:
- * nothing usable; Q_RANGE: too many entries.
+ * else outwards; what lies above `limit` is dropped. Q_INVALID: usable memory
+ * overlaps another entry, and `error` names both; Q_NO_MEMORY: nothing is usable;
+ * Q_RANGE: more than BOOTINFO_RANGE_MAX ranges are left.
  */
 q_status_t memmap_build(const struct memmap_entry *entries, unsigned count, uint64_t limit,
 			struct bootinfo *info, struct error_text *error) Q_MUST_USE;
 
 /*
- * Turns [start, end) into `kind`; outward page rounding. Q_CONFLICT with a text:
- * part of it is taken by the image or a module already; Q_RANGE: no room for
- * more ranges.
+ * Turns the pages that [start, end) touches into `kind`. Q_CONFLICT: they are not
+ * all usable memory, because they are reserved, claimed already or not in the map;
+ * Q_RANGE: no room for more ranges. `error` says why.
  */
 q_status_t memmap_claim(struct bootinfo *info, hpa_t start, hpa_t end,
 			enum bootinfo_range_kind kind, struct error_text *error) Q_MUST_USE;
 
-/* Takes `size_bytes` of usable memory below `limit` from the highest range that has it. */
+/*
+ * Takes `size_bytes` of usable memory below `limit` from the highest range that has it, and
+ * marks them BOOTINFO_QUIRE. Q_NO_MEMORY: no range has it; Q_RANGE: no room for more ranges.
+ */
 q_status_t memmap_take(struct bootinfo *info, uint64_t size_bytes, hpa_t limit,
 		       hpa_t *out_start) Q_MUST_USE;
 
-/* The end of the highest range of usable memory or modules. */
+/* The end of the highest range that is usable, a module's or Quire's. */
 hpa_t memmap_end(const struct bootinfo *info);
 
 #endif

@@ -8,8 +8,8 @@
 struct error_text;
 
 /*
- * Collects what the start information block says. `map` turns an address of the
- * block into a pointer to `size` readable bytes, or NULL if there can be none.
+ * Collects what the start information block says. `map` turns an address that the
+ * block gives into a pointer to `size_bytes` readable bytes, or NULL if there are none.
  */
 q_status_t pvh_read(uint64_t start_info, const void *(*map)(uint64_t address, uint64_t size_bytes),
 		    struct boot_raw *out_raw, struct error_text *error) Q_MUST_USE;

@@ -171,7 +171,7 @@ boot_high:
 	leaq layout_data_end(%rip), %rcx
 	subq %rdi, %rcx
 	shrq $3, %rcx
-	/* The stack lies in .bss, above: it is not cleared under our feet. */
+	/* The boot stack lies below layout_bss_start, so this does not clear it. */
 	xorl %eax, %eax
 	rep stosq
 	popq %rsi

@@ -42,8 +42,9 @@ struct acpi_info {
 };
 
 /*
- * `rsdp` as the loader gave it, or 0: then the BIOS area is searched. Q_NOT_FOUND:
- * no valid RSDP; tables that fail their checks are skipped with a notice.
+ * `rsdp`: the address that the loader gave, or 0: then the BIOS area is searched.
+ * Q_NOT_FOUND: no valid RSDP, RSDT or XSDT. Other tables that fail their checks are
+ * skipped with a notice.
  */
 q_status_t acpi_init(hpa_t rsdp) Q_MUST_USE;
 const struct acpi_info *acpi_info(void);

@@ -21,8 +21,8 @@ struct options {
 };
 
 /*
- * Later words win. Q_INVALID: an unknown word or a bad value; *out_error (static
- * text in the caller's buffer) says which; options before it were taken.
+ * Later words win. Q_INVALID: an unknown word or a bad value, which `error` names;
+ * the words before it have taken effect.
  */
 q_status_t cmdline_parse(const char *text, struct error_text *error) Q_MUST_USE;
 const struct options *options(void);

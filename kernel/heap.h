@@ -17,8 +17,8 @@ struct heap_supply {
 void heap_init(const struct heap_supply *supply);
 
 /*
- * At most PAGE_SIZE bytes, aligned to the power of two that holds them (a page
- * from 1 KiB up). NULL: no memory.
+ * At most PAGE_SIZE bytes, aligned to the power of two that holds them (to a page
+ * if they are more than 1 KiB). NULL: no memory.
  */
 void *heap_alloc(size_t size_bytes) Q_MUST_USE;
 /* `size_bytes` as given to heap_alloc(). NULL is ignored. */

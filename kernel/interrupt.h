@@ -5,7 +5,10 @@
 
 #include <quire/status.h>
 
-/* Maps and enables the APICs of the boot CPU. Q_UNSUPPORTED with a reason: there are none. */
+/*
+ * Maps and enables the boot CPU's local APIC and the IOAPIC. On failure *out_reason
+ * says why. Q_UNSUPPORTED: ACPI names no IOAPIC; Q_NO_MEMORY: they cannot be mapped.
+ */
 q_status_t interrupt_init(const char **out_reason) Q_MUST_USE;
 
 /* `handler` runs with interrupts disabled; the end of interrupt is signalled after it. */

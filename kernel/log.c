@@ -11,12 +11,16 @@
 #define RING_BYTES 8192u
 #define LINE_BYTES 320u
 
-static char ring[RING_BYTES]; /* the last bytes of the log; guarded by log_state.lock */
+/*
+ * The last bytes of the log. Guarded by log_state.lock, but log_show() reads without:
+ * a line that is logged meanwhile may be shown in part.
+ */
+static char ring[RING_BYTES];
 
 static struct {
 	struct spinlock lock;
 
-	uint64_t written; /* guarded by lock */
+	uint64_t written; /* as the ring */
 
 	/* One word each, set rarely: a stale value prints or drops a line. */
 	enum log_level level;

@@ -81,7 +81,7 @@ static void print_registers(const struct trap_frame *f)
 static void begin(void)
 {
 	cpu_irq_disable();
-	/* A panic in a panic: nothing more can be said safely. */
+	/* A panic in a panic: only the exit status can still be printed. */
 	if (panics++)
 		power_halt(EXIT_STATUS_PANIC);
 	console_polled();

@@ -57,7 +57,8 @@ static struct {
 	struct spinlock lock;
 	struct list_node queues[PRIORITY_COUNT];
 	struct timer slice;
-	bool slice_is_armed; /* guarded by lock */
+	/* Guarded by lock, but slice_ended() clears it without: it runs on the same CPU. */
+	bool slice_is_armed;
 } sched;
 
 static struct thread idle_thread = { .name = "idle", .priority = PRIORITY_NONE };

@@ -14,7 +14,7 @@
 struct thread;
 
 enum thread_priority {
-	THREAD_INTERACTIVE, /* console, request servers: short and urgent */
+	THREAD_INTERACTIVE, /* the operator's console: short and urgent */
 	THREAD_NORMAL,      /* vCPUs */
 	THREAD_IDLE,        /* scanner, zeroing ahead: only when nobody else runs */
 };
@@ -30,7 +30,7 @@ const char *thread_name(const struct thread *thread);
 
 /* Sleeps until somebody unparks this thread; returns at once if that happened already. */
 void thread_park(void);
-/* As thread_park(), but no longer than until TSC `deadline`. */
+/* Like thread_park(), but also returns when the TSC has reached `deadline_tsc`. */
 void thread_park_until(uint64_t deadline_tsc);
 /* Any context, interrupt handlers included. */
 void thread_unpark(struct thread *thread);

@@ -92,7 +92,7 @@ void timer_init(struct timer *timer, void (*fired)(struct timer *timer))
 	list_init(&timer->node);
 }
 
-/* Threads do not move between CPUs yet, so a timer is armed and cancelled on one CPU. */
+/* Threads do not move between CPUs, so a timer is armed and cancelled on one CPU. */
 static struct timer_queue *queue_of(const struct timer *timer)
 {
 	Q_ASSERT(timer->cpu == percpu()->index);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Intrusive AVL tree with unsigned 64-bit keys, each key at most once.
- * O(log n) insert, remove and find; no allocation, no recursion on insert or
- * find. The caller serialises.
+ * O(log n) insert, remove and find; no allocation, no recursion. The caller
+ * serialises.
  */
 #ifndef LIB_AVL_H
 #define LIB_AVL_H

@@ -55,7 +55,7 @@ bool request_queue_post(struct request_queue *queue, struct request *request)
 			return false;
 		}
 		request->next = newest;
-		/* Publishes the request; pairs with list_take() and list_close(). */
+		/* Publishes the request; pairs with list_take() and request_queue_close(). */
 	} while (!atomic_cas_acq_rel(head, &newest, request));
 	return true;
 }

@@ -18,7 +18,7 @@ void apic_eoi(void);
 
 /* One interrupt of TRAP_VECTOR_TIMER after `ticks` of the APIC timer's clock, at least 1. */
 void apic_timer_arm(uint32_t ticks);
-/* The same at TSC `deadline`; only with features()->has_tsc_deadline. */
+/* One interrupt when the TSC reaches `deadline_tsc`; needs cpu_features()->has_tsc_deadline. */
 void apic_timer_arm_deadline(uint64_t deadline_tsc);
 void apic_timer_stop(void);
 uint32_t apic_timer_remaining(void);

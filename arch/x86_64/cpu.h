@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One-instruction wrappers. Inline assembly stands here, in msr.h and in .S files only. */
+/*
+ * Wrappers of one instruction each. Other files hold inline assembly only for what no
+ * other file needs: loading descriptor tables, %gs, a fence, VMX, string instructions.
+ */
 #ifndef ARCH_X86_64_CPU_H
 #define ARCH_X86_64_CPU_H
 

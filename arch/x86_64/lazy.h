@@ -5,9 +5,9 @@
  * debug address registers DR0 to DR3.
  *
  * Quire is compiled without floating-point and vector instructions, so a guest
- * may exit and re-enter any number of times without a save. The owner of a CPU
- * changes only in lazy_load(). A thread that moves to another CPU must be
- * saved on the old one first; threads do not move yet.
+ * may exit and re-enter any number of times without a save. A CPU's owner changes
+ * only in lazy_load() and lazy_drop(). Threads do not move between CPUs: a thread
+ * that did would have to be saved on its old CPU first.
  */
 #ifndef ARCH_X86_64_LAZY_H
 #define ARCH_X86_64_LAZY_H

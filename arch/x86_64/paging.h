@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The hypervisor's own address space. Four regions, nothing else mapped:
+ * The hypervisor's own address space. Five regions, nothing else mapped:
  *
  *   0xffffffff80000000 + phys  the image: text R-X, rodata R--, data RW-,
  *                              guard pages under the boot and exception stacks

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Exceptions and interrupts of the machine. isr.S saves a trap_frame and calls
- * trap_handle(), which is the kernel's (kernel/trap.c).
+ * trap_handle(), which kernel/interrupt.c defines.
  */
 #ifndef ARCH_X86_64_TRAP_H
 #define ARCH_X86_64_TRAP_H

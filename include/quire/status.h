@@ -10,8 +10,8 @@
 
 typedef enum q_status {
 	Q_OK = 0,
-	Q_NO_MEMORY,   /* the machine, or what no reservation claims of it, is used up */
-	Q_LIMIT,       /* the VM's own account would be exceeded */
+	Q_NO_MEMORY,   /* the memory that no reservation claims is used up */
+	Q_LIMIT,       /* a VM's promise, or what a table holds, would be exceeded */
 	Q_DECLINED,    /* admission: the guarantees would exceed the machine */
 	Q_INVALID,     /* an argument or input is malformed */
 	Q_RANGE,       /* an address, size or count is out of range */
