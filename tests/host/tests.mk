@@ -14,6 +14,7 @@ HOST_v   := lib devices tests/host/pc.c
 host_lib       := lib
 host_request_queue := lib
 host_json      := lib
+host_cmdline   := lib kernel/cmdline.c
 host_share     := lib mm/gmm mm/share
 # Includes what it tests: the port instructions are its own.
 host_console   := lib
