@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * AVL tree: the heights of a node's two subtrees differ by at most one, so the
- * tree of all 2^64 keys would be 92 levels high. Nodes have no parent pointer;
- * a change remembers the links that it walked and mends them bottom up, until
- * a subtree has the height it had before.
+ * AVL tree: the heights of a node's two subtrees differ by at most one, so a
+ * tree of all 2^64 keys is at most 92 levels high. Nodes have no parent pointer.
+ * Insert and remove remember the links that they follow, and rebalance along
+ * them from the bottom up until a subtree has the height that it had before.
  */
 #include "lib/avl.h"
 
@@ -11,7 +11,7 @@
 
 #define AVL_HEIGHT_MAX 96u
 
-/* The links from the root down: the node that *link[i] points to is an ancestor of *link[i + 1]'s. */
+/* The links that a change has followed from the root: *link[i] is an ancestor of *link[i + 1]. */
 struct avl_path {
 	struct avl_node **link[AVL_HEIGHT_MAX];
 	unsigned depth;
@@ -55,7 +55,7 @@ static struct avl_node *rotate_left(struct avl_node *top)
 	return right;
 }
 
-/* The root of the subtree after its heights, off by at most two, are right again. */
+/* Rebalances a subtree whose two sides differ by at most two, and returns its new root. */
 static struct avl_node *balance(struct avl_node *node)
 {
 	int lean = height_of(node->left) - height_of(node->right);
@@ -109,7 +109,7 @@ bool avl_insert(struct avl_tree *tree, struct avl_node *node, uint64_t key)
 	return true;
 }
 
-/* Puts the next larger node in the place of `*link`, which has two children. */
+/* Puts the node with the next larger key in the place of *link, which has two children. */
 static void replace_by_successor(struct avl_path *path, struct avl_node **link)
 {
 	struct avl_node *node = *link;
@@ -126,7 +126,7 @@ static void replace_by_successor(struct avl_path *path, struct avl_node **link)
 	successor->right = node->right;
 	successor->height = node->height;
 	*link = successor;
-	/* The first link below was inside the node that leaves. */
+	/* The first link below *link was inside the node that leaves. */
 	if (path->depth > below)
 		path->link[below] = &successor->right;
 }
@@ -176,7 +176,7 @@ struct avl_node *avl_find_from(const struct avl_tree *tree, uint64_t key)
 	return node ? node : found;
 }
 
-/* A subtree that is still to be checked, and the keys that it may hold. */
+/* A subtree that is still to be checked, and the range of keys that it may hold. */
 struct avl_span {
 	const struct avl_node *node;
 	uint64_t first, last;
@@ -191,7 +191,7 @@ static void node_check(const struct avl_span *span)
 	Q_ASSERT(node->key >= span->first && node->key <= span->last);
 	Q_ASSERT(left - right <= 1 && right - left <= 1);
 	Q_ASSERT(node->height == 1 + (left > right ? left : right));
-	/* With the key at an end of the span, nothing can be beyond it. */
+	/* If the key is at an end of the span, no key is left for a child on that side. */
 	Q_ASSERT(!node->left || node->key > span->first);
 	Q_ASSERT(!node->right || node->key < span->last);
 }
@@ -207,7 +207,7 @@ void avl_check(const struct avl_tree *tree)
 	while (depth > 0) {
 		struct avl_span span = stack[--depth];
 		node_check(&span);
-		/* Also what ends the walk of a tree that bites its own tail. */
+		/* This also ends the walk if a broken tree contains a cycle. */
 		Q_ASSERT(++visited <= tree->count);
 		Q_ASSERT(depth + 2 <= AVL_HEIGHT_MAX);
 		const struct avl_node *node = span.node;

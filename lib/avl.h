@@ -12,7 +12,7 @@
 struct avl_node {
 	struct avl_node *left, *right;
 	uint64_t key;
-	int height; /* of the subtree; a leaf has 1 */
+	int height; /* of this node's subtree; a leaf has 1 */
 };
 
 struct avl_tree {
@@ -21,12 +21,12 @@ struct avl_tree {
 };
 
 void avl_init(struct avl_tree *tree);
-/* False, and nothing changed, if the key is there already. */
+/* False: the tree has the key already, and nothing changed. */
 bool avl_insert(struct avl_tree *tree, struct avl_node *node, uint64_t key);
-/* The removed node, or NULL. */
+/* Returns the removed node, or NULL. */
 struct avl_node *avl_remove(struct avl_tree *tree, uint64_t key);
 struct avl_node *avl_find(const struct avl_tree *tree, uint64_t key);
-/* The node with the smallest key that is not below `key`, or NULL: for iteration. */
+/* For iteration: the node with the smallest key that is not below `key`, or NULL. */
 struct avl_node *avl_find_from(const struct avl_tree *tree, uint64_t key);
 /* Asserts order, balance, heights and count. */
 void avl_check(const struct avl_tree *tree);

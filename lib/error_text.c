@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Formats the reason of a refusal. */
 #include "lib/error_text.h"
 
 #include <stdarg.h>

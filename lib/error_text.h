@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Why input was refused, in words for the operator; and how to refuse it in one statement. */
+/* The reason why input was refused, in words for the operator, and refuse() to write it. */
 #ifndef LIB_ERROR_TEXT_H
 #define LIB_ERROR_TEXT_H
 
 #include <quire/status.h>
 
-/* With its terminator. A longer text is cut. */
+/* Terminator included. A longer text is cut. */
 #define ERROR_TEXT_BYTES 256u
 
 struct error_text {

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * printf-style formatting into a buffer that is never overrun. The text is
- * counted whether it fits or not, so callers can tell truncation as they do
- * with snprintf. No global state: any context, any CPU, also a panic.
+ * printf-style formatting that never writes beyond its buffer. The length is
+ * counted even where the text no longer fits, so callers can tell truncation
+ * as with snprintf. No global state, so it works in any context, a panic included.
  */
 #include "lib/format.h"
 #include "lib/string.h"
 
-/* Enough for 64 bits in decimal. */
+/* More than the 20 digits of 64 bits in decimal. */
 #define DIGITS_MAX 24
 
 struct output {
 	char *to;
-	size_t capacity; /* characters, without the terminator */
-	size_t length;   /* of the whole text */
+	size_t capacity; /* characters, not counting the terminator */
+	size_t length;   /* of the whole text, whether it fits or not */
 };
 
 enum length { LENGTH_CHAR, LENGTH_SHORT, LENGTH_INT, LENGTH_LONG };
@@ -24,7 +24,7 @@ struct spec {
 	enum length length;
 };
 
-/* One pass over a format: va_list is an array type, so it travels in a struct. */
+/* A pass over a format. va_list is an array type, so only a struct can pass it on by pointer. */
 struct cursor {
 	const char *format;
 	va_list args;
@@ -45,7 +45,7 @@ static void put_text(struct output *out, const char *text, size_t length)
 
 static void put_repeated(struct output *out, char c, size_t count)
 {
-	/* Beyond the buffer only the count matters, and widths may be huge. */
+	/* Beyond the buffer only the length matters: a huge width must not take long. */
 	while (count > 0 && out->length < out->capacity) {
 		put(out, c);
 		count--;
@@ -53,7 +53,7 @@ static void put_repeated(struct output *out, char c, size_t count)
 	out->length += count;
 }
 
-/* A field of `spec->width`: prefix ("-", "0x"), zeros, then the text. */
+/* Puts prefix ("-", "0x"), zeros and text, with blanks up to spec->width. */
 static void put_field(struct output *out, const struct spec *spec, const char *prefix, size_t zeros,
 		      const char *text, size_t length)
 {
@@ -109,7 +109,7 @@ static void put_string(struct output *out, const struct spec *spec, const char *
 		text = "(null)";
 	size_t limit = spec->has_precision ? spec->precision : SIZE_MAX;
 	size_t length = 0;
-	/* With a precision the text need not be terminated. */
+	/* A text with a precision need not be terminated. */
 	while (length < limit && text[length])
 		length++;
 	put_field(out, spec, "", 0, text, length);
@@ -149,7 +149,7 @@ static void read_flags(struct cursor *at, struct spec *spec)
 	}
 }
 
-/* A decimal number or '*'; *out_is_negative only for '*'. */
+/* Reads a decimal number or '*'. Only an argument of '*' can be negative. */
 static size_t read_count(struct cursor *at, bool *out_is_negative)
 {
 	*out_is_negative = false;
@@ -174,7 +174,7 @@ static enum length read_length(struct cursor *at)
 			return LENGTH_SHORT;
 		at->format++;
 		return LENGTH_CHAR;
-	case 'l': /* long and long long have the same size here */
+	case 'l': /* long and long long have the same size on x86-64 */
 		at->format++;
 		if (*at->format == 'l')
 			at->format++;
@@ -200,7 +200,7 @@ static struct spec read_spec(struct cursor *at)
 	return spec;
 }
 
-/* `start` is the '%': an unknown conversion is shown as it stands. */
+/* `start` points to the '%'. An unknown conversion is put out unchanged. */
 static void put_conversion(struct output *out, struct cursor *at, const char *start)
 {
 	struct spec spec = read_spec(at);

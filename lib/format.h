@@ -10,7 +10,7 @@
 
 #include <quire/compiler.h>
 
-/* As snprintf: returns the length that the whole text has; always terminates. */
+/* Like snprintf: returns the length of the whole text, and always terminates. */
 size_t format_text(char *to, size_t size_bytes, const char *format, ...) Q_PRINTF(3, 4);
 size_t format_text_va(char *to, size_t size_bytes, const char *format, va_list args);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Numbers from text. Strict on purpose: no sign, no blanks, no hexadecimal, and
- * nothing after the number, so that a typing error is never half understood.
+ * nothing after the number. A typing error is refused, not read as another number.
  */
 #include "lib/number.h"
 
-/* Digits at `text` up to the first other character, which is *out_rest. */
+/* Reads digits up to the first other character, to which *out_rest then points. */
 static q_status_t digits_parse(const char *text, uint64_t max, uint64_t *out_value,
 			       const char **out_rest)
 {
@@ -24,7 +24,7 @@ static q_status_t digits_parse(const char *text, uint64_t max, uint64_t *out_val
 	return Q_OK;
 }
 
-/* A long row of digits may be followed by something that is no number at all. */
+/* Checked first: digits_parse() stops at `max`, so it could call "99x" too large, not invalid. */
 static bool is_all_digits(const char *text)
 {
 	while (*text >= '0' && *text <= '9')

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A list is a stack that producers push onto with compare-and-swap; a consumer
- * takes all of it and turns it round. Nobody ever removes from the middle, so a
- * head that was taken, served and pushed again between a producer's look and its
- * swap is no harm: the new request then rightly points to it.
+ * Each class has a list, which is a stack: producers push onto it with
+ * compare-and-swap, and a consumer takes all of it and reverses it. No request is
+ * ever removed from the middle. So it does no harm if the newest request is taken,
+ * served and pushed again between a producer's load and its swap: the producer's
+ * request then rightly points to it.
  *
- * Taking is a compare-and-swap, too, where an exchange would do for an open
- * queue: it could overwrite the mark of a list that was closed meanwhile (Q2),
- * and a request posted then would never be answered.
+ * Taking is also a compare-and-swap. An exchange would do for an open list, but it
+ * could overwrite the mark of a list that was closed meanwhile (Q2), and a request
+ * posted after that would never be answered.
  */
 #include "lib/request_queue.h"
 
 #include <quire/assert.h>
 #include <quire/atomic.h>
 
-/* The head of a closed list. Its address counts, nothing else. */
+/* The head of a closed list points to this. Only its address matters. */
 static struct request closed;
 
 static uint32_t state_of(const struct request *request)
@@ -25,7 +26,7 @@ static uint32_t state_of(const struct request *request)
 
 static void state_set(struct request *request, enum request_state state)
 {
-	/* Pairs with state_of() in the poster: the answer is there, and we are gone. */
+	/* Pairs with state_of() in the poster, which sees the answer. We touch nothing more. */
 	atomic_store_release(&request->state, state);
 }
 
@@ -72,7 +73,7 @@ bool request_wait_start(struct request *request, void *waiter)
 	return false;
 }
 
-/* Oldest first. */
+/* Reverses a list, so that the oldest request comes first. */
 static struct request *turn_round(struct request *newest)
 {
 	struct request *first = NULL;
@@ -85,7 +86,7 @@ static struct request *turn_round(struct request *newest)
 	return first;
 }
 
-/* All of a list, oldest first; NULL if it is empty or closed. */
+/* Takes all of a list, oldest first. NULL: it is empty or closed. */
 static struct request *list_take(struct request **head)
 {
 	struct request *newest = atomic_load_relaxed(head);
@@ -120,7 +121,7 @@ void *request_answer(struct request *request, q_status_t status)
 	if (atomic_cas_acq_rel(&request->state, &state, REQUEST_DONE))
 		return NULL;
 	Q_ASSERT(state == REQUEST_WAITED);
-	/* Once it has seen this the waiter may wake by itself, but does not let go of the storage. */
+	/* The waiter may see ANSWERED and wake by itself, but it keeps the storage until DONE. */
 	void *waiter = request->waiter;
 	state_set(request, REQUEST_ANSWERED);
 	return waiter;
@@ -135,7 +136,7 @@ void request_queue_close(struct request_queue *queue, struct request_batch *batc
 {
 	for (unsigned i = 0; i < REQUEST_CLASS_COUNT; i++) {
 		Q_ASSERT(!batch->first[i]);
-		/* Pairs with request_queue_post(): sees what was posted before. */
+		/* Pairs with request_queue_post(): sees every request that was posted before. */
 		struct request *newest = atomic_exchange_acq_rel(&queue->heads[i], &closed);
 		batch->first[i] = newest == &closed ? NULL : turn_round(newest);
 	}

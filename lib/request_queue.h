@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests: what many ask of one, without a lock.
+ * A queue of requests from many posters to a consumer, without a lock.
  *
- * Anybody posts, from any CPU, thread or interrupt handler; a consumer takes
- * and answers. Each request is answered exactly once. Those of one class
- * (normal, priority) are served in the order in which they were posted, and
- * priority goes first. After request_queue_close() nothing is lost either: what
- * was queued is handed to the closer, and what comes later is answered with
- * Q_CANCELLED at once.
+ * Any CPU, thread or interrupt handler may post; a consumer takes and answers.
+ * Each request is answered exactly once. Requests of one class (normal,
+ * priority) are served in the order in which they were posted, and priority
+ * goes first. request_queue_close() loses nothing either: the closer gets the
+ * requests that were queued, and a later one is answered with Q_CANCELLED at once.
  *
- * The storage of a request is the poster's, so nothing here allocates or fails.
- * Who may touch it:
+ * The poster owns the storage of a request, so nothing here allocates or fails.
+ * Who may touch the storage depends on the state:
  *
  *   IDLE, DONE     the poster: fill in, read the answer, post again, free
- *   QUEUED         the queue, then whoever took it; the poster may only ask
- *                  request_is_done(), or sleep: request_wait_start()
+ *   QUEUED         the queue, then the consumer that took the request; the poster
+ *                  may only ask request_is_done(), or request_wait_start() to sleep
  *   WAITED         the same, and the poster sleeps until it is woken
- *   ANSWERED       whoever took it, who wakes the poster; it is about to let go
+ *   ANSWERED       the consumer, which wakes the poster and then lets go
  *
- *          post            request_answer, nobody waits
+ *          post            request_answer, no waiter
  *   IDLE ---------> QUEUED --------------------------------> DONE
  *                     |                                       ^
  *                     | request_wait_start                    | request_release
@@ -26,11 +25,11 @@
  *                   WAITED ------------------------------> ANSWERED
  *
  * DONE is the last thing that a consumer writes to a request. A poster that does
- * not wait polls, or sees to it that the storage outlives the queue.
+ * not wait must poll, or make sure that the storage outlives the queue.
  *
  * Invariants:
- *   Q1  A request is in at most one list; only QUEUED and WAITED ones are.
- *   Q2  A list that is closed stays closed: nobody writes its head any more.
+ *   Q1  A request is in at most one list, and only while QUEUED or WAITED.
+ *   Q2  A closed list stays closed: its head does not change any more.
  */
 #ifndef LIB_REQUEST_QUEUE_H
 #define LIB_REQUEST_QUEUE_H
@@ -48,21 +47,24 @@ enum request_state {
 	REQUEST_DONE,
 };
 
-/* Embed it. All zero is a request of class NORMAL that was never posted. */
+/* For embedding. All zero is a request of class NORMAL that was never posted. */
 struct request {
-	struct request *next; /* the queue's */
+	struct request *next; /* owned by the queue */
 	void *waiter;         /* published by WAITED */
 	uint32_t state;       /* atomic: enum request_state */
 	q_status_t status;    /* the answer; published by DONE */
 	enum request_class class;
 };
 
-/* Atomic: newest first, each pointing to the one posted before it. All zero is open and empty. */
+/*
+ * One list for each class, newest request first: each points to the one posted before it.
+ * The heads are atomic. All zero is an open and empty queue.
+ */
 struct request_queue {
 	struct request *heads[REQUEST_CLASS_COUNT];
 };
 
-/* What one consumer has taken and not yet answered, oldest first. Starts as all zero. */
+/* The requests that one consumer has taken and not yet served, oldest first. Starts as all zero. */
 struct request_batch {
 	struct request *first[REQUEST_CLASS_COUNT];
 };
@@ -70,41 +72,45 @@ struct request_batch {
 /* --- the poster ------------------------------------------------------------------------ */
 
 /*
- * Queues an IDLE or DONE request. True: somebody has to serve it, so wake the
- * consumer, and do not touch the request. False: the queue is closed, and the
- * request is DONE with Q_CANCELLED.
+ * Queues an IDLE or DONE request. True: the caller must wake the consumer, and must
+ * not touch the request. False: the queue is closed, and the request is DONE with
+ * Q_CANCELLED.
  */
 bool request_queue_post(struct request_queue *queue, struct request *request) Q_MUST_USE;
-/* DONE: `status` is the answer, and the storage is the poster's again. */
+/* True: DONE. `status` is the answer, and the poster owns the storage again. */
 bool request_is_done(const struct request *request);
 /*
- * Asks for `waiter` (not NULL) to be woken. True: sleep while request_is_unanswered(),
- * then spin until request_is_done(), which is a few instructions away. False: it
- * is DONE. Once for each post.
+ * Registers `waiter` (not NULL) to be woken; at most once for each post. True: sleep
+ * while request_is_unanswered(), then spin until request_is_done(), which is a few
+ * instructions away. False: the request is DONE already.
  */
 bool request_wait_start(struct request *request, void *waiter) Q_MUST_USE;
+/* True: WAITED, so the waiter may go on sleeping. */
 bool request_is_unanswered(const struct request *request);
 
 /* --- the consumer ------------------------------------------------------------------------- */
 
 /*
- * The next request to serve, or NULL when there is none left in `batch` and
- * `queue`: what is in `batch` must be served, so go on until then. Several
- * consumers may take from one queue, each with a batch of its own; the order is
- * then that of taking.
+ * Returns the next request to serve, or NULL when `batch` and `queue` have none left.
+ * The caller must go on until NULL, because requests in `batch` are in no queue.
+ * Several consumers may take from one queue, each with a batch of its own; requests
+ * are then served in the order in which they were taken.
  */
 struct request *request_queue_next(struct request_queue *queue, struct request_batch *batch);
 /*
- * NULL: the request is DONE and must not be touched any more. Otherwise the waiter:
- * wake it, then request_release().
+ * Answers. NULL: the request is DONE, and the caller must not touch it any more.
+ * Otherwise the waiter: wake it, then call request_release().
  */
 void *request_answer(struct request *request, q_status_t status) Q_MUST_USE;
-/* Lets go of a request whose waiter was woken. */
+/* Makes a request DONE after its waiter was woken. */
 void request_release(struct request *request);
 
 /* --- the end -------------------------------------------------------------------------------- */
 
-/* What was queued goes to the caller, who answers it (Q_CANCELLED); `batch` must be empty. */
+/*
+ * Closes the queue, and puts the requests that it held into the empty `batch`. The caller
+ * answers them with Q_CANCELLED.
+ */
 void request_queue_close(struct request_queue *queue, struct request_batch *batch);
 
 #endif

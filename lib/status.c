@@ -23,6 +23,6 @@ const char *q_status_text(q_status_t status)
 	case Q_HANDLER: return "a handler wants it";
 	case Q_CANCELLED: return "cancelled";
 	}
-	/* A value that was cast from elsewhere; messages must not stop the caller. */
+	/* Some code cast a wrong value. A message is no place to stop for that. */
 	return "unknown status";
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory and strings for the kernel; host builds take libc's. Copying and
- * filling are string instructions: fast on hardware, and one step per eight
- * bytes under an emulator. Loops that gcc could recognise as the very function
- * that they implement carry a barrier, else they would become calls of
- * themselves.
+ * Memory and strings for the kernel; host builds use libc's. Copying and filling
+ * use string instructions: they are fast on hardware, and an emulator takes one
+ * step for eight bytes. gcc may recognise a loop as the function that the loop
+ * implements, and make it a call of itself; a barrier in the loop prevents that.
  */
 #include "lib/string.h"
 
@@ -28,7 +27,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size_bytes)
 	return to;
 }
 
-/* From the end, for a destination that overlaps the source's end. */
+/* Copies from the end, for a destination that starts inside the source. */
 static void copy_backwards(uint8_t *to, const uint8_t *from, size_t size_bytes)
 {
 	for (; size_bytes >= 8; size_bytes -= 8) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory and strings: the usual names with the usual meaning. Host builds use libc's. */
+/* Memory and strings: libc's names with their usual meaning. Host builds use libc's own. */
 #ifndef LIB_STRING_H
 #define LIB_STRING_H
 
@@ -15,7 +15,7 @@ int strncmp(const char *a, const char *b, size_t limit);
 char *strchr(const char *text, int c);
 char *strrchr(const char *text, int c);
 
-/* Copies at most size_bytes - 1 characters and always terminates; true if all fitted. */
+/* Copies at most size_bytes - 1 characters and terminates. True if the whole text fitted. */
 bool string_copy(char *to, size_t size_bytes, const char *from);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The one string function that libc does not have; kernel and host share it. */
+/* The one function of lib/string.h that libc does not have, for the kernel and for host builds. */
 #include "lib/string.h"
 
 bool string_copy(char *to, size_t size_bytes, const char *from)

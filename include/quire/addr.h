@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One type per address space, so that the compiler refuses to mix them.
- * gpa/gfn: guest-physical address and frame; hpa/hfn: the machine's. Addresses
- * are in bytes, frames in 4 KiB pages. All arithmetic that could overflow goes
- * through the helpers here.
+ * gpa, gfn: guest-physical address and frame number; hpa, hfn: the machine's.
+ * Addresses count bytes, frame numbers 4 KiB pages. All arithmetic that could
+ * overflow goes through the helpers here.
  */
 #ifndef INCLUDE_QUIRE_ADDR_H
 #define INCLUDE_QUIRE_ADDR_H
@@ -94,7 +94,7 @@ static inline uint64_t pages_from_bytes(uint64_t bytes)
 	return (bytes >> PAGE_SHIFT) + ((bytes & PAGE_MASK) != 0);
 }
 
-/* True if [start, start + size) wraps or passes `limit` (exclusive). */
+/* True if [start, start + size) wraps around or goes beyond `limit` (exclusive). */
 static inline bool range_exceeds(uint64_t start, uint64_t size, uint64_t limit)
 {
 	return start > limit || size > limit - start;

@@ -9,7 +9,7 @@
 
 #include <quire/compiler.h>
 
-/* Prints what and where, then stops. The kernel panics; host tests abort. */
+/* Prints the expression and its place, then stops: the kernel panics, host tests abort. */
 Q_NORETURN void assert_failed(const char *expression, const char *file, unsigned line);
 
 #define Q_ASSERT(expr)                                            \

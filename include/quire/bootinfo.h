@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What boot/ hands over: the memory map after every doubt about it was
- * resolved, the modules, the command line, and where ACPI's RSDP is.
+ * What boot/ gives to the kernel: the checked memory map, the modules, the
+ * command line and the address of ACPI's RSDP.
  */
 #ifndef INCLUDE_QUIRE_BOOTINFO_H
 #define INCLUDE_QUIRE_BOOTINFO_H
@@ -17,7 +17,7 @@ enum bootinfo_range_kind {
 	BOOTINFO_USABLE,
 	BOOTINFO_RESERVED,
 	BOOTINFO_ACPI,
-	BOOTINFO_QUIRE,  /* the image */
+	BOOTINFO_QUIRE,  /* the image and the boot arena */
 	BOOTINFO_MODULE, /* boot modules */
 };
 
@@ -34,7 +34,7 @@ struct bootinfo_module {
 };
 
 struct bootinfo {
-	const char *loader; /* for people */
+	const char *loader; /* its name, for messages */
 	char command_line[BOOTINFO_TEXT_MAX];
 	struct bootinfo_range ranges[BOOTINFO_RANGE_MAX]; /* sorted, disjoint */
 	unsigned range_count;

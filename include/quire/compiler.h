@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Compiler attributes and the lock annotations that `make analyze` (clang
- * -Wthread-safety) checks. gcc sees documentation only.
+ * Compiler attributes, and the lock annotations that `make analyze` (clang
+ * -Wthread-safety) checks. For gcc the annotations are documentation only.
  */
 #ifndef INCLUDE_QUIRE_COMPILER_H
 #define INCLUDE_QUIRE_COMPILER_H
@@ -41,7 +41,7 @@
 
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* The struct of type `type` whose member `member` is at `ptr`. */
+/* The struct `type` whose `member` is at `ptr`. */
 #define container_of(ptr, type, member) \
 	((type *)((char *)(1 ? (ptr) : &((type *)0)->member) - offsetof(type, member)))
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Something to deliver through the guest's IDT, vendor-neutral. */
+/* An event to deliver through the guest's IDT, in vendor-neutral form. */
 #ifndef INCLUDE_QUIRE_EVENT_H
 #define INCLUDE_QUIRE_EVENT_H
 
@@ -9,7 +9,7 @@ enum guest_event_type {
 	GUEST_EVENT_NONE,
 	GUEST_EVENT_INTERRUPT, /* external, maskable */
 	GUEST_EVENT_NMI,
-	GUEST_EVENT_EXCEPTION,      /* #DE .. ; error_code if has_error_code */
+	GUEST_EVENT_EXCEPTION,      /* #DE and so on */
 	GUEST_EVENT_SOFT_INTERRUPT, /* INT n; insn_length matters on VT-x */
 	GUEST_EVENT_SOFT_EXCEPTION, /* INT3, INTO */
 };
@@ -19,7 +19,7 @@ struct guest_event {
 	uint8_t vector;
 	bool has_error_code;
 	uint8_t insn_length; /* of the INT instruction; soft events only */
-	uint32_t error_code;
+	uint32_t error_code; /* valid if has_error_code */
 };
 
 enum exception_vector {
@@ -41,7 +41,7 @@ enum exception_vector {
 	VECTOR_AC = 17,
 	VECTOR_MC = 18,
 	VECTOR_XM = 19,
-	VECTOR_EXCEPTION_COUNT = 32, /* above are interrupts only */
+	VECTOR_EXCEPTION_COUNT = 32, /* from here on, interrupts only */
 };
 
 #endif

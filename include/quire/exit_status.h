@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How Quire's run ended; scripts and emulators report it as the exit status. */
+/* How Quire's run ended. Scripts and emulators report it as the exit status. */
 #ifndef INCLUDE_QUIRE_EXIT_STATUS_H
 #define INCLUDE_QUIRE_EXIT_STATUS_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the rest of the system may know of a vCPU's registers, vendor-neutral.
+ * A vCPU's registers as all code but the backends sees them, vendor-neutral.
  *
- * guest_regs is synchronised on every exit and entry (it is what nearly every
- * handler needs, and cheap). guest_state is fetched and stored on request.
+ * guest_regs is synchronised on every exit and entry: nearly every handler needs
+ * it, and it is cheap. guest_state is fetched and stored on request.
  */
 #ifndef INCLUDE_QUIRE_GUEST_STATE_H
 #define INCLUDE_QUIRE_GUEST_STATE_H
@@ -78,7 +78,7 @@ enum guest_segment_name {
 
 struct guest_segment {
 	uint64_t base;
-	uint32_t limit; /* bytes, expanded */
+	uint32_t limit; /* in bytes, whatever SEG_ATTR_G says */
 	uint32_t attributes;
 	uint16_t selector;
 };
@@ -101,7 +101,10 @@ struct guest_state {
 	bool nmi_blocked;
 };
 
-/* Of it, what fetching and translating for an instruction needs: few words, often wanted. */
+/*
+ * The part of guest_state that fetching an instruction and translating its addresses
+ * need. It is small and needed often, so it has an operation of its own.
+ */
 struct guest_code_state {
 	uint64_t cr0, cr3, cr4, efer;
 	uint64_t dr7;
@@ -138,7 +141,7 @@ struct guest_code_state {
 #define CR4_SMAP       BIT64(21)
 #define CR4_PKE        BIT64(22)
 
-#define DR7_BREAKPOINTS MASK64(7, 0) /* any of them enabled */
+#define DR7_BREAKPOINTS MASK64(7, 0) /* not zero: some breakpoint is enabled */
 
 #define EFER_SCE  BIT64(0)
 #define EFER_LME  BIT64(8)

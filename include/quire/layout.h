@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Symbols that linker.ld exports. All page aligned but where said. */
+/* Symbols that linker.ld exports, all page aligned. */
 #ifndef INCLUDE_QUIRE_LAYOUT_H
 #define INCLUDE_QUIRE_LAYOUT_H
 
@@ -8,10 +8,10 @@
 extern const uint8_t layout_image_start[], layout_image_end[];
 extern const uint8_t layout_text_start[], layout_text_end[];
 extern const uint8_t layout_rodata_start[], layout_rodata_end[];
-extern const uint8_t layout_data_start[], layout_data_end[]; /* with .bss */
-/* Exception stacks: an unmapped page, then a page of stack, and so on. */
+extern const uint8_t layout_data_start[], layout_data_end[]; /* .bss included */
+/* The exception stacks: for each, an unmapped guard page, then one page of stack. */
 extern const uint8_t layout_stacks_start[], layout_stacks_end[];
-/* The unmapped page under the boot stack. */
+/* The unmapped guard page below the boot stack. */
 extern const uint8_t layout_boot_stack_guard[];
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Intrusive doubly linked circular list. A head is a node of its own; an
- * unlinked node points to itself. Wrap it in typed functions where it is used.
+ * Intrusive doubly linked circular list. The head is a node that no object
+ * contains; an unlinked node points to itself. Users wrap it in typed functions.
  */
 #ifndef INCLUDE_QUIRE_LIST_H
 #define INCLUDE_QUIRE_LIST_H
@@ -51,7 +51,7 @@ static inline void list_remove(struct list_node *node)
 
 #define list_entry(node, type, member) container_of(node, type, member)
 
-/* `cursor` must not be removed in the body. */
+/* The body must not remove `cursor`. */
 #define list_for_each(cursor, head) \
 	for (struct list_node *cursor = (head)->next; cursor != (head); cursor = cursor->next)
 

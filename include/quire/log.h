@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One line, one event: "pgm: vm3 ...". What a guest caused is never above
- * INFO, except where the operator must act (a VM paused or stopped).
- * Lines end without '\n'; the log adds it.
+ * One line for each event: "pgm: vm3 ...". An event that a guest caused is INFO
+ * or TRACE, unless the operator must act (a VM paused or stopped). The text has
+ * no '\n' at its end; the log adds it.
  */
 #ifndef INCLUDE_QUIRE_LOG_H
 #define INCLUDE_QUIRE_LOG_H

@@ -17,17 +17,17 @@ typedef enum q_status {
 	Q_RANGE,       /* an address, size or count is out of range */
 	Q_CONFLICT,    /* overlaps something that exists */
 	Q_NOT_FOUND,   /* no such object */
-	Q_EXISTS,      /* it is there already */
+	Q_EXISTS,      /* such an object exists already */
 	Q_STATE,       /* not allowed in the object's present state */
-	Q_NOT_OWNER,   /* the page belongs to somebody else */
+	Q_NOT_OWNER,   /* the page belongs to another VM */
 	Q_UNSUPPORTED, /* the CPU, firmware or this build cannot do it */
 	Q_DENIED,      /* the access is not allowed */
 	Q_TIMEOUT,     /* it did not happen in time */
-	Q_HANDLER,     /* a handler of the page wants this access first */
-	Q_CANCELLED,   /* given up, because what it was about is going away */
+	Q_HANDLER,     /* the page has a handler, which must see this access first */
+	Q_CANCELLED,   /* given up, because the object is going away */
 } q_status_t;
 
-/* Lower case words for people, such as "out of memory". Never NULL. */
+/* The status in words for messages, such as "out of memory". Never NULL. */
 const char *q_status_text(q_status_t status);
 
 #endif

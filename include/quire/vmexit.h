@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why a guest stopped running, vendor-neutral. The backend decodes its own
- * words into this once; nobody above it sees a VMCB or VMCS.
+ * Why a guest stopped running, vendor-neutral. The backend decodes each exit into
+ * this once; no code above it sees a VMCB or VMCS.
  */
 #ifndef INCLUDE_QUIRE_VMEXIT_H
 #define INCLUDE_QUIRE_VMEXIT_H
@@ -10,7 +10,7 @@
 #include <quire/event.h>
 
 enum vmexit_kind {
-	VMEXIT_HOST_INTERRUPT,   /* the machine wants Quire's attention */
+	VMEXIT_HOST_INTERRUPT,   /* the machine's interrupt, for Quire */
 	VMEXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
 	VMEXIT_CPUID,
 	VMEXIT_HLT,
@@ -20,11 +20,11 @@ enum vmexit_kind {
 	VMEXIT_MEMORY,    /* nested page fault or EPT violation */
 	VMEXIT_HYPERCALL, /* VMMCALL, VMCALL */
 	VMEXIT_XSETBV,
-	VMEXIT_INVALID_OPCODE, /* an instruction that this guest does not have: gets #UD */
+	VMEXIT_INVALID_OPCODE, /* an instruction that the guest's CPU does not have: #UD */
 	VMEXIT_WBINVD,
 	VMEXIT_EXCEPTION, /* intercepted guest exception */
 	VMEXIT_SHUTDOWN,  /* triple fault */
-	VMEXIT_FATAL,     /* entry refused, or an exit that nobody asked for */
+	VMEXIT_FATAL,     /* the CPU refused the entry, or the exit is an unexpected one */
 	VMEXIT_KIND_COUNT,
 };
 
@@ -32,7 +32,7 @@ enum mem_access { MEM_READ, MEM_WRITE, MEM_EXEC };
 
 struct vmexit {
 	enum vmexit_kind kind;
-	uint8_t insn_length; /* of the exiting instruction; 0: not reported, decode it */
+	uint8_t insn_length; /* of the instruction that exited; 0: not reported, decode it */
 	bool can_interrupt;  /* RFLAGS.IF set and no interrupt shadow */
 	bool has_vectoring;  /* `vectoring` was being delivered when the exit came */
 	struct guest_event vectoring;
@@ -49,7 +49,7 @@ struct vmexit {
 			gpa_t addr;
 			enum mem_access access;
 			bool is_present;   /* the entry was present: a permission fault */
-			bool is_page_walk; /* while walking the guest's own tables */
+			bool is_page_walk; /* by the CPU, on its walk of the guest's own tables */
 		} memory;
 		struct {
 			uint8_t vector;
@@ -58,7 +58,7 @@ struct vmexit {
 			uint64_t address; /* #PF */
 		} exception;
 		struct {
-			uint64_t reason; /* the vendor's exit code, for people */
+			uint64_t reason; /* the vendor's exit code, for messages */
 			uint64_t info[3];
 		} fatal;
 	};
