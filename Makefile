@@ -1,6 +1,6 @@
-# Quire. `make help` lists the targets. One object tree for the kernel, one for
-# the host, from the same sources; what a .c file in a kernel folder is, is in
-# the kernel.
+# Quire. `make help` lists the targets. There is one object tree for the kernel and
+# one for the host, from the same sources. Every .c and .S file in a kernel folder
+# is part of the kernel.
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -10,8 +10,8 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = @printf '  %-7s %s\n' '$(1)' '$(2)'
 
-# DEBUG=1 compiles the costly assertions; CHUNK_SHIFT=20 the 1 MiB chunks, WORD_BITS=64 the
-# wide tracking words.
+# DEBUG=1 compiles the costly assertions in, CHUNK_SHIFT=20 makes chunks 1 MiB large, and
+# WORD_BITS=64 makes tracking words wide.
 DEBUG ?= 0
 CHUNK_SHIFT ?= 21
 WORD_BITS ?= 32
@@ -34,7 +34,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-p
             -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough -Werror
 LAYOUT := -DGMM_CHUNK_SHIFT=$(CHUNK_SHIFT) -DGMM_WORD_BITS=$(WORD_BITS)
 DEFINES := -DCONFIG_DEBUG=$(DEBUG) $(LAYOUT)
-# A twelfth of the code would be padding.
+# Without these options a twelfth of the code would be padding.
 UNALIGNED := -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
                  -mgeneral-regs-only -fno-stack-protector -fno-omit-frame-pointer \
@@ -72,7 +72,8 @@ $(BUILD)/kernel/symbols.S: $(BUILD)/kernel/quire-first.elf scripts/make-symbols.
 $(BUILD)/kernel/symbols%.o: $(BUILD)/kernel/symbols%.S
 	$(Q)$(CC) -c -o $@ $<
 
-# The library's inner loop is unrolled from -O3 on: two thirds of the instructions a page.
+# Only from -O3 on gcc unrolls the library's inner loop, which then takes two thirds of the
+# instructions for each page.
 $(BUILD)/kernel/mm/share/share_key.o: KERNEL_CFLAGS += -O3
 
 # The version is compiled into one file only, so that a commit rebuilds one file.
@@ -109,7 +110,7 @@ $(foreach d,$(OFFSET_DIRS),$(eval $(call offsets_rule,$(d))))
 
 HOST_BASE_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer $(filter-out -Wundef,$(WARNINGS)) \
                     -DCONFIG_DEBUG=1 $(LAYOUT) -I. -Iinclude -Itests/host
-# With a BUILD folder of its own: SANITIZE=none for figures, COVERAGE=1 for scripts/coverage.
+# SANITIZE=none is for figures, COVERAGE=1 for scripts/coverage; each needs a BUILD folder of its own.
 SANITIZE ?= address,undefined
 COVERAGE ?= 0
 HOST_CFLAGS := $(HOST_BASE_CFLAGS) -fno-sanitize-recover=all \
@@ -118,7 +119,7 @@ HOST_CFLAGS := $(HOST_BASE_CFLAGS) -fno-sanitize-recover=all \
 THREAD_CFLAGS := $(HOST_BASE_CFLAGS) -fsanitize=thread
 HOST_SEAM := tests/host/seam
 
-# Folders, or single pure files of folders that also hold hardware code.
+# What each program links: folders, or single pure files of folders that also hold hardware code.
 include tests/host/tests.mk
 
 host_sources = $(foreach p,$(1),$(if $(filter %.c,$(p)),$(p),$(filter-out lib/string.c,$(wildcard $(p)/*.c))))
@@ -146,7 +147,8 @@ $(BUILD)/host/$(1)_fuzz: $(BUILD)/host/tests/fuzz/$(1)_fuzz.o $(call host_object
 endef
 $(foreach t,$(FUZZ_TESTS),$(eval $(call fuzz_rule,$(t))))
 
-# The same without sanitizers and optimised, for long runs: FUZZ_LONG operations, an audit a hundred.
+# mm_fuzz without sanitizers and optimised, for long runs: FUZZ_LONG operations, and an audit after
+# each hundred.
 FUZZ_LONG ?= 1000000000
 FUZZ_SEED ?= 1
 $(BUILD)/fast/mm_fuzz: tests/fuzz/mm_fuzz.c $(call host_sources,$(fuzz_mm) $(HOST_SEAM))

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads what the loader left, then builds the memory map and claims image and modules in it. */
 #include "boot.h"
 
 #include <quire/layout.h>
@@ -11,7 +12,7 @@
 #include "multiboot2.h"
 #include "pvh.h"
 
-/* Where the loader's identity mapping ends. */
+/* The end of the identity mapping that boot/start.S made. */
 #define IDENTITY_END (1ull << 32)
 
 static struct boot_raw raw; /* too big for the stack */
@@ -33,7 +34,7 @@ static q_status_t read_loader(uint32_t magic, uint32_t information, struct error
 	return refuse(error, Q_INVALID, "started by an unknown loader (magic %#x)", magic);
 }
 
-/* "/boot/quire.conf rest of it" has the name quire.conf. */
+/* The module string "/boot/quire.conf more words" gives the name "quire.conf". */
 static void name_module(const char *text, struct bootinfo_module *module)
 {
 	const char *end = text, *base = text;
@@ -88,7 +89,7 @@ q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *o
 	if (status != Q_OK)
 		return status;
 
-	/* From 1 MiB: the boot code lies there, before the part that is linked high. */
+	/* The image starts at 1 MiB with the boot code, before the part that is linked high. */
 	status = memmap_claim(out_info, hpa((uintptr_t)layout_image_start - PAGING_IMAGE_BASE),
 			      hpa((uintptr_t)layout_image_end - PAGING_IMAGE_BASE), BOOTINFO_QUIRE,
 			      error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From whatever the loader left to a bootinfo that the rest can believe. */
+/* Turns what the loader left into a bootinfo that the kernel can trust. */
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
 
@@ -9,9 +9,9 @@
 struct error_text;
 
 /*
- * `magic` and `information` as boot/start.S got them. The loader's identity
- * mapping must still be in use. The image and every module are claimed in the
- * memory map.
+ * Fills *out_info, and claims the image and every module in its memory map. `magic`
+ * and `information` are what boot/start.S got from the loader. boot/start.S's
+ * identity mapping must still be in use. On failure `error` says why.
  */
 q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *out_info,
 			struct error_text *error) Q_MUST_USE;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Builds the memory map in info->ranges, which stay sorted and disjoint, and carves it up. */
 #include "memmap.h"
 
 #include <quire/assert.h>
@@ -16,12 +17,12 @@ static enum bootinfo_range_kind kind_of(uint32_t type)
 	}
 }
 
-/* The entry in whole pages below `limit`; false if nothing is left of it. */
+/* Turns an entry into whole pages below `limit`. False: no page is left. */
 static bool clip(const struct memmap_entry *entry, uint64_t limit, struct bootinfo_range *out_range)
 {
 	uint64_t start = entry->start, end = start + entry->size_bytes;
 	if (end < start)
-		end = limit; /* the size is absurd: as far as there can be memory */
+		end = limit; /* the end wraps around: take all that can be memory */
 	if (entry->type == MEMMAP_TYPE_USABLE) {
 		if (start > ~0ull - PAGE_MASK)
 			return false;
@@ -44,7 +45,7 @@ static bool overlaps(const struct bootinfo_range *a, const struct bootinfo_range
 	return a->start.raw < b->end.raw && b->start.raw < a->end.raw;
 }
 
-/* Inserts at `position`, which keeps the order; false: the table is full. */
+/* Inserts at `position`, where the order must allow it. False: the table is full. */
 static bool insert(struct bootinfo *info, unsigned position, struct bootinfo_range range)
 {
 	if (info->range_count == BOOTINFO_RANGE_MAX)
@@ -72,8 +73,8 @@ static unsigned position_for(const struct bootinfo *info, hpa_t start)
 }
 
 /*
- * Adds a range. Reserved ranges may lie over each other (firmware does that,
- * and it means nothing); usable memory may lie over nothing.
+ * Adds a range. Reserved ranges may overlap each other, since some firmware lists
+ * them so and no harm comes of it. Usable memory must not overlap anything.
  */
 static q_status_t add(struct bootinfo *info, struct bootinfo_range range, struct error_text *error)
 {
@@ -93,7 +94,7 @@ static q_status_t add(struct bootinfo *info, struct bootinfo_range range, struct
 				(unsigned long long)old->start.raw,
 				(unsigned long long)old->end.raw);
 		}
-		/* Both reserved in some way: one range over both. */
+		/* Neither is usable, so one reserved range replaces both. */
 		if (old->start.raw < range.start.raw)
 			range.start = old->start;
 		if (old->end.raw > range.end.raw)
@@ -126,7 +127,7 @@ q_status_t memmap_build(const struct memmap_entry *entries, unsigned count, uint
 	return refuse(error, Q_NO_MEMORY, "memory map: no usable memory in %u entries", count);
 }
 
-/* Replaces range `position` by up to three: before, [start, end) as `kind`, after. */
+/* Splits range `position` into what lies before, [start, end) as `kind`, and what lies after. */
 static bool carve(struct bootinfo *info, unsigned position, hpa_t start, hpa_t end,
 		  enum bootinfo_range_kind kind)
 {

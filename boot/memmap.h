@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The firmware's memory map, read with distrust: clipped, sorted, checked for
- * overlaps, then carved up for the image, the modules and the boot arena. Pure.
+ * The firmware's memory map, which is not trusted: clipped, sorted and checked for
+ * overlaps. Then the image, the modules and the boot arena are carved from it. Pure.
  */
 #ifndef BOOT_MEMMAP_H
 #define BOOT_MEMMAP_H
@@ -14,7 +14,7 @@ struct error_text;
 #define MEMMAP_TYPE_USABLE 1u
 #define MEMMAP_TYPE_ACPI   3u
 
-/* As firmware gives it; types as in the ACPI specification, "Address Map". */
+/* An entry as firmware gives it. Types: ACPI specification, "Address Map". */
 struct memmap_entry {
 	uint64_t start, size_bytes;
 	uint32_t type;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Walks the tags of the boot information, and believes no size that it has not checked. */
 #include "multiboot2.h"
 
 #include <quire/bits.h>
@@ -39,7 +40,7 @@ struct map_entry {
 	uint32_t type, reserved;
 };
 
-/* A text inside a tag, which need not be terminated. */
+/* Copies a text of a tag, which need not be terminated. */
 static void copy_text(char *to, size_t size_bytes, const char *from, size_t limit)
 {
 	size_t i = 0;
@@ -101,7 +102,7 @@ static const char *read_tag(const struct tag *tag, struct boot_raw *raw)
 			raw->rsdp = (uintptr_t)(tag + 1);
 		return NULL;
 	case TAG_RSDP_2: raw->rsdp = (uintptr_t)(tag + 1); return NULL;
-	default: return NULL; /* of no use to us */
+	default: return NULL; /* Quire needs no other tag */
 	}
 }
 

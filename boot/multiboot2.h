@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The Multiboot2 specification, "Boot information format": read with distrust. Pure. */
+/* Reads a multiboot2 loader's information, which is not trusted. Pure. */
 #ifndef BOOT_MULTIBOOT2_H
 #define BOOT_MULTIBOOT2_H
 
@@ -10,9 +10,10 @@ struct error_text;
 #define MULTIBOOT2_MAGIC 0x36d76289u
 
 /*
- * Collects memory map, modules, command line and RSDP from the `size_bytes` of
- * memory at `information`, which must hold the block whole. Q_INVALID with a
- * text: a tag lies about its size, or there is no memory map.
+ * Collects memory map, modules, command line and RSDP from the block at
+ * `information`, of which `size_bytes` can be read. Q_INVALID: the block or a tag
+ * is larger than what holds it, a tag makes no sense, or there is no memory map;
+ * `error` says which. Multiboot2 specification, "Boot information format".
  */
 q_status_t multiboot2_read(const void *information, size_t size_bytes, struct boot_raw *out_raw,
 			   struct error_text *error) Q_MUST_USE;

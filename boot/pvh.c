@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads the start information block and what it points to. */
 #include "pvh.h"
 
 #include "lib/error_text.h"
@@ -29,7 +30,7 @@ static q_status_t fail(struct error_text *error, const char *what)
 	return refuse(error, Q_INVALID, "PVH start information: %s", what);
 }
 
-/* Byte by byte: how long the text is, is not known. */
+/* Byte by byte, because the length of the text is not known. */
 static void copy_text(map_fn *map, uint64_t address, char *to, size_t size_bytes)
 {
 	size_t i = 0;

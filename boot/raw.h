@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a loader said, copied out of its memory, before any of it is believed. */
+/* What a loader said, copied from the loader's memory and not yet checked. */
 #ifndef BOOT_RAW_H
 #define BOOT_RAW_H
 
@@ -13,7 +13,7 @@
 
 struct boot_raw_module {
 	uint64_t start, end;
-	char text[BOOT_RAW_TEXT_MAX]; /* its module string */
+	char text[BOOT_RAW_TEXT_MAX]; /* the module string */
 };
 
 struct boot_raw {

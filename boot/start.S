@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the loader to C. Two ways in, both in 32-bit protected mode without
- * paging: multiboot2 (GRUB under BIOS and UEFI) and PVH (QEMU's -kernel). There
- * is no multiboot1 header on purpose: QEMU would then refuse a 64-bit ELF.
+ * From the loader to C. There are two entry points, both in 32-bit protected mode
+ * without paging: multiboot2 (GRUB under BIOS and UEFI) and PVH (QEMU's -kernel).
+ * There is no multiboot1 header on purpose: QEMU would use it and refuse the
+ * 64-bit ELF.
  *
- * The first page tables map the first 4 GiB at their own address, for tables
- * and modules that the loader left, and the first GiB at -2 GiB, where the
+ * The first page tables map the first 4 GiB at their own address, to reach tables
+ * and modules that the loader left, and the first GiB also at -2 GiB, where the
  * image is linked. arch/x86_64/paging.c replaces them.
  */
 #define MB2_MAGIC     0xe85250d6
@@ -27,7 +28,7 @@ mb2_header:
 	.long 0				/* i386 protected mode */
 	.long mb2_end - mb2_header
 	.long -(MB2_MAGIC + 0 + (mb2_end - mb2_header))
-	/* Modules on page boundaries. */
+	/* Asks the loader for modules on page boundaries. */
 	.word MB2_TAG_ALIGN, 0
 	.long 8
 	.word MB2_TAG_END, 0
@@ -49,14 +50,14 @@ boot_entry:
 	jmp 1f
 pvh_entry:
 	xorl %edi, %edi			/* 0: PVH */
-1:	movl %ebx, %esi			/* what the loader has to tell */
+1:	movl %ebx, %esi			/* the address of the loader's information */
 	cld
 	cli
-	rdtsc				/* the beginning, for who wants to know how long all took */
+	rdtsc				/* the start of Quire's run, for time_start() */
 	movl %eax, boot_start_tsc
 	movl %edx, boot_start_tsc + 4
 
-	/* A CPU without long mode gets no further than this. */
+	/* Without long mode Quire cannot go on. */
 	movl $0x80000000, %eax
 	cpuid
 	cmpl $0x80000001, %eax
@@ -66,7 +67,7 @@ pvh_entry:
 	testl $(1 << 29), %edx
 	jz no_long_mode
 
-	/* Not in the file. Loaders ought to clear it; nothing here depends on that. */
+	/* Clears the upper three tables, so that nothing depends on a loader that clears .bss. */
 	movl %edi, %ebp
 	movl $boot_pml4, %edi
 	movl $((3 * 4096) / 4), %ecx
@@ -120,7 +121,7 @@ no_long_mode:
 	outb %al, %dx
 	incl %ebx
 	jmp 3b
-4:	movb $0x12, %al			/* an emulator's exit device: status 2 */
+4:	movb $0x12, %al			/* exit status 2, for an emulator's exit device */
 	movw $0xf4, %dx
 	outb %al, %dx
 5:	hlt
@@ -155,7 +156,7 @@ boot_pdpt_low:
 	.skip 4096
 boot_pdpt_high:
 	.skip 4096
-boot_directories:			/* behind the three that are cleared first */
+boot_directories:			/* after the three tables that are cleared at first */
 	.skip 4 * 4096
 
 	.text

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds the tables, checks them, and reads the MADT, the FADT and \_S5 of the DSDT. */
 #include "acpi.h"
 
 #include <quire/bits.h>
@@ -13,7 +14,7 @@ struct rsdp {
 	char oem[6];
 	uint8_t revision;
 	uint32_t rsdt;
-	uint32_t length; /* revision 2 on, as all that follows */
+	uint32_t length; /* this and all that follows: from revision 2 on */
 	uint64_t xsdt;
 	uint8_t extended_checksum;
 	uint8_t rsvd_21[3];
@@ -67,7 +68,7 @@ static bool sum_is_zero(const void *data, size_t size_bytes)
 	return sum == 0;
 }
 
-/* The table at `address` if it lies where we can read and its sum is right. */
+/* The table at `address`, or NULL if it is out of reach or its checksum is wrong. */
 static const struct table *table_at(uint64_t address)
 {
 	if (!address || range_exceeds(address, sizeof(struct table), IDENTITY_END))
@@ -187,8 +188,8 @@ static void read_madt(const struct table *table)
 }
 
 /*
- * \_S5 is a package whose first element is the sleep type of PM1a. It stands in
- * the DSDT as a constant; finding it by its name spares an AML interpreter.
+ * \_S5 is a package whose first element is the sleep type of PM1a. The DSDT holds
+ * it as a constant, so a search for its name does without an AML interpreter.
  */
 static void read_s5(const struct table *dsdt)
 {
@@ -241,7 +242,7 @@ static void read_table(uint64_t address)
 		read_fadt(table);
 }
 
-/* RSDT and XSDT differ in the size of their pointers only. */
+/* RSDT and XSDT differ only in the size of their pointers. */
 static void read_root(const struct table *root, unsigned pointer_bytes)
 {
 	const uint8_t *bytes = (const uint8_t *)root;

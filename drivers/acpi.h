@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What Quire needs of the machine's ACPI tables, read once at boot while low
- * memory is still mapped at its own address. No table is believed without its
- * checksum; AML is not interpreted.
+ * What Quire needs from the machine's ACPI tables. They are read once at boot,
+ * while boot/start.S's identity mapping is in use. A table with a wrong checksum is
+ * not believed; AML is not interpreted.
  */
 #ifndef DRIVERS_ACPI_H
 #define DRIVERS_ACPI_H
@@ -18,7 +18,7 @@ struct acpi_ioapic {
 	uint32_t first_gsi;
 };
 
-/* Where an ISA interrupt arrives: global system interrupt, and how. */
+/* Where an ISA interrupt arrives (its global system interrupt), and how. */
 struct acpi_isa_irq {
 	uint32_t gsi;
 	bool is_level, is_active_low;
@@ -36,9 +36,8 @@ struct acpi_info {
 	bool has_reset;
 	uint16_t reset_port;
 	uint8_t reset_value;
-	/* Sleep type for S5, found by the byte pattern of \_S5; false: unknown. */
 	bool has_s5;
-	uint8_t s5_type;
+	uint8_t s5_type; /* sleep type of PM1a for S5, if has_s5 */
 };
 
 /*

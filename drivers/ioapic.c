@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The IOAPIC's registers, reached through a pair of index and data. */
 #include "ioapic.h"
 
 #include <quire/bits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's IOAPIC, and the old PICs, which are silenced. */
+/* The machine's IOAPIC, and its PICs, which Quire only masks. */
 #ifndef DRIVERS_IOAPIC_H
 #define DRIVERS_IOAPIC_H
 
@@ -8,7 +8,7 @@
 /* Masks both PICs and every pin of the IOAPIC at `registers`. */
 void ioapic_init(volatile void *registers);
 
-/* Sends `pin` to `vector` on the CPU with this local APIC id. */
+/* Routes `pin` to `vector` on the CPU whose local APIC has the id `apic_id`, and unmasks it. */
 void ioapic_route(uint32_t pin, uint8_t vector, uint32_t apic_id, bool is_level,
 		  bool is_active_low);
 

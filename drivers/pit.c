@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/* Counts with channel 2, whose gate and output software can reach; channel 0 stays as it is. */
 #include "pit.h"
 
 #include <quire/bits.h>
 
 #include "arch/x86_64/cpu.h"
 
-/* 8254 data sheet; channel 2's gate and output are in port 0x61. */
+/* 8254 data sheet. Port 0x61 has channel 2's gate and output. */
 #define PIT_CHANNEL_2         0x42
 #define PIT_CONTROL           0x43
 #define SYSTEM_CONTROL        0x61
@@ -14,7 +15,7 @@
 #define SPEAKER               BIT32(1)
 #define OUTPUT_2              BIT32(5)
 
-/* More polls than any machine needs for 55 ms: a port read takes most of a microsecond. */
+/* More polls than 55 ms can take on any machine: a port read takes nearly a microsecond. */
 #define POLLS_MAX 2000000u
 
 bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context)

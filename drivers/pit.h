@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's interval timer, as the yardstick for faster clocks. */
+/* The machine's interval timer, which Quire uses only to measure faster clocks. */
 #ifndef DRIVERS_PIT_H
 #define DRIVERS_PIT_H
 
@@ -8,8 +8,8 @@
 #define PIT_HZ 1193182u
 
 /*
- * Busy-waits `ticks` (at most 65535) of the PIT and calls `sample` right before
- * and right after; no interrupt is involved. False: the PIT does not count.
+ * Waits for `ticks` (at most 65535) of the PIT by polling, and calls `sample` right
+ * before and right after. Uses no interrupt. False: the PIT does not count.
  */
 bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads the clock's registers, binary or BCD, 12 or 24 hours, and converts them. */
 #include "rtc.h"
 
 #include <quire/bits.h>
@@ -6,7 +7,7 @@
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
 
-/* MC146818A data sheet; the century is where PCs keep it. */
+/* MC146818A data sheet. The chip has no century; PCs keep it in register 0x32. */
 #define CMOS_INDEX   0x70
 #define CMOS_DATA    0x71
 #define REG_STATUS_A 0x0a
@@ -40,7 +41,7 @@ static unsigned number(uint8_t value, bool is_binary)
 	return is_binary ? value : (value >> 4) * 10u + (value & 0xf);
 }
 
-/* Days since 1970-01-01 of a date in the Gregorian calendar. */
+/* Days from 1970-01-01 to a date of the Gregorian calendar. */
 static uint64_t days_since_1970(unsigned year, unsigned month, unsigned day)
 {
 	static const uint16_t before[12] = {
@@ -56,7 +57,7 @@ static uint64_t days_since_1970(unsigned year, unsigned month, unsigned day)
 
 uint64_t rtc_read_seconds(void)
 {
-	/* Twice the same, or an update came in between. */
+	/* Read until two readings agree: an update may have changed some registers only. */
 	struct clock now = clock_read(), again = clock_read();
 	for (unsigned i = 0; i < 5 && memcmp(&now, &again, sizeof(now)) != 0; i++) {
 		now = again;

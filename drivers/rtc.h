@@ -5,7 +5,7 @@
 
 #include <quire/compiler.h>
 
-/* Seconds since 1970-01-01 00:00 UTC as the clock says, taken as UTC; 0: the clock makes no sense. */
+/* Seconds since 1970-01-01 00:00 UTC, if the clock runs on UTC. 0: its date makes no sense. */
 uint64_t rtc_read_seconds(void);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The registers of a 16550 and how they are used. */
 #include "uart16550.h"
 
 #include <quire/bits.h>

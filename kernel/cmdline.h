@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Quire's command line: words of the form key=value; docs/operating.md lists them. */
+/* Quire's command line: words of the form NAME=VALUE. docs/operating.md lists them. */
 #ifndef KERNEL_CMDLINE_H
 #define KERNEL_CMDLINE_H
 

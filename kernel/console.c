@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Each serial port has a queue of output and one of input. Its lock guards both
+ * and the chip; writers and the interrupt handler take it.
+ */
 #include "console.h"
 
 #include <stdarg.h>
@@ -13,7 +17,8 @@
 #include "interrupt.h"
 #include "thread.h"
 
-#define OUT_BYTES 8192u /* powers of two */
+/* Powers of two, because the indices run freely. */
+#define OUT_BYTES 8192u
 #define IN_BYTES  256u
 
 /* One serial port with its queue. */
@@ -22,7 +27,7 @@ struct line {
 	struct uart16550 uart;
 	bool is_interrupt_driven;
 
-	/* Guarded by lock; free-running indices. */
+	/* Guarded by lock. The indices run freely; modulo the size they are places in the queue. */
 	uint8_t out[OUT_BYTES];
 	uint32_t out_head, out_tail;
 	uint8_t in[IN_BYTES];
@@ -48,7 +53,7 @@ void console_init(unsigned port)
 	console_irq = port == 1 ? 4 : 3;
 }
 
-/* Gives the chip what it takes; true if something is still queued. */
+/* Gives the chip as many bytes as it takes. True: some are still queued. */
 static bool line_send(struct line *line)
 {
 	while (line->out_head != line->out_tail) {
@@ -73,7 +78,7 @@ static void line_pump(struct line *line)
 		;
 }
 
-/* Waits for room in the queue with interrupts as the caller has them: timers go on. */
+/* Waits for room with the lock free and interrupts as the caller has them, so timers go on. */
 static void line_write(struct line *line, const uint8_t *bytes, size_t count)
 {
 	while (count) {
@@ -92,7 +97,7 @@ static void line_receive(struct line *line)
 			line->in[line->in_head++ % IN_BYTES] = (uint8_t)byte;
 }
 
-/* What comes while the rest is being served would raise no interrupt: until the line was low. */
+/* Serves until the line was low: an event that comes before that raises no new interrupt. */
 static void line_interrupt(struct line *line)
 {
 	spin_lock(&line->lock);
@@ -130,7 +135,7 @@ void console_interrupts_start(void)
 void console_polled(void)
 {
 	for (unsigned i = 0; i < ARRAY_COUNT(lines); i++) {
-		/* Whoever held the lock will not go on: the panic has the CPU for good. */
+		/* The lock may be held, but its holder never goes on: the panic keeps the CPU. */
 		spin_init(&lines[i].lock, LOCK_RANK_LOG, "serial line");
 		lines[i].is_interrupt_driven = false;
 		line_pump(&lines[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The byte stream of Quire's own console, one of the machine's serial ports.
- * Output is queued and sent by interrupt; when the queue is full the writer
- * waits for the line. Before console_interrupts_start() everything is polled.
+ * Quire's own console on one of the machine's serial ports, as a stream of bytes.
+ * Output is queued and sent by interrupt; if the queue is full the writer waits.
+ * Before console_interrupts_start() everything is polled.
  */
 #ifndef KERNEL_CONSOLE_H
 #define KERNEL_CONSOLE_H
@@ -11,29 +11,29 @@
 
 struct thread;
 
-/* Takes COM1 or COM2 (1 or 2); the other port is for raw guest output. */
+/* Puts the console on COM1 or COM2 (1 or 2). The other port is for raw guest output. */
 void console_init(unsigned port);
 void console_interrupts_start(void);
-/* For panics: from here on polled again, with what was queued sent first. */
+/* For panics: sends what is queued, and polls from here on. */
 void console_polled(void);
 
 void console_write(const void *bytes, size_t count);
-/* '\n' becomes "\r\n". */
+/* Writes "\r\n" for '\n'. */
 void console_print(const char *format, ...) Q_PRINTF(1, 2);
-/* A whole line, '\n' included, between the hooks below. */
+/* Prints a whole line, '\n' included, and calls the hooks below before and after it. */
 void console_print_line(const char *line);
-/* Waits until everything is sent. */
+/* Waits until the chips have taken everything that is queued. */
 void console_flush(void);
 
-/* A byte that was typed, or -1. */
+/* Returns a byte that was typed, or -1. */
 int console_getc(void);
-/* The thread to unpark when something was typed. */
+/* Sets the thread to unpark when a byte was typed. */
 void console_reader_set(struct thread *thread);
 
-/* Raw bytes to the machine's other serial port; lost if there is none. */
+/* Writes raw bytes to the port that is not the console. They are lost if it does not exist. */
 void console_com2_write(const void *bytes, size_t count);
 
-/* Called before and after each line of console_print_line(), so that it does not break a prompt. */
+/* Sets what console_print_line() calls before and after a line, to keep a prompt in one piece. */
 void console_line_hook_set(void (*before)(void), void (*after)(void));
 
 #endif

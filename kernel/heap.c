@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects of one power-of-two size share a page; the page's first slot is its
- * header, so the owner page of an object is found by rounding down. A page
- * whose objects are all free goes back to the supply. Objects of more than
- * 1 KiB get a page each, without a header.
+ * Objects of one power-of-two size (a class) share a page. The page's first slot
+ * is its header, so rounding an object's address down finds the header. A page
+ * whose objects are all free goes back to the supply. An object of more than 1 KiB
+ * gets a page of its own, without a header.
  *
  * Invariants: a page is on its class's list if and only if it has a free slot;
- * free slots + used slots == slots of the class. Lock: LOCK_RANK_HEAP, never
- * held while the supply is called (GMM's locks rank below it).
+ * free slots + used slots == slots of the class.
+ *
+ * Lock: LOCK_RANK_HEAP. It is never held while the supply is called, because
+ * GMM's locks come before it.
  */
 #include "heap.h"
 
@@ -42,9 +44,9 @@ static struct {
 
 	/* Guarded by lock. */
 	struct list_node classes[CLASS_COUNT];        /* pages with a free slot */
-	uint64_t run_bitmap[PAGING_PAGES_COUNT / 64]; /* page runs: 1 is taken, guards included */
+	uint64_t run_bitmap[PAGING_PAGES_COUNT / 64]; /* 1: in a run of pages, or its guard */
 
-	uint64_t page_count; /* atomic */
+	uint64_t page_count; /* atomic; pages that the supply gave */
 } heap;
 
 void heap_init(const struct heap_supply *supply)
@@ -98,7 +100,7 @@ static void page_format(struct heap_page *page, unsigned shift)
 	}
 }
 
-/* A slot of the class, or NULL when no page has one. */
+/* Takes a slot of the class. NULL: no page has a free one. */
 static void *slot_take(unsigned shift)
 {
 	struct list_node *list = class_list(shift);
@@ -187,7 +189,7 @@ static void run_mark(unsigned first, unsigned count, bool is_taken)
 	}
 }
 
-/* First of `count` free indices in a row, or PAGING_PAGES_COUNT. */
+/* Returns the first of `count` free indices in a row, or PAGING_PAGES_COUNT. */
 static unsigned run_find(unsigned count)
 {
 	unsigned length = 0;
@@ -215,7 +217,7 @@ static void run_unmap(unsigned first, unsigned count)
 
 void *pages_alloc(unsigned page_count)
 {
-	/* A guard on both sides belongs to the run. */
+	/* The guards on both sides belong to the run. */
 	spin_lock(&heap.lock);
 	unsigned first = run_find(page_count + 2);
 	if (first < PAGING_PAGES_COUNT)

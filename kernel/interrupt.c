@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Starts the APICs, and calls the handler of each interrupt; an exception is a panic. */
 #include "interrupt.h"
 
 #include <quire/assert.h>
@@ -57,7 +58,7 @@ void trap_handle(struct trap_frame *frame)
 	if (frame->vector < TRAP_EXCEPTION_COUNT)
 		panic_trap(frame);
 	if (frame->vector == TRAP_VECTOR_SPURIOUS)
-		return; /* no end of interrupt for it: Intel SDM vol. 3, "Spurious Interrupt" */
+		return; /* needs no end of interrupt: Intel SDM vol. 3, "Spurious Interrupt" */
 	if (handlers[frame->vector])
 		handlers[frame->vector]();
 	apic_eoi();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Interrupts of the machine: local APIC, IOAPIC, and who handles which vector. */
+/* Interrupts of the machine: local APIC, IOAPIC, and the handler of each vector. */
 #ifndef KERNEL_INTERRUPT_H
 #define KERNEL_INTERRUPT_H
 
@@ -11,10 +11,10 @@
  */
 q_status_t interrupt_init(const char **out_reason) Q_MUST_USE;
 
-/* `handler` runs with interrupts disabled; the end of interrupt is signalled after it. */
+/* `handler` runs with interrupts disabled. The end of interrupt is signalled after it. */
 void interrupt_attach(uint8_t vector, void (*handler)(void));
 
-/* Routes an ISA interrupt, as ACPI says where it arrives, to `vector` on this CPU. */
+/* Routes an ISA interrupt to `vector` on this CPU. ACPI says at which pin it arrives. */
 void interrupt_isa_attach(unsigned irq, uint8_t vector, void (*handler)(void));
 
 #endif

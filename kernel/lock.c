@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Kernel side of <quire/lock.h>: ticket locks, first come, first served. Debug
- * builds keep the ranks that each CPU holds and stop at a wrong order.
+ * builds keep a list of the ranks that each CPU holds, and panic at a wrong order.
  */
 #include <quire/lock.h>
 
@@ -47,7 +47,7 @@ bool spin_try_lock(struct spinlock *lock) Q_NO_ANALYSIS
 	/* Acquire pairs with the release in spin_unlock(). */
 	uint32_t ticket = atomic_load_acquire(&lock->serving);
 	uint32_t expected = ticket;
-	/* The next ticket is the one being served: nobody has taken it, so nobody is inside. */
+	/* If the next ticket is the one being served, no CPU holds the lock or waits for it. */
 	if (!atomic_cas_acquire(&lock->next, &expected, ticket + 1))
 		return false;
 	if (CONFIG_DEBUG)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Keeps the last lines of the log in a ring, and prints each on the console. */
 #include "log_console.h"
 
 #include <quire/lock.h>
@@ -22,7 +23,7 @@ static struct {
 
 	uint64_t written; /* as the ring */
 
-	/* One word each, set rarely: a stale value prints or drops a line. */
+	/* One word each, read without the lock. A stale value prints or drops a line. */
 	enum log_level level;
 	bool on_console;
 } log_state = { .lock = { .rank = LOCK_RANK_LOG, .name = "log" }, .level = LOG_NOTICE };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The log's level, and the last lines of it. */
+/* The log's level, its last lines, and when it begins to print them. */
 #ifndef KERNEL_LOG_CONSOLE_H
 #define KERNEL_LOG_CONSOLE_H
 
@@ -7,9 +7,9 @@
 
 void log_level_set(enum log_level level);
 enum log_level log_level_get(void);
-/* Prints what the ring still holds of the log to the console. */
+/* Prints the part of the log that the ring still holds. */
 void log_show(void);
-/* From here on lines go to the console at once; before, they are only kept. */
+/* Prints what was logged before, and from here on each line at once. */
 void log_console_start(void);
 
 #endif

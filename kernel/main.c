@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The composition root: the only place that knows both vendors and every
- * layer. Brings the machine up in order, then becomes the idle thread. What
- * makes Quire refuse to start is said in one line; the status is then 2.
+ * The composition root: the only file that knows both vendors and every layer.
+ * It brings the machine up in order and then becomes the idle thread. If Quire
+ * refuses to start, one line says why, and the exit status is 2.
  */
 #include <quire/assert.h>
 #include <quire/bits.h>
@@ -41,7 +41,7 @@
 #include "vm/load/module.h"
 #include "operator/operator.h"
 
-/* Memory below 1 MiB is left alone: firmware data, and the way up for other CPUs. */
+/* Memory below 1 MiB is left alone: it holds firmware data, and CPUs can start only in it. */
 #define LOW_MEMORY_END 0x100000ull
 #define REGION_MAX     BOOTINFO_RANGE_MAX
 
@@ -50,7 +50,7 @@ static struct bootinfo bootinfo;
 static struct module_table modules;
 static struct gmm_region regions[REGION_MAX];
 
-/* Called by boot/start.S; `start_tsc` is of Quire's first instructions. */
+/* boot/start.S calls it. `start_tsc` was read by Quire's first instructions. */
 void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc);
 
 Q_NORETURN static void refuse_to_start(const char *why)
@@ -89,7 +89,7 @@ static void read_boot_data(uint32_t magic, uint32_t information)
 	require(acpi_init(bootinfo.rsdp), "no ACPI tables");
 }
 
-/* memory=: what lies beyond so much usable memory above 1 MiB is left alone. */
+/* memory=SIZE: cuts the usable memory above 1 MiB off after that many bytes. */
 static void memory_limit(void)
 {
 	uint64_t left = options()->memory_limit_bytes;
@@ -106,7 +106,7 @@ static void memory_limit(void)
 	}
 }
 
-/* Usable memory above 1 MiB. */
+/* Puts the usable memory above 1 MiB into `regions`, and returns how many these are. */
 static unsigned collect_regions(void)
 {
 	unsigned count = 0;
@@ -122,7 +122,7 @@ static unsigned collect_regions(void)
 	return count;
 }
 
-/* Our own page tables, then everything that is not ours or the loader's to GMM. */
+/* Makes Quire's page tables, then gives all memory that is still usable to GMM. */
 static void memory_start(void)
 {
 	memory_limit();
@@ -169,7 +169,7 @@ static void module_take(const struct module *module)
 	refuse_to_start(error.text);
 }
 
-/* Modules stay where the loader put them, readable only. */
+/* Maps the modules read-only where the loader put them, and adds them to the table. */
 static void modules_start(void)
 {
 	for (unsigned i = 0; i < bootinfo.module_count; i++) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Prints the reason, the registers and a backtrace on the polled console, then ends the run. */
 #include "panic.h"
 
 #include <stdarg.h>
@@ -17,7 +18,7 @@
 #include "thread.h"
 
 #define BACKTRACE_MAX 24u
-/* A frame lies above the last one, and not further than the largest stack. */
+/* The next frame lies above the last one, and no further away than this. */
 #define STACK_BYTES_MAX 65536u
 
 static const char *const exception_names[TRAP_EXCEPTION_COUNT] = {
@@ -40,7 +41,7 @@ static void print_address(uint64_t address)
 		console_print("  %#018llx\n", (unsigned long long)address);
 }
 
-/* Frame pointers are kept throughout; a damaged chain ends the walk. */
+/* Follows the frame pointers, which all code keeps. A damaged chain ends the walk. */
 static void backtrace(uint64_t rbp)
 {
 	uint64_t last = rbp - 1;

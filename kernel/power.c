@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Powers off, reboots or halts: by the emulator's exit device, ACPI, or ports of the PC. */
 #include "power.h"
 
 #include <quire/bits.h>
@@ -9,7 +10,7 @@
 
 #include "console.h"
 
-/* QEMU's isa-debug-exit: the process ends with (value << 1) | 1. */
+/* QEMU's isa-debug-exit: the emulator exits with status (value << 1) | 1. */
 #define DEBUG_EXIT_PORT 0xf4
 #define DEBUG_EXIT_BASE 0x10u
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What only kernel/main.c calls of the scheduler. */
+/* The scheduler's functions that only kernel/main.c calls. */
 #ifndef KERNEL_SCHED_H
 #define KERNEL_SCHED_H
 
 #include <quire/compiler.h>
 
-/* The caller becomes this CPU's idle thread. Time and timers must work. */
+/* Makes the caller this CPU's idle thread. Time and timers must work. */
 void sched_init(void);
-/* Runs whoever is runnable, and sleeps when nobody is. */
+/* Runs every thread that is runnable, and halts the CPU while there is none. */
 Q_NORETURN void sched_idle(void);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * void thread_switch(uint64_t *save_rsp, uint64_t load_rsp)
  *
- * What the C calling convention lets a function keep goes on the old stack;
- * the rest is dead at a call. Interrupts are disabled.
+ * The registers that a C function must preserve go on the old stack; the caller
+ * expects nothing of the others. Interrupts are disabled.
  */
 	.text
 	.global thread_switch
@@ -24,7 +24,7 @@ thread_switch:
 	popq %rbp
 	ret
 
-/* Where a new thread begins: the switch returns here, still under the scheduler's lock. */
+/* A new thread begins here: thread_switch() returns to it, with the scheduler's lock held. */
 	.global thread_start
 thread_start:
 	xorl %ebp, %ebp			/* the backtrace ends here */

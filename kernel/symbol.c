@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The symbol table that scripts/make-symbols.py makes of the first link. */
+/* Looks addresses up in the symbol table that scripts/make-symbols.py makes from the first link. */
 #include "panic.h"
 
 #include <quire/layout.h>
 
 extern const uint32_t symbols_count;
-extern const uint32_t symbols_starts[]; /* from the first instruction of the image on */
+extern const uint32_t symbols_starts[]; /* offsets from layout_text_start, ascending */
 extern const uint16_t symbols_name_offsets[];
 extern const char symbols_names[];
 

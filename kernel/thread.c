@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One run queue per priority, round robin inside each; a thread that waits is
- * in none. The lock is held across the switch and dropped by whoever runs next,
- * so a thread is never seen runnable while it still uses its stack.
+ * One run queue for each priority, round robin inside each. The lock is held
+ * across the switch, and the thread that runs next drops it, so no thread is
+ * RUNNABLE while it still uses its stack.
  *
- * A slice timer runs only while somebody of the same priority waits: a vCPU
- * that is alone is never interrupted for nothing.
+ * The slice timer runs only while another thread of the running thread's priority
+ * is RUNNABLE, so a vCPU that is alone is not interrupted for nothing.
  *
- * States: RUNNABLE (queued) -> RUNNING -> PARKED -> RUNNABLE, and at last ENDED.
- * A permit makes unpark-before-park work: thread_park() eats it instead of
- * sleeping. Lock: LOCK_RANK_SCHED, taken by interrupt handlers.
+ * States: RUNNABLE (in its run queue) -> RUNNING -> RUNNABLE or PARKED; PARKED ->
+ * RUNNABLE; at last ENDED. An unpark that comes before the park leaves a permit,
+ * which thread_park() takes instead of sleeping.
+ *
+ * Lock: LOCK_RANK_SCHED, which interrupt handlers also take.
  */
 #include "thread.h"
 
@@ -30,7 +32,7 @@
 #define STACK_PAGES    4u
 #define SLICE_US       10000u
 #define PRIORITY_COUNT (THREAD_IDLE + 1u)
-#define PRIORITY_NONE  PRIORITY_COUNT /* the idle thread's: below all */
+#define PRIORITY_NONE  PRIORITY_COUNT /* the idle thread's, below all others */
 
 enum thread_state { THREAD_RUNNABLE, THREAD_RUNNING, THREAD_PARKED, THREAD_ENDED };
 
@@ -50,7 +52,7 @@ struct thread {
 	uint64_t cpu_ticks;
 	uint64_t rsp; /* while not RUNNING */
 
-	struct timer timer; /* thread_park_until() */
+	struct timer timer; /* of thread_park_until() */
 };
 
 static struct {
@@ -86,7 +88,7 @@ void sched_init(void)
 	percpu()->switch_tsc = cpu_rdtsc();
 }
 
-/* The most urgent priority that waits; PRIORITY_NONE if nobody does. */
+/* The most urgent priority that has a runnable thread, or PRIORITY_NONE. */
 static unsigned first_waiting(void)
 {
 	unsigned i = 0;
@@ -105,7 +107,10 @@ static struct thread *pick(void)
 	return thread;
 }
 
-/* After any change of who runs or waits: must the running thread give way, now or in a slice? */
+/*
+ * To be called after any change of the running thread or of the queues. Makes the running
+ * thread yield now, or after a slice, if another thread has a claim to the CPU.
+ */
 static void preemption_update(void)
 {
 	unsigned waiting = first_waiting();
@@ -118,7 +123,7 @@ static void preemption_update(void)
 	}
 }
 
-/* The caller's state says already what becomes of it. Returns when it runs again. */
+/* Runs the next thread. The caller has already set its own state. Returns when it runs again. */
 static void switch_away_locked(void)
 {
 	struct percpu *cpu = percpu();
@@ -148,7 +153,7 @@ static void enqueue(struct thread *thread)
 void thread_main(void)
 {
 	struct thread *self = percpu()->current;
-	spin_unlock(&sched.lock); /* taken by whoever switched to us */
+	spin_unlock(&sched.lock); /* the thread that switched to us took it */
 	cpu_irq_enable();
 	self->body(self->argument);
 
@@ -187,7 +192,7 @@ q_status_t thread_create(const char *name, enum thread_priority priority, void (
 	list_init(&thread->node);
 	timer_init(&thread->timer, wake_timer_fired);
 
-	/* As thread_switch() left it: six registers, the return address, alignment. */
+	/* The stack that thread_switch() expects: six registers, the return address, alignment. */
 	uint64_t *top = (uint64_t *)((uint8_t *)thread->stack + STACK_PAGES * PAGE_SIZE);
 	top[-2] = (uintptr_t)thread_start;
 	thread->rsp = (uintptr_t)(top - 8);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Measures the clocks at boot, and converts between their units. */
 #include "time.h"
 
 #include <quire/bits.h>
@@ -32,7 +33,7 @@ static void sample_take(void *context, bool is_end)
 	sample->apic[is_end] = apic_timer_remaining();
 }
 
-/* What ran `elapsed` ticks in MEASURE_TICKS of the PIT runs so many a second. */
+/* The rate in Hz of a clock that ran `elapsed` ticks in MEASURE_TICKS of the PIT. */
 static uint64_t rate(uint64_t elapsed)
 {
 	return elapsed * PIT_HZ / MEASURE_TICKS;
@@ -82,7 +83,7 @@ uint64_t time_us_from_ticks(uint64_t ticks)
 
 uint32_t time_apic_ticks(uint64_t tsc_ticks)
 {
-	/* A second ahead is far enough: the interrupt arms again. */
+	/* At most a second ahead: if that is too early, the timer interrupt arms again. */
 	if (tsc_ticks > clock.tsc_hz)
 		tsc_ticks = clock.tsc_hz;
 	uint64_t ticks = (uint64_t)((unsigned __int128)tsc_ticks * clock.apic_per_tsc >> 32) + 1;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Time is the TSC; its rate is measured once at boot. */
+/* Quire's clock is the TSC. Its rate is measured once at boot. */
 #ifndef KERNEL_TIME_H
 #define KERNEL_TIME_H
 
 #include <quire/status.h>
 
 /*
- * Measures TSC and local APIC timer against the PIT for two milliseconds; to
- * about 0.03 %. Reads the real-time clock. Q_UNSUPPORTED: nothing to measure by.
+ * Measures TSC and local APIC timer against the PIT for two milliseconds, which is
+ * good to about 0.03 %. Reads the real-time clock. Q_UNSUPPORTED: the PIT, the TSC
+ * or the APIC timer does not count.
  */
 q_status_t time_init(void) Q_MUST_USE;
 
-/* The TSC at Quire's first instructions. */
+/* The TSC that Quire's first instructions read. */
 void time_start_set(uint64_t tsc);
 uint64_t time_start(void);
 
@@ -19,7 +20,7 @@ uint64_t time_tsc_hz(void);
 uint64_t time_ticks_from_us(uint64_t microseconds);
 uint64_t time_us_from_ticks(uint64_t ticks);
 
-/* APIC timer ticks for TSC ticks, rounded up, at most what the timer holds. */
+/* APIC timer ticks for TSC ticks, rounded up; at most a second, and what the timer holds. */
 uint32_t time_apic_ticks(uint64_t tsc_ticks);
 
 /* Unix time at TSC 0. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A CPU's timers in a list sorted by deadline; the local APIC is armed for the
- * first. The list is short (a vCPU or two, a slice), so a list it is.
+ * Each CPU has a list of its timers, sorted by deadline, and its local APIC is
+ * armed for the first. A list is enough because it is short: a few vCPUs and a
+ * slice.
  *
- * Callbacks run without the lock: they may arm and cancel. A timer that is
- * firing is out of the list already. Lock: LOCK_RANK_TIMER, one per CPU.
+ * A timer leaves the list before its callback runs, and the callback runs without
+ * the lock, so it may arm and cancel timers. Lock: LOCK_RANK_TIMER, one per CPU.
  */
 #include "timer.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One-shot timers in TSC ticks, served by the local APIC's timer. The callback
- * runs in interrupt context on the CPU that armed it, interrupts disabled; it
- * may unpark threads and set flags, and may arm timers again.
+ * runs as an interrupt handler, with interrupts disabled, on the CPU that armed
+ * the timer. It may unpark threads, set flags and arm timers again.
  */
 #ifndef KERNEL_TIMER_H
 #define KERNEL_TIMER_H
@@ -19,9 +19,9 @@ struct timer {
 };
 
 void timer_init(struct timer *timer, void (*fired)(struct timer *timer));
-/* Replaces an earlier deadline. In the past: fires at once, from the interrupt. */
+/* Replaces an earlier deadline. A deadline in the past fires at once, by an interrupt. */
 void timer_arm(struct timer *timer, uint64_t deadline_tsc);
-/* After it returns, the callback is not running and will not. */
+/* When this has returned, the callback neither runs nor is still to run. */
 void timer_cancel(struct timer *timer);
 
 #endif

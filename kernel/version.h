@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What git calls this tree; the Makefile passes it to version.c alone. */
+/* The name that git has for this tree. The Makefile passes it to version.c alone. */
 #ifndef KERNEL_VERSION_H
 #define KERNEL_VERSION_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The local APIC's registers: MSRs in x2APIC mode, memory otherwise. */
 #include "apic.h"
 
 #include <quire/bits.h>
@@ -82,7 +83,7 @@ void apic_timer_arm(uint32_t ticks)
 void apic_timer_arm_deadline(uint64_t deadline_tsc)
 {
 	apic_write(APIC_LVT_TIMER, LVT_TSC_DEADLINE | TRAP_VECTOR_TIMER);
-	/* The LVT write must be seen first: Intel SDM vol. 3, "TSC-Deadline Mode". */
+	/* The LVT write must take effect first: Intel SDM vol. 3, "TSC-Deadline Mode". */
 	asm volatile("mfence" ::: "memory");
 	msr_write(MSR_TSC_DEADLINE, deadline_tsc ? deadline_tsc : 1);
 }

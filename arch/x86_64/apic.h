@@ -9,16 +9,16 @@
 #include <quire/addr.h>
 
 /*
- * `registers` is the mapping of the APIC's page, or NULL to use x2APIC. Enables
- * it on this CPU with the timer masked.
+ * Enables this CPU's local APIC, with the timer masked. `registers` is the mapping
+ * of the APIC's page, or NULL to use x2APIC mode.
  */
 void apic_init(volatile void *registers);
 uint32_t apic_id(void);
 void apic_eoi(void);
 
-/* One interrupt of TRAP_VECTOR_TIMER after `ticks` of the APIC timer's clock, at least 1. */
+/* Raises TRAP_VECTOR_TIMER once, after `ticks` (at least 1) of the APIC timer's clock. */
 void apic_timer_arm(uint32_t ticks);
-/* One interrupt when the TSC reaches `deadline_tsc`; needs cpu_features()->has_tsc_deadline. */
+/* Raises it once the TSC reaches `deadline_tsc`. Needs cpu_features()->has_tsc_deadline. */
 void apic_timer_arm_deadline(uint64_t deadline_tsc);
 void apic_timer_stop(void);
 uint32_t apic_timer_remaining(void);

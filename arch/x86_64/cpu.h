@@ -36,7 +36,7 @@ static inline void cpu_irq_disable(void)
 	asm volatile("cli" ::: "memory");
 }
 
-/* Enables interrupts and sleeps; none can slip in between (STI's shadow). */
+/* Enables interrupts and halts. STI's shadow keeps an interrupt from coming in between. */
 static inline void cpu_irq_enable_and_halt(void)
 {
 	asm volatile("sti; hlt" ::: "memory");
@@ -174,8 +174,8 @@ static inline void cpu_fxrstor(const void *area)
 }
 
 /*
- * Replaces the last x87 instruction's address and operand by our own: a restore
- * need not load them (APM vol. 3, "FXRSTOR").
+ * Overwrites the recorded addresses of the last x87 instruction and of its operand:
+ * a restore need not load them (APM vol. 3, "FXRSTOR").
  */
 static inline void cpu_x87_pointers_clear(void)
 {
@@ -183,7 +183,7 @@ static inline void cpu_x87_pointers_clear(void)
 	asm volatile("fnclex; emms; fildl %0" ::"m"(zero));
 }
 
-/* DR7 belongs to the world switch, as DR6 does on AMD-V. */
+/* DR7 is missing because the world switch handles it. On AMD-V it handles DR6 as well. */
 #define CPU_DR_ACCESSORS(n)                                        \
 	static inline uint64_t cpu_read_dr##n(void)                \
 	{                                                          \

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads what CPUID says about the boot CPU. */
 #include "features.h"
 
 #include <quire/bits.h>

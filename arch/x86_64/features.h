@@ -10,11 +10,11 @@ struct cpu_features {
 	bool has_nx, has_smep, has_smap, has_umip, has_pge, has_large_1g;
 	bool has_xsave, has_x2apic, has_tsc_deadline, has_invariant_tsc, has_rdtscp;
 	bool has_svm, has_vmx;
-	bool is_emulated; /* a hypervisor or emulator says that it is there */
+	bool is_emulated; /* the machine is virtual: CPUID's hypervisor bit is set */
 	unsigned physical_address_bits;
 };
 
-/* Call once on the boot CPU before anything else of arch. */
+/* Call once on the boot CPU, before any other function of arch/. */
 void cpu_features_detect(void);
 const struct cpu_features *cpu_features(void);
 

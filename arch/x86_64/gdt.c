@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The GDT, the TSS and the exception stacks of the boot CPU. */
 #include "gdt.h"
 
 #include <quire/addr.h>
@@ -26,7 +27,7 @@ struct descriptor_pointer {
 
 #define IST_STACK_BYTES 4096
 
-/* The lower page of each is a guard: paging.c unmaps it. */
+/* The lower page of each stack is a guard page, which paging.c unmaps. */
 static uint8_t ist_stacks[3][2 * IST_STACK_BYTES] Q_SECTION(".bss.ist_stacks") Q_ALIGNED(4096);
 
 static struct tss tss;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Segments and the task-state segment: flat, ring 0 only, with separate stacks for #DF, NMI, #MC. */
+/* Flat ring-0 segments, and a task-state segment with separate stacks for #DF, NMI and #MC. */
 #ifndef ARCH_X86_64_GDT_H
 #define ARCH_X86_64_GDT_H
 
@@ -12,10 +12,7 @@
 #define IST_NMI           2
 #define IST_MACHINE_CHECK 3
 
-/*
- * Loads GDT and TSS on the boot CPU. Drops GS base: install per-CPU data
- * afterwards.
- */
+/* Loads GDT and TSS on the boot CPU. GS base may be lost, so call percpu_install() afterwards. */
 void gdt_load(void);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The interrupt descriptor table: each vector leads to its stub in isr.S. */
 #include "trap.h"
 
 #include <quire/event.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One stub a vector, then one common way: save everything, call trap_handle().
- * Exceptions without an error code push a zero in its place. The stack stays
- * 16-byte aligned at the call: the CPU aligned it before it pushed its part.
+ * One stub for each vector, and a common path that saves the general registers
+ * and calls trap_handle(). The stub of an exception without an error code pushes
+ * a zero in its place. The stack is 16-byte aligned at the call, because the CPU
+ * aligned it before it pushed its part of the frame.
  */
 	.text
 

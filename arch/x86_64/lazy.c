@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Saves and restores a guest's lazy state, with XSAVE where the CPU has it, else with FXSAVE. */
 #include "lazy.h"
 
 #include <quire/assert.h>
@@ -70,7 +71,7 @@ void lazy_init(struct lazy_state *state, void *area)
 	*state = (struct lazy_state){ .area = area, .xcr0 = XCR0_X87 };
 }
 
-/* The guest may have disabled components in XCR0: everything is saved all the same. */
+/* Saves all components, also those that the guest has disabled in XCR0. */
 static void save(struct lazy_state *state)
 {
 	if (xcr0_supported) {
@@ -90,7 +91,7 @@ static void restore(const struct lazy_state *state)
 {
 	if (xcr0_supported)
 		cpu_xsetbv(0, xcr0_supported);
-	/* AMD CPUs may leave the last x87 instruction's addresses of the other guest in place. */
+	/* On AMD CPUs a restore may leave the other guest's x87 instruction addresses in place. */
 	cpu_x87_pointers_clear();
 	if (xcr0_supported) {
 		cpu_xrstor(state->area, xcr0_supported);

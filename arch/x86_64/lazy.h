@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest state that Quire itself never uses, and that therefore stays in the
- * CPU until another vCPU needs the place: x87/SSE/AVX registers, XCR0 and the
- * debug address registers DR0 to DR3.
+ * Guest state that Quire itself never uses: x87/SSE/AVX registers, XCR0 and the
+ * debug address registers DR0 to DR3. It stays in the CPU until another vCPU
+ * needs these registers.
  *
  * Quire is compiled without floating-point and vector instructions, so a guest
  * may exit and re-enter any number of times without a save. A CPU's owner changes
@@ -22,27 +22,28 @@ struct lazy_state {
 	uint64_t dr[4];
 };
 
-/* Enables the FPU and XSAVE on this CPU with everything that it supports. */
+/* Enables the FPU and XSAVE on this CPU, with all components that lazy_xcr0_supported() names. */
 void lazy_cpu_init(void);
 
-/* Bytes of an area, for everything that XCR0 can enable here; at most a page. */
+/* The bytes that an area needs for all components that can be enabled; at most a page. */
 size_t lazy_area_size(void);
 /* The XCR0 bits that the CPU supports and Quire switches; 0: no XSAVE. */
 uint64_t lazy_xcr0_supported(void);
 
-/* Power-on state into `area`, which is zeroed and stays the caller's. */
+/* Sets `state` to the power-on state. The caller goes on owning `area`, which is overwritten. */
 void lazy_init(struct lazy_state *state, void *area);
 
+/* The part of lazy_load() that is seldom needed. */
 void lazy_switch(struct lazy_state *state);
 
-/* Makes `state` live on this CPU, saving what was. */
+/* Makes `state` live on this CPU, and saves the state that was live before. */
 static inline void lazy_load(struct lazy_state *state)
 {
 	if (Q_UNLIKELY(percpu()->lazy_owner != state))
 		lazy_switch(state);
 }
 
-/* Before `state` is freed or reset: what is live of it is thrown away. */
+/* To be called before `state` is freed or reset: discards what this CPU holds of it. */
 void lazy_drop(struct lazy_state *state);
 
 #endif

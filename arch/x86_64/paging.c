@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Builds and changes Quire's own page tables. All tables come from the boot arena
+ * and are never freed. Those for memory, windows and runs of pages exist from boot.
+ */
 #include "paging.h"
 
 #include <quire/assert.h>
@@ -19,15 +23,15 @@ static struct {
 	uint64_t *windows; /* the page directories of the windows, one page a CPU */
 	uint64_t *pages;   /* PAGING_PAGES_COUNT entries, contiguous */
 	struct paging_arena arena;
-	hpa_t arena_start, arena_end; /* all of it, what others took included */
-	uint64_t bytes;               /* of it, for tables */
-	bool is_live; /* our tables are in use: tables are reached as kernel memory */
-	uint64_t nx;  /* PTE_NX, or 0 where the CPU has none */
+	hpa_t arena_start, arena_end; /* the whole arena, including what others took */
+	uint64_t bytes;               /* of the arena, for tables */
+	bool is_live;                 /* CR3 points to our tables: they are kernel memory */
+	uint64_t nx;                  /* PTE_NX, or 0 if the CPU has no NX */
 } paging;
 
 static void *table_ptr(hpa_t page)
 {
-	/* Before the switch the loader's identity mapping is in use. */
+	/* Before the switch, boot/start.S's identity mapping is in use. */
 	return (void *)(paging.is_live ? PAGING_KERNEL_BASE + page.raw : page.raw);
 }
 
@@ -41,7 +45,7 @@ static hpa_t arena_take(unsigned page_count)
 	return page;
 }
 
-/* The table below `entry`, made if there is none; NULL: the arena is used up. */
+/* Returns the table below `entry`, and makes it if there is none. NULL: the arena is used up. */
 static uint64_t *table_below(uint64_t *entry)
 {
 	uint64_t value = pte_load(entry);
@@ -56,7 +60,10 @@ static uint64_t *table_below(uint64_t *entry)
 	return table_ptr(page);
 }
 
-/* The entry for `virt` at `level` (1: 4 KiB, 2: 2 MiB), or NULL. */
+/*
+ * Returns the entry for `virt` at `level` (1: 4 KiB, 2: 2 MiB), and makes the tables above it.
+ * NULL: the arena is used up.
+ */
 static uint64_t *entry_make(uint64_t virt, unsigned level)
 {
 	uint64_t *table = paging.root;
@@ -75,7 +82,7 @@ static uint64_t access_bits(enum paging_access access)
 	Q_ASSERT(!"access");
 }
 
-/* Chunks that are smaller come and go by pages, below tables that exist for all memory. */
+/* Smaller chunks are mapped page by page, through tables that exist from boot for all memory. */
 #define HAS_LARGE_CHUNKS (GMM_CHUNK_SHIFT >= LARGE_PAGE_SHIFT)
 
 static q_status_t map(uint64_t virt, hpa_t start, uint64_t size_bytes, uint64_t bits)
@@ -106,7 +113,7 @@ static void map_image_part(const uint8_t *start, const uint8_t *end, enum paging
 	map_at_boot(virt, hpa(virt - PAGING_IMAGE_BASE), (uint64_t)(end - start), access);
 }
 
-/* The page below each boot and exception stack stays unmapped. */
+/* Unmaps the page below a boot or exception stack. */
 static void unmap_guard(const uint8_t *page)
 {
 	uint64_t *entry = entry_make((uintptr_t)page, 1);
@@ -140,7 +147,7 @@ static void protect_cpu(void)
 	cpu_write_cr4(cr4);
 }
 
-/* Tables that may be made after paging_init(): two ends of each module, and the devices'. */
+/* How many tables may be made after paging_init(): two for each module, and the devices'. */
 static uint64_t late_tables(unsigned module_count)
 {
 	return 2ull * module_count + 8;
@@ -148,17 +155,17 @@ static uint64_t late_tables(unsigned module_count)
 
 uint64_t paging_arena_bytes(hpa_t memory_end, unsigned module_count)
 {
-	/* One directory a GiB of kernel memory, or one table for two small chunks. */
+	/* A directory for each GiB of kernel memory; with small chunks a table for each 2 MiB. */
 	uint64_t directories = (memory_end.raw >> 30) + 1;
 	uint64_t small_chunks = HAS_LARGE_CHUNKS ? 0 : (memory_end.raw >> LARGE_PAGE_SHIFT) + 1;
 	uint64_t own = directories + (directories >> 9) + 1 + small_chunks;
-	/* Windows with their upper table; the page region with two; root and image; the arena. */
+	/* The windows and one table above; the page region and two above; the root; the image. */
 	own += PHYSMEM_CPU_MAX + 1 + PAGING_PAGES_COUNT / PAGING_ENTRIES + 2 + 1 + 4;
 	uint64_t arena = (own + late_tables(module_count)) / PAGING_ENTRIES + 2;
 	return (own + arena + late_tables(module_count)) * PAGE_SIZE;
 }
 
-/* Tables that must exist before anybody asks: later there is nothing to make them of. */
+/* Makes the tables that may be needed at any time: after boot the arena has none left for them. */
 static void make_tables(hpa_t memory_end)
 {
 	uint64_t step = HAS_LARGE_CHUNKS ? 1ull << 30 : LARGE_PAGE_SIZE;
@@ -196,7 +203,7 @@ void paging_init(struct paging_arena *arena, hpa_t memory_end, unsigned module_c
 	paging.root = table_ptr(root);
 	protect_cpu();
 
-	/* Tables of our own keep to one fixed part; the rest is the caller's. */
+	/* Later tables come from a fixed part of the arena; the caller gets the rest. */
 	hpa_t tables_end = hpa_add(paging.arena.start, late_tables(module_count) * PAGE_SIZE);
 	paging.bytes = tables_end.raw - arena->start.raw;
 	arena->start = tables_end;
@@ -276,7 +283,7 @@ void *physmem_window_map(unsigned slot, hpa_t base)
 {
 	Q_ASSERT(slot < PHYSMEM_WINDOW_COUNT);
 	uint64_t virt = window_address(slot);
-	/* A 1 MiB chunk is half of its large page: the other half is never touched. */
+	/* A 1 MiB chunk is half of the large page that is mapped. The other half is not touched. */
 	hpa_t large = hpa(align_down(base.raw, LARGE_PAGE_SIZE));
 	pte_store(entry_make(virt, 2), large.raw | access_bits(PAGING_READ_WRITE) | PTE_LARGE);
 	cpu_invlpg((void *)virt);

@@ -19,7 +19,7 @@
 #define PAGING_ENTRIES    512u
 #define PAGING_ROOT_LEVEL 4u
 
-/* The first address bit that selects an entry of that level (1: 4 KiB, 2: 2 MiB). */
+/* The lowest address bit that selects an entry at `level` (1: 4 KiB, 2: 2 MiB). */
 static inline unsigned paging_level_shift(unsigned level)
 {
 	return PAGE_SHIFT + 9 * (level - 1);

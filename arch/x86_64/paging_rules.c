@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Walks Quire's page tables, and knows the rules of each region of paging.h. */
 #include "paging_rules.h"
 
 #include <quire/bits.h>
@@ -7,7 +8,7 @@
 #include "paging.h"
 #include "paging_entry.h"
 
-/* Addresses between them do not exist. */
+/* Addresses between these two are not canonical. */
 #define CANONICAL_LOW_END    0x0000800000000000ull
 #define CANONICAL_HIGH_START 0xffff800000000000ull
 
@@ -28,7 +29,7 @@ static struct paging_leaf leaf_decode(uint64_t virt, uint64_t entry, unsigned le
 	};
 }
 
-/* The first address behind what the entry of `level` for `virt` covers; 0: there is none. */
+/* The first address after those that the entry at `level` for `virt` covers. 0: there is none. */
 static uint64_t next_after(uint64_t virt, unsigned level)
 {
 	uint64_t size_bytes = 1ull << paging_level_shift(level);
@@ -37,7 +38,7 @@ static uint64_t next_after(uint64_t virt, unsigned level)
 	return next == CANONICAL_LOW_END ? CANONICAL_HIGH_START : next;
 }
 
-/* The entry where a walk ends: a leaf, or not present. */
+/* Walks the tables for `virt`. Returns the last entry: a leaf, or one that is not present. */
 static uint64_t walk(hpa_t root, uint64_t virt, unsigned *out_level)
 {
 	unsigned level = PAGING_ROOT_LEVEL;
@@ -70,13 +71,13 @@ bool paging_tables_next(hpa_t root, bool has_nx, uint64_t from, struct paging_le
 
 /* --- rules ---------------------------------------------------------------------------- */
 
-/* [start, start + size) lies within [from, to). */
+/* True if [start, start + size_bytes) lies within [from, to). */
 static bool is_within(uint64_t start, uint64_t size_bytes, uint64_t from, uint64_t to)
 {
 	return start >= from && start <= to && size_bytes <= to - start;
 }
 
-/* Where the two addresses of a region differ by a constant. */
+/* For regions that map each machine address at `base` plus that address. */
 static bool is_at(const struct paging_leaf *leaf, uint64_t base)
 {
 	return leaf->start.raw == leaf->virt - base;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads Quire's own page tables, and says what may be mapped where as far as
- * addresses and rights tell. Pure; the regions are those of paging.h.
+ * Reads Quire's own page tables, and tells from a mapping's addresses and rights
+ * what it is and whether it is allowed. Pure. The regions are those of paging.h.
  */
 #ifndef ARCH_X86_64_PAGING_RULES_H
 #define ARCH_X86_64_PAGING_RULES_H
@@ -16,7 +16,7 @@ struct paging_leaf {
 	bool is_writable, is_executable, is_uncached, is_user;
 };
 
-/* What differs from build to build and machine to machine; half open. */
+/* Bounds that depend on the build and on the machine; half open. */
 struct paging_bounds {
 	uint64_t image_start, image_end; /* virtual */
 	uint64_t text_start, text_end;
@@ -24,11 +24,11 @@ struct paging_bounds {
 };
 
 enum paging_kind {
-	PAGING_FORBIDDEN, /* it should not be there, or not like this */
+	PAGING_FORBIDDEN, /* not allowed there, or not with these rights */
 	PAGING_IMAGE,
 	PAGING_BOOT_DATA, /* the arena: page tables, GMM's records */
 	PAGING_MODULE,    /* read-only kernel memory: a boot module */
-	PAGING_KERNEL,    /* kernel memory that was taken from GMM */
+	PAGING_KERNEL,    /* kernel memory that GMM gave */
 	PAGING_WINDOW,    /* of the mapping cache */
 	PAGING_STACK,     /* one of the virtually contiguous pages */
 	PAGING_DEVICE,    /* device registers */
@@ -36,8 +36,9 @@ enum paging_kind {
 };
 
 /*
- * The first present mapping at or after `from` in the tables below `root`, which
- * are kernel memory; false: there is none. Without NX nothing counts as executable.
+ * Finds the first present mapping at or after `from` in the tables below `root`,
+ * which must be kernel memory. False: there is none. If `has_nx` is false, no
+ * mapping counts as executable.
  */
 bool paging_tables_next(hpa_t root, bool has_nx, uint64_t from, struct paging_leaf *out_leaf);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Gives a CPU its per-CPU data. */
 #include "percpu.h"
 
 #include "msr.h"

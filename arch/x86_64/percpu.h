@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What each CPU has of its own. GS base points to it while Quire runs; the
- * world switch restores it. Owned by its CPU unless a field says otherwise.
+ * Each CPU's own data. GS base points to it while Quire runs; the world switch
+ * restores GS base. Only the CPU itself reads and writes its data.
  */
 #ifndef ARCH_X86_64_PERCPU_H
 #define ARCH_X86_64_PERCPU_H
@@ -15,8 +15,8 @@ struct percpu {
 	struct percpu *self; /* offset 0: read through %gs */
 	uint32_t index;      /* 0 .. PHYSMEM_CPU_MAX - 1 */
 	uint32_t apic_id;
-	bool should_yield;   /* set by interrupt handlers of this CPU, too */
-	unsigned held_locks; /* debug builds: how many, and their ranks */
+	bool should_yield;   /* also set by this CPU's interrupt handlers */
+	unsigned held_locks; /* debug builds: how many locks it holds, and their ranks */
 	uint8_t held_ranks[16];
 	struct thread *current;
 	struct thread *idle;
@@ -31,7 +31,7 @@ static inline struct percpu *percpu(void)
 	return self;
 }
 
-/* Makes `cpu` this CPU's own, with its index. */
+/* Makes `cpu` the data of the executing CPU, which gets the number `index`. */
 void percpu_install(struct percpu *cpu, uint32_t index);
 
 #endif

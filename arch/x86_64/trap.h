@@ -8,7 +8,7 @@
 
 #include <quire/compiler.h>
 
-/* As isr.S pushes it; the CPU's part is at the end. */
+/* The registers in the order in which isr.S leaves them; the CPU's part is at the end. */
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
 	uint64_t rbp, rdi, rsi, rdx, rcx, rbx, rax;
@@ -18,13 +18,13 @@ struct trap_frame {
 
 #define TRAP_EXCEPTION_COUNT 32u
 
-/* Vectors of our own interrupts; the higher the more urgent. */
+/* Vectors of Quire's own interrupts. A higher vector is more urgent. */
 #define TRAP_VECTOR_SERIAL   0x40u
 #define TRAP_VECTOR_SERIAL2  0x41u
 #define TRAP_VECTOR_TIMER    0x50u
 #define TRAP_VECTOR_SPURIOUS 0xffu
 
-/* Interrupts disabled. Called by isr.S only. */
+/* Only isr.S calls it, with interrupts disabled. */
 void trap_handle(struct trap_frame *frame);
 
 /* Loads the interrupt descriptor table on this CPU. */

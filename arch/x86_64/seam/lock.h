@@ -7,7 +7,7 @@
 
 struct Q_CAPABILITY("spinlock") spinlock {
 	uint32_t next;    /* the next ticket to hand out */
-	uint32_t serving; /* the ticket whose holder is inside */
+	uint32_t serving; /* the ticket that may hold the lock */
 	uint32_t holder;  /* CPU index + 1; 0: free */
 	enum lock_rank rank;
 	const char *name;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernel side of <quire/physmem.h>: what needs no page tables of its own. */
+/* Kernel side of <quire/physmem.h>, except the windows, which are in arch/x86_64/paging.c. */
 #include <quire/physmem.h>
 
 #include "arch/x86_64/paging.h"
