@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes garbage to every port, device register and model-specific register,
- * and reads them all. Left out is only what ends the VM by design, so that the
- * guest can say at its end that it came so far.
+ * Reads every port, the registers of local APIC and IOAPIC, and three blocks of
+ * model-specific registers, and writes garbage to them. It leaves out only what
+ * ends the VM by design, so that it can report at its end that it got that far.
  */
 
 #include "guest.h"
@@ -36,7 +36,7 @@ static uint64_t random_next(void)
 	return random_state;
 }
 
-/* Ports whose writes reset the machine or end it, and our own output. */
+/* True for ports where a write resets or ends the machine, and for our own output. */
 static bool is_spared(uint32_t port)
 {
 	return port == 0x64 || port == 0x92 || port == 0xcf9 || port == 0xe9 ||
@@ -74,7 +74,7 @@ static void ports_write(void)
 	}
 }
 
-/* String instructions with every kind of port and odd sizes, to memory and from it. */
+/* String instructions, to memory and from it. */
 static void ports_string(void)
 {
 	static uint8_t buffer[4096];
@@ -94,7 +94,7 @@ static void serial_write(void)
 		out8(port, (uint8_t)random_next());
 		(void)in8(port);
 	}
-	/* As at the start: 8 bits, no interrupts, FIFOs empty, no loop-back. */
+	/* The state at the start: 8 bits, no interrupts, FIFOs empty, no loop-back. */
 	out8(SERIAL + 3, 0x03);
 	out8(SERIAL + 1, 0x00);
 	out8(SERIAL + 2, 0x07);
@@ -107,7 +107,7 @@ static void device_memory_write(void)
 		volatile uint32_t *reg = (volatile uint32_t *)(LAPIC + offset);
 		uint32_t value = *reg;
 
-		/* An INIT to itself is a reset. */
+		/* Garbage could send an INIT to this CPU, which is a reset. */
 		if (offset != LAPIC_ICR_LOW)
 			*reg = value ^ (uint32_t)random_next();
 	}

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Measures what an exit costs, from guest to guest, in ticks of the time stamp
- * counter; under QEMU's -icount a tick is an instruction. Net of the pair of
- * RDTSC around it. One line for each:
+ * Measures what an exit costs, from leaving the guest to running it again, in
+ * ticks of the time stamp counter; under QEMU's -icount a tick is an instruction.
+ * The cost of the two RDTSC around it is subtracted. Prints one line for each
+ * operation:
  *
  *   bench NAME UNIT MIN MEDIAN MAX SAMPLES
- *
- * Needs 512 MiB of RAM: reads are measured one in each 2 MiB, so that a large
- * zero mapping cannot serve two of them.
  */
 
 #include "guest.h"
@@ -22,7 +20,7 @@
 #define HYPERCALL_NONE 0xffffffffu
 #define WRITE_REGION   (64ull << 20)
 #define READ_REGION    (96ull << 20)
-#define WRITE_STRIDE   (3 * GUEST_PAGE_SIZE) /* no neighbours, which would be a run */
+#define WRITE_STRIDE   (3 * GUEST_PAGE_SIZE) /* neighbours would be given ahead, as a run */
 #define READ_STRIDE    GUEST_PAGE_SIZE
 
 static uint64_t samples[SAMPLE_COUNT];
@@ -60,7 +58,7 @@ static void do_hypercall(unsigned i)
 		__asm__ volatile("vmmcall" : "+a"(number) : : "rbx", "rcx", "rdx", "memory");
 }
 
-/* Where an unknown hypercall is an invalid instruction there is nothing to measure. */
+/* False if an unknown hypercall is an invalid instruction: then there is nothing to measure. */
 static bool has_hypercalls(void)
 {
 	if (is_intel)
@@ -116,7 +114,7 @@ static void sort(uint64_t *values, unsigned count)
 	}
 }
 
-/* The same call every time, so that what is around the operation cancels out. */
+/* All operations are called from here, so that the cost of the call cancels out. */
 static uint64_t __attribute__((noinline)) measure(void (*operation)(unsigned), unsigned i)
 {
 	uint64_t start = rdtsc();
@@ -127,7 +125,7 @@ static uint64_t __attribute__((noinline)) measure(void (*operation)(unsigned), u
 
 static void collect(void (*operation)(unsigned), unsigned warm_up)
 {
-	/* The array's own pages must not fault while the clock runs. */
+	/* Touched now, the array's own pages do not fault while the clock runs. */
 	for (unsigned i = 0; i < SAMPLE_COUNT; i++)
 		samples[i] = 0;
 	for (unsigned i = 0; i < warm_up; i++)
@@ -176,7 +174,7 @@ uint32_t guest_main(void)
 		print("not ok bench: needs 512 MiB\n");
 		return 1;
 	}
-	/* Each page can be touched for the first time only once: no warming up. */
+	/* No warm-up: each page can be touched for the first time only once. */
 	bench("fault.write.zero", do_write_zero, 0);
 	bench("fault.read.zero", do_read_zero, 0);
 	return 0;

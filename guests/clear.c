@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clears memory in every way that Quire may do for it (vm/machine/zero_fill.h), and in
- * ways that look alike and are not the same. Each area is touched for the first
- * time: what was written, what the registers say and what lies around it must be
- * as on a machine without Quire.
+ * Clears memory in every way that Quire may carry out by itself (vm/machine/zero_fill.h),
+ * and in ways that look alike but are not the same. Each area is one that the guest
+ * has not touched before. The area, the bytes around it and the registers must then
+ * be as on a machine without Quire.
  *
  * Needs 128 MiB. Words of its command line: `stay=yes` waits for ever at the end, so
- * that its memory can be looked at; `traps=no` leaves out single steps and
+ * that a test can look at its memory; `traps=no` leaves out single steps and
  * breakpoints, which not every emulator has.
  */
 
@@ -34,7 +34,7 @@
 
 static uint64_t next_area = FIRST;
 
-/* Whole pages that nobody has touched, with one on either side that nobody else has. */
+/* Takes whole untouched pages, with a page on either side that is in no other area. */
 static uint64_t area_take(uint64_t size_bytes)
 {
 	uint64_t start = next_area + GUEST_PAGE_SIZE;
@@ -60,7 +60,7 @@ static bool are_zero_words(uint64_t start, uint64_t end)
 	return any == 0;
 }
 
-/* RDI and RCX afterwards. */
+/* The registers after a clearing. */
 struct result {
 	uint64_t rdi, rcx;
 };
@@ -75,7 +75,7 @@ struct result {
 		result_;                                                \
 	})
 
-/* Bytes beside the cleared range are the guest's own, and stay. */
+/* Expects the range to be cleared, and what surround() wrote beside it to be unchanged. */
 static void fill_check(const char *name, struct result result, uint64_t start, uint64_t end)
 {
 	expect(result.rdi == end && result.rcx == 0 && is_all(start, end, 0) &&
@@ -126,7 +126,7 @@ static void looks_alike(void)
 		       is_all(start, start + 0x10000, 0x5a),
 	       "clear.not_zero");
 
-	/* Of RAX, only AL counts. */
+	/* STOSB stores AL; the rest of RAX does not count. */
 	start = area_take(0x10000);
 	result = FILL("rep stosb", start, 0x10000, 0x1234567800);
 	expect(result.rdi == start + 0x10000 && are_zero_words(start, start + 0x10000),
@@ -140,12 +140,12 @@ static void looks_alike(void)
 		       is_all(start + 8 - 64, start + 8, 0xee),
 	       "clear.downwards");
 
-	/* Without a prefix it is one element. */
+	/* Without a prefix it stores one element. */
 	start = area_take(0x1000);
 	result = FILL("stosq", start, 0x200, 0);
 	expect(result.rdi == start + 8 && result.rcx == 0x200, "clear.no_prefix");
 
-	/* Registers as for a clearing, and another instruction. */
+	/* Another instruction, with registers as for a clearing. */
 	start = area_take(0x1000);
 	result = FILL("movb $7, 9(%%rdi)", start, 0x200, 0);
 	expect(result.rdi == start && result.rcx == 0x200 && is_all(start, start + 9, 0) &&
@@ -154,7 +154,7 @@ static void looks_alike(void)
 	       "clear.another_instruction");
 }
 
-/* Pages with content among untouched ones. */
+/* Clears pages with content among untouched ones. */
 static void mixed(void)
 {
 	uint64_t start = area_take(0x100000), end = start + 0x100000;
@@ -165,7 +165,7 @@ static void mixed(void)
 	struct result result = FILL("rep stosb", start, 0x100000, 0);
 	expect(result.rdi == end && result.rcx == 0 && are_zero_words(start, end), "clear.mixed");
 
-	/* A page that was cleared can be written as any other. */
+	/* A page that was cleared can be written like any other. */
 	bool is_kept = true;
 	for (uint64_t page = start; page < end; page += GUEST_PAGE_SIZE)
 		*word_at(page + 8) = page;
@@ -189,7 +189,7 @@ struct __attribute__((packed)) table_pointer {
 
 static struct gate gates[TIMER_VECTOR + 1];
 
-/* Where the repeated instruction is that they interrupt, and how often they did. */
+/* The address of the repeated instruction; how many steps and ticks came, and how many at it. */
 static uint64_t watched_rip, step_count, step_inside_count, tick_count, tick_inside_count;
 static uint64_t watched_end;
 static bool is_consistent = true;
@@ -199,7 +199,7 @@ void tick(uint64_t rip, uint64_t rdi, uint64_t rcx);
 __attribute__((visibility("hidden"))) void step_entry(void);
 __attribute__((visibility("hidden"))) void tick_entry(void);
 
-/* Entries that keep all registers that C may change. */
+/* Entry points that save all registers that C may change. */
 #define ENTRY(name, function)                                                            \
 	__asm__(".text\n" #name ":\n\t"                                                  \
 		"pushq %rax\n\tpushq %rcx\n\tpushq %rdx\n\tpushq %rsi\n\tpushq %rdi\n\t" \
@@ -226,7 +226,7 @@ void tick(uint64_t rip, uint64_t rdi, uint64_t rcx)
 	tick_count++;
 	if (rip == watched_rip) {
 		tick_inside_count++;
-		/* In the middle, what is done and what is left make the whole. */
+		/* In the middle, what is done (RDI) and what is left (RCX) make the whole. */
 		is_consistent = is_consistent && rdi + rcx == watched_end;
 	}
 	*(volatile uint32_t *)(LAPIC + LAPIC_EOI) = 0;
@@ -274,7 +274,7 @@ static void single_step(void)
 			 : "+D"(result.rdi), "+c"(result.rcx), "=m"(watched_rip)
 			 : "a"(0ull), "i"(RFLAGS_TF), "i"(~RFLAGS_TF)
 			 : "rdx", "memory", "cc");
-	/* The last element's trap is behind the instruction, and three more follow. */
+	/* The trap of the last element comes after the instruction, and three more follow. */
 	expect(result.rdi == end && result.rcx == 0 && are_zero_words(start, end) &&
 		       step_inside_count >= 0x3ff && step_count > step_inside_count,
 	       "clear.single_step");
@@ -299,7 +299,7 @@ static void lapic_write(unsigned reg, uint32_t value)
 	*(volatile uint32_t *)(LAPIC + reg) = value;
 }
 
-/* Interrupts come in the middle, not at the end. */
+/* Interrupts must come while the instruction runs, not only at its end. */
 static void interrupts(void)
 {
 	uint64_t start = area_take(AREA_BYTES), end = start + AREA_BYTES;

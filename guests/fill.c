@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes memory and looks whether it stays what it was. Words of its command
+ * Writes memory and checks that it keeps what was written. Words of its command
  * line:
  *
  *   mib=N       how much memory (default 8)
  *   mode=fill   writes it page by page, then verifies it (default)
- *   mode=sweep  again and again: each pass verifies what the last one wrote
+ *   mode=sweep  writes it again and again: each pass verifies what the last one wrote
  *   mode=thrash writes random pages, each as often as chance has it
  *   mode=zero   fills, clears every other page, verifies, fills those again
  *   mode=race   fills on two CPUs at once: one writes the even words from the
  *               first page on, the other the odd ones from the last page back
  *   passes=N    of sweep and thrash (default 3)
- *   hold=1      before the last look at it waits for a key, with the prompt "fill# "
+ *   hold=1      before the last check waits for a key, with the prompt "fill# "
  *
- * What a page holds follows from its number and a generation, so a page that
- * got lost, or another's content, shows. The last look adds all words up in an
- * order that matters; who started the guest can compute the same number. sweep
- * and thrash also look whether a page is zero before its first write, and around
- * it. An initrd, if there is one, is added up in the same way.
+ * The content of a page follows from its number and a generation, so a lost page,
+ * or the content of another page, is noticed. The last check also computes a sum of
+ * all words, which depends on their order; the test that started the guest can
+ * compute the same sum. sweep and thrash also check that a page is zero before its
+ * first write, and stays zero beside that write. If there is an initrd, its sum is
+ * computed in the same way.
  */
 
 #include "guest.h"
@@ -65,7 +66,7 @@ static void page_clear(uint64_t page)
 		words[i] = 0;
 }
 
-/* Adds the page's words to *sum; false if one is not as it should be. */
+/* Adds the page's words to *sum. False: some word is wrong. */
 static bool page_verify(uint64_t page, uint64_t generation, uint64_t *sum)
 {
 	volatile uint64_t *words = page_at(page);
@@ -92,7 +93,7 @@ static bool page_is_zero(uint64_t page)
 	return any == 0;
 }
 
-/* Never written: zero, and still so around the first word that gets written. */
+/* For a page never written: true if it is zero, and stays zero beside the first write. */
 static bool page_is_fresh(uint64_t page)
 {
 	bool was_zero = page_is_zero(page);
@@ -127,7 +128,7 @@ static void sweep(void)
 	expect(is_kept, "fill.sweep");
 }
 
-/* Numerical Recipes' generator; the high bits are the random ones. */
+/* Knuth's MMIX generator. Its high bits are the random ones. */
 static uint64_t random_state;
 static uint64_t random_page(void)
 {
@@ -135,7 +136,7 @@ static uint64_t random_page(void)
 	return (random_state >> 33) % page_count;
 }
 
-/* How often chance chose the page; kept outside the area. */
+/* How often each page was written; kept outside the area. */
 #define PAGES_MAX 262144
 static uint8_t times[PAGES_MAX];
 
@@ -178,9 +179,10 @@ static void zero(void)
 	expect(is_kept, "fill.zero");
 }
 
-/* Every other word of the page, and both CPUs count the same pages in one place. */
+/* The pages that a CPU has done, counted for both CPUs together. */
 static uint64_t pages_raced;
 
+/* Writes every other word of the page, from `first` on. */
 static void race_page(uint64_t page, unsigned first)
 {
 	volatile uint64_t *words = page_at(page);
@@ -218,7 +220,7 @@ static void initrd_add_up(void)
 	print_result("fill: initrd", sum);
 }
 
-/* No table of functions or names: the image runs elsewhere than it was linked for. */
+/* Not a table of names or functions: it would hold addresses, which nothing relocates. */
 static enum mode mode_chosen(void)
 {
 	if (option_is("mode", "sweep"))
@@ -241,7 +243,7 @@ static void mode_run(enum mode mode)
 	}
 }
 
-/* What the page holds after that. */
+/* The generation that `mode` leaves in the page. */
 static uint64_t generation_of(enum mode mode, uint64_t page)
 {
 	switch (mode) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Jumps to where there is no memory. Whatever becomes of it concerns nobody else. */
+/* Jumps to where there is no memory. Nothing but this VM may suffer from that. */
 
 #include "guest.h"
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Puts page tables into memory that it never touched, and has the CPU walk them:
- * accessed bits are writes, but to pages that the guest has written before. Where
- * a table is all zeros, the first walk may cost its page, and no walk after that.
+ * Builds page tables in memory that it never touched, and lets the CPU walk them.
+ * The CPU writes accessed bits, but to pages that the guest has written already.
+ * The first walk of a table that is all zeros may cost a page for the table, and
+ * no later walk may cost one.
  *
- * It waits for a key, with a prompt, after each part, so that somebody can ask
- * Quire what that part cost.
+ * After each part it waits for a key, with a prompt, so that a test can ask Quire
+ * what that part cost.
  */
 
 #include "guest.h"
 
-#define TABLES       (32ull << 20) /* untouched: the loader keeps to what is below */
+#define TABLES       (32ull << 20) /* untouched: the loader uses only what is below */
 #define DATA         (40ull << 20)
 #define ENTRIES      512u
 #define TABLE_COUNT  8u           /* of the lowest level, and as many that are all zeros */
@@ -43,7 +44,7 @@ static uint64_t root_get(void)
 	return root;
 }
 
-/* Forgets every cached translation, too. */
+/* This also drops every cached translation. */
 static void root_set(uint64_t root)
 {
 	__asm__ volatile("movq %0, %%cr3" : : "r"(root) : "memory");
@@ -62,7 +63,7 @@ static void build(void)
 	}
 }
 
-/* Reads through every entry of the full tables. */
+/* Reads through every entry of the full tables. True: all that it read is zero. */
 static bool walk_full(void)
 {
 	uint64_t seen = 0;
@@ -85,7 +86,7 @@ static bool walk_zero(void)
 	return is_fault;
 }
 
-/* All entries of the full tables were used for reading, and none for writing. */
+/* True if every entry of the full tables was used for reading, and none for writing. */
 static bool is_accessed(void)
 {
 	for (unsigned i = 0; i < TABLE_COUNT * ENTRIES; i++) {

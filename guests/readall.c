@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reads each page of its RAM, most of which it never wrote, and then waits for
- * ever: reading must not have cost the machine a page.
+ * ever. The reads must not cost the machine a page.
  */
 
 #include "guest.h"
@@ -15,7 +15,7 @@ uint32_t guest_main(void)
 		seen |= *word_at(page);
 		page_count++;
 	}
-	/* Printed so that no reading can be left out. */
+	/* Printed so that no read can be left out. */
 	print_result("readall: words or-ed together", seen);
 	print_result("readall: pages", page_count);
 	for (;;)

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory for the sharing scanner: many pages with few contents, rewritten again
- * and again, and never once other than they should be.
+ * Work for the sharing scanner: many pages with few different contents, rewritten
+ * again and again. A page must always read as it was written last.
  *
- * A page holds what its value says; value 0 is a page of zeros. Words of the
- * kernel's command line, all numbers:
+ * Each page has a value, which decides its content; value 0 is a page of zeros.
+ * Words of its command line, all numbers:
  *
- *   pages    how many (default 256)
- *   values   how many contents; each page has one of them at random (4)
- *   seed     of the random numbers: guests with the same one write the same (1)
- *   order    1: the values are counted through instead, page by page
- *   salt     other contents for the same values, but for the zeros (0)
- *   tail     contents differ in the last byte of this word of 512 only (0: everywhere)
- *   rest     TSC ticks to halt between two rounds (1,000,000)
- *   rounds   how often `writes` pages are looked at and rewritten (0)
- *   writes   pages a round (16)
- *   time     1: measures the first write to each page after the first rest
+ *   pages    how many pages (default 256)
+ *   values   how many values; each page has a random one (4)
+ *   seed     of the random numbers: guests with the same seed write the same (1)
+ *   order    1: the pages get the values in turn, instead of random ones
+ *   salt     changes the content of every value but 0 (0)
+ *   tail     contents differ only in the last byte of this word of 512 (0: everywhere)
+ *   rest     TSC ticks to halt after each round (1,000,000)
+ *   rounds   how often `writes` random pages are checked and rewritten (0)
+ *   writes   pages for each round (16)
+ *   time     1: after the rounds, rests and then measures a write to each page
  *   stay     1: prints "share: done" and halts for ever, else it ends
  *
- * It prints "share: filled", "ok share.data" when all pages were always right,
- * and with time=1 "share: write LEAST MEDIAN MOST", in ticks.
+ * It prints "share: filled", "ok share.data" if all pages were always right, and
+ * with time=1 "share: write LEAST MEDIAN MOST", in ticks.
  */
 
 #include "guest.h"
@@ -97,7 +97,7 @@ static bool rounds_do(uint64_t round_count, uint64_t write_count, uint64_t rest_
 	return true;
 }
 
-/* By counting: insertion would take for ever with so many. */
+/* The time at `rank` of the sorted times, found by counting: sorting by insertion takes longer. */
 static uint32_t ranked(uint64_t rank)
 {
 	for (uint64_t i = 0; i < page_count; i++) {
@@ -113,7 +113,7 @@ static uint32_t ranked(uint64_t rank)
 	return 0;
 }
 
-/* What is written is what is there, so pages stay right. */
+/* Writes the words that the pages hold already, so the pages stay right. */
 static void writes_time(void)
 {
 	for (uint64_t page = 0; page < page_count; page++) {
@@ -144,7 +144,7 @@ uint32_t guest_main(void)
 	if (page_count > PAGES_MAX || FIRST + page_count * GUEST_PAGE_SIZE > ram_end())
 		return 1;
 	for (uint64_t page = 0; page < page_count; page++) {
-		times[page] = 0; /* no page of this array is new when the clock runs */
+		times[page] = 0; /* touched now, the array does not fault while the clock runs */
 		page_write(page, is_in_order ? page % value_count : random_below(value_count));
 	}
 	print("share: filled\n");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Spins for ever with interrupts off: others must get their share all the same. */
+/* Spins for ever with interrupts off. Other VMs must get their share of the CPU all the same. */
 
 #include "guest.h"
 

@@ -6,7 +6,7 @@
 
 #include "guest.h"
 
-/* Below it the loader keeps its own; above the margin at the end as well. */
+/* The loader may use what lies below FIRST, and the last END_MARGIN bytes. */
 #define FIRST        (32ull << 20)
 #define END_MARGIN   (1ull << 20)
 #define WORDS_A_PAGE (GUEST_PAGE_SIZE / sizeof(uint64_t))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Executes instructions that this machine does not have, and ones that must
- * fault. Each has to raise what a CPU without it raises.
+ * fault. Each must raise the exception that a CPU without the instruction raises.
  */
 
 #include "guest.h"
@@ -50,7 +50,7 @@ uint32_t guest_main(void)
 		       "unknown.monitor");
 		expect(FAULTING("xorl %%eax, %%eax; mwait", "c"(0)) == VECTOR_UD, "unknown.mwait");
 	}
-	/* These do exist, and may do nothing at all. */
+	/* WBINVD exists, but may do nothing; RDPMC exists, but not this counter. */
 	expect(FAULTING("wbinvd") == NO_FAULT, "unknown.wbinvd");
 	expect(FAULTING("rdpmc", "c"(0x12345678)) != NO_FAULT, "unknown.rdpmc");
 	return failures();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Touches memory that is not there, and read-only memory: reads of nothing give
- * all ones, writes vanish, and nothing else happens.
+ * Accesses addresses where nothing is, and read-only memory. Where nothing is, reads
+ * must give all ones; writes must have no effect; and nothing else may happen.
  */
 
 #include "guest.h"
@@ -19,7 +19,7 @@ static bool is_nothing(uint64_t address)
 
 uint32_t guest_main(void)
 {
-	/* Between the PCI host bridge's hole and the fixed devices; no firmware up there. */
+	/* In the hole for PCI devices and between the fixed ones. There is no firmware. */
 	static const uint64_t nowhere[] = { 0xc0000000, 0xd0000ff8, 0xe0000000, 0xf0001000,
 					    0xfe000000, 0xfed40000, 0xfef00000, 0xff000000 };
 	bool is_all_nothing = true;

@@ -69,7 +69,7 @@ struct request_batch {
 	struct request *first[REQUEST_CLASS_COUNT];
 };
 
-/* --- the poster ------------------------------------------------------------------------ */
+/* --- the poster --------------------------------------------------------------------- */
 
 /*
  * Queues an IDLE or DONE request. True: the caller must wake the consumer, and must
@@ -88,7 +88,7 @@ bool request_wait_start(struct request *request, void *waiter) Q_MUST_USE;
 /* True: WAITED, so the waiter may go on sleeping. */
 bool request_is_unanswered(const struct request *request);
 
-/* --- the consumer ------------------------------------------------------------------------- */
+/* --- the consumer ------------------------------------------------------------------- */
 
 /*
  * Returns the next request to serve, or NULL when `batch` and `queue` have none left.
@@ -105,7 +105,7 @@ void *request_answer(struct request *request, q_status_t status) Q_MUST_USE;
 /* Makes a request DONE after its waiter was woken. */
 void request_release(struct request *request);
 
-/* --- the end -------------------------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------------------ */
 
 /*
  * Closes the queue, and puts the requests that it held into the empty `batch`. The caller

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See guest.h. Polled output, no interrupt but the timer's while asleep, no allocation. */
+/* See guest.h. Output is polled; the only interrupt is the timer's, during sleep; no allocation. */
 
 #include "guest.h"
 
@@ -30,7 +30,7 @@
 #define PIT_HZ        1193182u
 #define TICK_MS       10u
 
-/* The local APIC, and where a second CPU starts: a page number of low memory. */
+/* The local APIC, and the page of low memory in which a second CPU starts. */
 #define APIC_SPURIOUS      0xfee000f0ull
 #define APIC_COMMAND       0xfee00300ull
 #define APIC_TARGET        0xfee00310ull
@@ -73,10 +73,10 @@ struct __attribute__((packed)) table_pointer {
 
 extern const uint8_t trap_stubs[];
 extern const uint8_t timer_stub[];
-/* The second CPU's first instructions, and what they read, where they are linked. */
+/* The second CPU's first instructions, and the words that they read, as linked. */
 extern const uint8_t second_start[], second_start_end[];
 extern const uint8_t second_page_table[], second_entry_address[];
-/* Hidden: else its address would be the one that it is linked at. */
+/* Hidden, so that its address is taken relative to RIP, not as linked. */
 __attribute__((visibility("hidden"))) void second_entry(void);
 void second_main(void);
 extern uint64_t second_stack_end;
@@ -189,7 +189,7 @@ uint64_t image_memory_end(void)
 
 /* --- the command line --------------------------------------------------------------- */
 
-/* Behind `name` and `=`, or NULL. */
+/* The text after `name` and `=`, or NULL. */
 static const char *option_find(const char *name)
 {
 	for (const char *word = command_line; *word != '\0';) {
@@ -313,7 +313,7 @@ void second_main(void)
 	second_body(second_argument);
 }
 
-/* A 32-bit word of the copy in low memory. */
+/* Sets a 32-bit word of the copy in low memory. */
 static void second_fill(const uint8_t *word, uint64_t value)
 {
 	*(volatile uint32_t *)(SECOND_START + (uint64_t)(word - second_start)) = (uint32_t)value;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What test guests share: output through the first serial port, the end
- * through the debug exit port, instructions that may fault, and what the loader
- * gave: the map of memory and the command line.
+ * What test guests share: output through the first serial port, the end through
+ * the debug exit port, instructions that may fault, a second CPU, and what the
+ * loader gave: the memory map, the command line and an initrd.
  *
  * A guest defines guest_main(); the value it returns is its exit status.
  */
@@ -18,7 +18,7 @@
 
 #define GUEST_PAGE_SIZE 4096ull
 
-/* Each guest provides it. 0: success. */
+/* Each guest defines it. Returns 0 for success. */
 uint32_t guest_main(void);
 
 /* Ends the VM with `status`. */
@@ -31,30 +31,30 @@ void print_hex(uint64_t value);
 /* One whole line: text, number. */
 void print_result(const char *text, uint64_t value);
 
-/* "ok NAME" or "not ok NAME"; counted. */
+/* Prints "ok NAME" or "not ok NAME", and counts the latter. */
 void expect(bool is_true, const char *name);
 /* How many expect() failed. */
 uint32_t failures(void);
 
-/* Of the command line's words NAME=VALUE: the value as a number; `otherwise` if there is none. */
+/* The number in the command line's word NAME=NUMBER, or `otherwise` if there is no such word. */
 uint64_t option_number(const char *name, uint64_t otherwise);
-/* Is the word NAME=value there? */
+/* True if the command line has the word NAME=VALUE. */
 bool option_is(const char *name, const char *value);
 
-/* What the loader put into memory beside the image; false: nothing. */
+/* Where the loader put the initrd. False: there is none. */
 bool initrd_find(uint64_t *out_start, uint64_t *out_size_bytes);
 
 /* Starts the VM's second CPU in body(argument); it halts when that returns. */
 void second_cpu_start(void (*body)(void *argument), void *argument);
 
-/* Prints the prompt and sleeps until somebody types something. */
+/* Prints the prompt and sleeps until a key is typed. */
 void key_wait(const char *prompt);
 
-/* The end of usable RAM that starts at 1 MiB or below, as the loader says; at most 4 GiB. */
+/* The end of the RAM that starts at 1 MiB or below, as the loader says; at most 4 GiB. */
 uint64_t ram_end(void);
-/* The first page behind the image. */
+/* The first page after the image. */
 uint64_t image_memory_end(void);
-/* Halts, the CPU free for others, until so many TSC ticks have passed, and up to a timer period more. */
+/* Halts for `ticks` of the TSC, and up to a timer period longer. Other VMs may use the CPU. */
 void halt_for(uint64_t ticks);
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -114,12 +114,12 @@ static inline volatile uint64_t *word_at(uint64_t address)
 /* The vector of the exception that the last FAULTING() raised, or NO_FAULT. */
 #define NO_FAULT ~0ull
 extern uint64_t trap_vector;
-/* Where the exception handler goes on; 0: nowhere, the exception ends the guest. */
+/* The address at which the exception handler goes on. 0: the exception ends the guest. */
 extern uint64_t trap_resume;
 
 /*
- * Runs one instruction that may fault and gives the vector, or NO_FAULT. RAX,
- * RBX and RDX may change; operands go into the others.
+ * Runs one instruction that may fault, and returns the vector or NO_FAULT. RAX,
+ * RBX and RDX may change; operands must be in other registers.
  */
 #define FAULTING(instruction, ...)                                                  \
 	({                                                                          \

@@ -2,18 +2,17 @@
 /*
  * The head of a test guest: a Linux kernel image as far as a boot loader can
  * tell (Linux boot protocol 2.12, "The Real-mode Kernel Header"), so that the
- * guest comes the same way as Linux does. One setup sector, then the image.
+ * guest is loaded in the same way as Linux. One setup sector, then the image.
  *
- * The image runs wherever it is put: all addresses are relative to RIP.
+ * The image runs at any address: all addresses in it are relative to RIP.
  *
  * It is entered at image + 0x200 in 64-bit mode with RSI at the boot parameters
- * ("64-bit Boot Protocol"). Loaders map little; so the first thing is an
- * identity map of the lowest 4 GiB in large pages, and a GDT and stack of ours.
+ * ("64-bit Boot Protocol"). Loaders map little memory, so the guest first makes an
+ * identity map of the lowest 4 GiB in large pages, and loads its own GDT and stack.
  *
- * The 16-bit entry, which a PC's firmware path takes, only measures: it prints
- * the time stamp counter as 16 hexadecimal digits and ends the emulated machine.
- * That is the time at which firmware is done, and what it is subtracted from is
- * the same kernel's time on that machine.
+ * A PC's firmware takes the 16-bit entry, which only measures: it prints the time
+ * stamp counter as 16 hexadecimal digits and ends the emulated machine. scripts/bench
+ * subtracts this time, at which firmware is done, from Linux's on the same machine.
  */
 
 #define PAGE_TABLE_COUNT 6 /* level 4, level 3, and four of level 2 */
@@ -127,7 +126,7 @@ setup_code:
 start64:
 	cli
 	cld
-	/* The loader's pages hold the boot parameters; the new map holds them too. */
+	/* The boot parameters stay where they are: the new map also contains them. */
 	leaq page_tables(%rip), %rbx
 	movq %rbx, %rdi
 	xorl %eax, %eax
@@ -175,8 +174,8 @@ start64:
 	jmp 4b
 
 /*
- * The second CPU: guest.c copies these lines to low memory and lets it start
- * there in real mode. Straight into 64-bit mode, on the first one's page table.
+ * The second CPU. guest.c copies this code to low memory, where the CPU starts in
+ * real mode. It goes straight to 64-bit mode, with the first CPU's page tables.
  */
 	.globl second_start, second_start_end, second_page_table, second_entry_address
 	.code16
@@ -226,8 +225,8 @@ second_entry:
 	jmp 5b
 
 /*
- * Exceptions. A guest names one instruction that may fault by storing, in
- * trap_resume, where to go on; any other exception ends the guest.
+ * Exceptions. Before an instruction that may fault, a guest stores in trap_resume
+ * the address at which to go on. Any other exception ends the guest.
  */
 	.text
 	.macro TRAP vector, has_error_code
@@ -280,11 +279,11 @@ trap_common:
 1:	movq 8(%rsp), %rdi
 	movq 24(%rsp), %rsi
 	call trap_unexpected
-	/* What a guest did to the interrupt controllers may well end in an NMI. */
+	/* An NMI is ignored: garbage in the interrupt controllers can cause one. */
 2:	addq $16, %rsp
 	iretq
 
-	/* The interval timer, through the first interrupt controller: it only wakes. */
+	/* The interval timer's interrupt, through the first PIC, only wakes the CPU. */
 	.globl timer_stub
 	.balign 16
 timer_stub:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Prints the time stamp counter. No C library: with QEMU's -icount the counter
- * counts instructions, and those of a library's start would be counted too.
+ * Prints the time stamp counter. It uses no C library: with QEMU's -icount the counter
+ * counts instructions, and would also count those of the library's start.
  */
 
 #define SYS_WRITE 1
@@ -18,7 +18,7 @@ static long system_call(long number, long first, const void *second, long third)
 	return result;
 }
 
-/* The only caller is the kernel, which starts programs here. */
+/* Linux starts the program here. */
 void _start(void);
 
 void _start(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What loaders say, good and bad, up to a memory map that can be believed. */
+/* Reading what loaders say, good and bad, and building a memory map that can be trusted. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,7 +70,7 @@ TEST(boot, usable_memory_that_overlaps_anything_is_refused_by_name)
 	const struct memmap_entry reserved[] = { { 0x100000, 0x100000, 2 },
 						 { 0x0, 0x100001000, 1 } };
 	EXPECT(build(reserved, 2) == Q_INVALID);
-	/* Both edges: neighbours do not overlap. */
+	/* Neighbours at either edge do not overlap. */
 	const struct memmap_entry neighbours[] = { { 0x100000, 0x100000, 1 },
 						   { 0x200000, 0x1000, 2 },
 						   { 0xff000, 0x1000, 2 } };
@@ -144,7 +144,7 @@ TEST(boot, take_gives_the_highest_memory_below_the_limit)
 	expect_sorted_and_disjoint();
 }
 
-/* --- multiboot2 ---------------------------------------------------------------------- */
+/* --- multiboot2 --------------------------------------------------------------------- */
 
 static struct boot_raw raw;
 static uint8_t block[4096] __attribute__((aligned(8)));
@@ -237,7 +237,7 @@ TEST(boot, multiboot2_lies_about_sizes_are_refused_with_their_place)
 	EXPECT(block_read() == Q_INVALID); /* a module that ends before it starts */
 }
 
-/* Every truncation of a good block: an error or the same map, never a read outside. */
+/* Every truncation of a good block is read or refused, but never read beyond its end. */
 TEST(boot, multiboot2_survives_every_truncation)
 {
 	block_begin();
@@ -248,7 +248,7 @@ TEST(boot, multiboot2_survives_every_truncation)
 	EXPECT(block_read() == Q_OK);
 	for (uint32_t size = 0; size < block_bytes; size++) {
 		uint8_t *exact =
-			malloc(size + !size); /* of just this size: sanitizers see an overrun */
+			malloc(size + !size); /* exactly: sanitizers notice a read beyond */
 		memcpy(exact, block, size);
 		if (size >= 4)
 			memcpy(exact, &size, 4);
@@ -258,7 +258,7 @@ TEST(boot, multiboot2_survives_every_truncation)
 	}
 }
 
-/* --- PVH ------------------------------------------------------------------------------ */
+/* --- PVH ---------------------------------------------------------------------------- */
 
 static const void *map_block(uint64_t address, uint64_t size_bytes)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The console's interrupt handler on a 16550 whose interrupt is edge-triggered, as
- * an ISA line is: the chip's events are moved through every step of the handler.
+ * The console's interrupt handler with a model of a 16550, whose interrupt is
+ * edge-triggered like that of every ISA device. The chip's events happen at every
+ * step of the handler in turn.
  */
 #include <string.h>
 
@@ -9,7 +10,7 @@
 
 #include "test.h"
 
-/* The chip stands where the port instructions would be. */
+/* The model of the chip takes the place of the port instructions. */
 #define ARCH_X86_64_CPU_H
 static uint8_t cpu_in8(uint16_t port);
 static void cpu_out8(uint16_t port, uint8_t value);
@@ -20,17 +21,17 @@ static void cpu_out8(uint16_t port, uint8_t value);
 #define IIR_SENT     2
 #define IIR_RECEIVED 4
 
-/* PC16550D data sheet: what the console uses of it. */
+/* The part of a 16550 that the console uses: PC16550D data sheet. */
 static struct chip {
 	uint8_t ier, scratch;
 	char received[16];
 	unsigned received_count, sent_count;
 	bool is_sending;
 	bool is_sent_pending; /* "transmitter holding register empty" */
-	bool line, edge;      /* the interrupt line; it rose since the last interrupt */
+	bool line, edge;      /* the interrupt line's level; it rose since the last interrupt */
 
 	unsigned accesses;
-	unsigned receive_at, sent_at; /* after so many accesses; 0: never */
+	unsigned receive_at, sent_at; /* the access at which the event happens; 0: never */
 } chip;
 
 static void (*handlers[2])(void);
@@ -132,7 +133,7 @@ static void cpu_out8(uint16_t port, uint8_t value)
 	case REG_IER:
 		if (has_divisor_latch)
 			break;
-		/* Enabled while the transmitter is empty, it interrupts at once. */
+		/* If the transmitter is empty, enabling its interrupt raises it at once. */
 		if ((value & ~chip.ier & IER_TRANSMIT) && !chip.is_sending)
 			chip.is_sent_pending = true;
 		chip.ier = value;
@@ -143,7 +144,7 @@ static void cpu_out8(uint16_t port, uint8_t value)
 	chip_step();
 }
 
-/* Interrupts come as long as the line rises; all that the chip still sends goes out. */
+/* Calls the handler each time the line has risen, and lets the chip finish sending. */
 static void run_until_quiet(void)
 {
 	for (unsigned turn = 0; turn < 100 && (chip.edge || chip.is_sending); turn++) {
@@ -156,7 +157,7 @@ static void run_until_quiet(void)
 	}
 }
 
-/* 100 bytes to send, and the chip's events fall on the given accesses of the handler. */
+/* Sends 100 bytes. The chip's events happen at the given accesses of the handler. */
 static void run_with(unsigned receive_at, unsigned sent_at)
 {
 	chip = (struct chip){ 0 };
@@ -185,7 +186,7 @@ TEST(console, whatever_comes_during_an_interrupt_is_not_forgotten)
 			EXPECT(chip.sent_count == 100);
 			EXPECT(console_getc() == (receive_at ? 'x' : -1));
 			EXPECT(console_getc() == -1);
-			/* And it goes on: nothing keeps the line high. */
+			/* The line is low, so the next event raises an interrupt. */
 			EXPECT(!chip.line);
 		}
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lib/ against libc as the oracle. The kernel's own memcpy and the like are
- * compiled in under other names, since this program has libc's already.
+ * lib/ against libc as the oracle. The kernel's memcpy() and the like are compiled
+ * in under other names, because this program also has libc's.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@
 #include "lib/format.h"
 #include "lib/number.h"
 
-/* --- memory --------------------------------------------------------------------- */
+/* --- memory ------------------------------------------------------------------------- */
 
 #define AREA 96u
 
@@ -83,7 +83,7 @@ static int sign(int value)
 TEST(lib, memory_compares_bytes_unsigned_and_in_order)
 {
 	for (unsigned size = 1; size < 40; size++) {
-		/* Exactly as large as compared, so that ASan sees a read beyond. */
+		/* Exactly as large as the comparison, so that ASan notices a read beyond. */
 		uint8_t *a = malloc(size), *b = malloc(size);
 		assert_non_null(a);
 		assert_non_null(b);
@@ -130,9 +130,9 @@ TEST(lib, string_copy_terminates_and_tells_what_did_not_fit)
 	EXPECT(!string_copy(to, 0, ""));
 }
 
-/* --- formatting ------------------------------------------------------------------- */
+/* --- formatting --------------------------------------------------------------------- */
 
-/* Same text, same length, in a buffer of every size. */
+/* Expects libc's text and length in a buffer of every size. */
 #define SAME(...)                                                                                \
 	do {                                                                                     \
 		char want[128];                                                                  \
@@ -181,7 +181,7 @@ TEST(lib, format_survives_null_and_an_unterminated_string)
 	EXPECT(strcmp(got, "abc") == 0);
 }
 
-/* --- numbers ----------------------------------------------------------------------- */
+/* --- numbers ------------------------------------------------------------------------ */
 
 static void expect_number(const char *text, uint64_t max, q_status_t status, uint64_t value)
 {

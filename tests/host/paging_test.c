@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Quire's own address space: reading its tables, what may be where, and what GMM says of it. */
+/* Quire's own address space: walking its tables, the rules of each region, and GMM's records. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,9 +26,9 @@ static const struct paging_bounds bounds = {
 	.arena_end = { 0x280000 },
 };
 
-/* --- the rules --------------------------------------------------------------------------- */
+/* --- the rules ---------------------------------------------------------------------- */
 
-/* What a mapping has to look like to be of that kind. */
+/* A mapping that is of `kind` by every rule. */
 static struct paging_leaf good(enum paging_kind kind)
 {
 	struct paging_leaf leaf = { .size_bytes = PAGE_SIZE, .is_writable = true };
@@ -98,7 +98,7 @@ TEST(paging, one_wrong_trait_is_enough)
 		leaf = good(kind);
 		leaf.is_uncached = !leaf.is_uncached;
 		EXPECT(is_forbidden(leaf));
-		/* Where both addresses belong together. */
+		/* Except in two regions, the virtual address decides the machine address. */
 		leaf = good(kind);
 		leaf.start.raw += PAGE_SIZE;
 		EXPECT(is_forbidden(leaf) == (kind != PAGING_WINDOW && kind != PAGING_STACK));
@@ -145,7 +145,7 @@ TEST(paging, regions_end_where_they_end)
 	EXPECT(is_forbidden(leaf));
 }
 
-/* --- reading tables --------------------------------------------------------------------------- */
+/* --- reading tables ----------------------------------------------------------------- */
 
 static void machine_set_up(void)
 {
@@ -167,7 +167,7 @@ static hpa_t table_make(void)
 	return table;
 }
 
-/* Writes an entry of `level`, making the tables above it. Bits by number, as in the manual. */
+/* Writes an entry at `level`, and makes the tables above it. Bits are numbers of the manual. */
 static void entry_put(hpa_t root, uint64_t virt, unsigned level, uint64_t value)
 {
 	uint64_t *entries = physmem_kernel_ptr(root);
@@ -245,7 +245,7 @@ TEST(paging, every_mapping_is_found_in_order)
 	EXPECT(paging_tables_next(root, false, 0, &leaf) && !leaf.is_executable);
 }
 
-/* --- with GMM's books ------------------------------------------------------------------------------ */
+/* --- with GMM's records ------------------------------------------------------------- */
 
 static bool allows(enum paging_kind kind, hpa_t start)
 {
@@ -293,7 +293,7 @@ TEST(paging, guest_memory_shows_in_windows_only)
 	}
 }
 
-/* --- all together: what the console's `check` does --------------------------------------------------- */
+/* --- all together: what the console's `check` does ---------------------------------- */
 
 static hpa_t checked_root;
 static unsigned leaves_seen;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lib/request_queue.h by one thread: order, ownership, and what a closed queue
- * does. What many threads can do to it is in tests/threads/request_queue_test.c.
+ * lib/request_queue.h in one thread: order, ownership, and closed queues. Many
+ * threads use it in tests/threads/request_queue_test.c.
  */
 #include "test.h"
 
@@ -29,14 +29,14 @@ static void post(unsigned i, enum request_class class)
 	EXPECT(!request_is_done(&requests[i]));
 }
 
-/* The next one is number `i`, or nothing (COUNT); its storage may be reused at once. */
+/* Expects request `i` next, or none (COUNT), and answers it. */
 static void expect_next(unsigned i, q_status_t status)
 {
 	struct request *request = request_queue_next(&queue, &batch);
 	EXPECT(request == (i < COUNT ? &requests[i] : NULL));
 	if (!request)
 		return;
-	request->next = request; /* only its own list may still need it: that is over */
+	request->next = request; /* a link that no code may follow any more */
 	EXPECT(request_answer(request, status) == NULL);
 	EXPECT(request_is_done(request) && request->status == status);
 }
@@ -72,7 +72,7 @@ TEST(request_queue, what_is_posted_meanwhile_comes_after_what_was_taken)
 	expect_next(COUNT, Q_OK);
 }
 
-/* Even before the rest of a batch that was taken without it. */
+/* A priority request goes even before the rest of a batch that was taken earlier. */
 TEST(request_queue, priority_goes_first_and_in_order)
 {
 	set_up();
@@ -98,7 +98,7 @@ TEST(request_queue, storage_is_the_posters_again_after_the_answer)
 		post(0, round % 2 ? REQUEST_PRIORITY : REQUEST_NORMAL);
 		post(1, REQUEST_NORMAL);
 		expect_next(0, Q_STATE);
-		post(0, REQUEST_NORMAL); /* behind what it was before */
+		post(0, REQUEST_NORMAL); /* this time after request 1 */
 		expect_next(1, Q_OK);
 		expect_next(0, Q_OK);
 		expect_next(COUNT, Q_OK);
@@ -120,7 +120,7 @@ TEST(request_queue, two_consumers_share_what_is_there)
 	expect_next(COUNT, Q_OK);
 }
 
-/* --- waiting ------------------------------------------------------------------------------ */
+/* --- waiting ------------------------------------------------------------------------ */
 
 TEST(request_queue, a_waiter_keeps_the_storage_until_it_is_released)
 {
@@ -144,12 +144,12 @@ TEST(request_queue, nobody_waits_for_what_is_answered)
 	expect_next(0, Q_STATE);
 	EXPECT(!request_wait_start(&requests[0], &waiter));
 	EXPECT(request_is_done(&requests[0]) && requests[0].status == Q_STATE);
-	/* A wait that came too late leaves nothing behind for the next round. */
+	/* A wait that came too late has no effect on the next round. */
 	post(0, REQUEST_NORMAL);
 	expect_next(0, Q_OK);
 }
 
-/* --- the end ------------------------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------------------ */
 
 static void close_and_expect(const unsigned *left, unsigned count)
 {
@@ -188,11 +188,11 @@ TEST(request_queue, what_was_queued_goes_to_whoever_closes)
 	post(2, REQUEST_PRIORITY);
 	close_and_expect(left, ARRAY_COUNT(left));
 	expect_closed(0, REQUEST_NORMAL);
-	close_and_expect(NULL, 0); /* twice is once */
+	close_and_expect(NULL, 0); /* to close twice changes nothing */
 	expect_closed(0, REQUEST_NORMAL);
 }
 
-/* Taken before the end: still served, by whoever took it. */
+/* The consumer that took a request before the end still serves it. */
 TEST(request_queue, what_was_taken_is_not_cancelled)
 {
 	struct request_batch taken = { 0 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * TEST(module, sentence) { ... } registers a test with cmocka through a linker
- * section; test_main.c runs them all. Fail with cmocka's assert_* or EXPECT().
+ * section; seam/test_main.c runs them all. cmocka's assert_* or EXPECT() fail it.
  */
 #ifndef TESTS_HOST_TEST_H
 #define TESTS_HOST_TEST_H

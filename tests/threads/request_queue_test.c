@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lib/request_queue.h with producers, a consumer and a closer that are host
- * threads, under ThreadSanitizer: every request answered exactly once, in order
- * for each producer and class, whenever the queue is closed.
+ * lib/request_queue.h with host threads as producers, consumer and closer, under
+ * ThreadSanitizer. Each request must be answered exactly once, in order within its
+ * producer and class, whenever the queue is closed.
  *
- * Producers post from storage that they reuse or unmap as soon as it is theirs:
- * a consumer that touches a request after its answer is a race or a crash.
+ * A producer overwrites or frees a request as soon as it owns the storage again, so
+ * a consumer that touches a request after its answer shows as a race or a crash.
  */
 #include "test.h"
 
@@ -26,7 +26,7 @@
 struct message {
 	struct request request;
 	unsigned producer;
-	unsigned sequence; /* of this producer and class */
+	unsigned sequence; /* counts the requests of this producer and class */
 };
 
 struct producer {
@@ -41,7 +41,7 @@ struct producer {
 static struct request_queue queue;
 static sem_t work;          /* stands for the unpark of a vCPU's thread */
 static uint32_t must_end;   /* atomic */
-static uint32_t post_count; /* atomic: all producers' */
+static uint32_t post_count; /* atomic: of all producers */
 static unsigned served_count;
 static unsigned next_sequence[PRODUCERS][REQUEST_CLASS_COUNT];
 
@@ -50,18 +50,18 @@ static void answer(struct request *request, q_status_t status)
 	sem_t *waiter = request_answer(request, status);
 	if (!waiter)
 		return;
-	/* The waiter's stack holds this semaphore, so it must not have gone on yet. */
+	/* The semaphore is on the stack of the waiter, which may go on after request_release(). */
 	sem_post(waiter);
 	request_release(request);
 }
 
-/* --- consumer -------------------------------------------------------------------------- */
+/* --- consumer ----------------------------------------------------------------------- */
 
 static void serve(struct request *request)
 {
 	const struct message *message = (const struct message *)request;
 	unsigned *next = &next_sequence[message->producer][request->class];
-	/* Not assert_true: cmocka's are for the main thread. */
+	/* Not assert_true(): cmocka's assertions work in the main thread only. */
 	if (message->sequence != *next)
 		abort();
 	++*next;
@@ -82,7 +82,7 @@ static void *consumer_run(void *argument)
 	return NULL;
 }
 
-/* --- producers ---------------------------------------------------------------------------- */
+/* --- producers ---------------------------------------------------------------------- */
 
 static unsigned random_next(struct producer *producer)
 {
@@ -111,7 +111,7 @@ static void wait(struct message *message)
 		while (!request_is_done(&message->request))
 			sched_yield();
 	}
-	/* As a thread's end: whoever wakes it after this is caught. */
+	/* As if the thread had ended: the test notices a wake-up after this. */
 	sem_destroy(&done);
 	memset(&done, 0xa5, sizeof(done));
 }
@@ -145,7 +145,7 @@ static void *producer_run(void *argument)
 	return NULL;
 }
 
-/* --- the play -------------------------------------------------------------------------------- */
+/* --- the play ----------------------------------------------------------------------- */
 
 static void queue_end(void)
 {
@@ -156,7 +156,10 @@ static void queue_end(void)
 		answer(request, Q_CANCELLED);
 }
 
-/* Closes after `close_after` posts, or at the very end. Returns how many were cancelled. */
+/*
+ * Lets all producers post, and closes the queue after `close_after` posts, or not at all if
+ * there are no more posts than that. Returns how many requests were cancelled.
+ */
 static unsigned play(unsigned close_after, bool may_wait)
 {
 	struct producer producers[PRODUCERS] = { 0 };

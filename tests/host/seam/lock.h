@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Host side of <quire/lock.h>: a pthread mutex with the rank check always on. */
+/* Host side of <quire/lock.h>: a pthread mutex. Ranks are always checked. */
 #ifndef TESTS_HOST_SEAM_LOCK_H
 #define TESTS_HOST_SEAM_LOCK_H
 

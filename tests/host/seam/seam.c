@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The host side of the seams: fake RAM, locks, the log and assertions. */
 #define _GNU_SOURCE
 #include "seam/seam.h"
 
@@ -20,9 +21,9 @@
 static struct {
 	int fd;
 	uint64_t size_bytes;
-	uint8_t *peek;    /* all of it, for tests */
-	uint8_t *kernel;  /* mapped piece by piece */
-	uint8_t *windows; /* PHYSMEM_CPU_MAX * PHYSMEM_WINDOW_COUNT chunks of address space */
+	uint8_t *peek;    /* a mapping of all fake RAM, for tests */
+	uint8_t *kernel;  /* address space that physmem_kernel_map() fills piece by piece */
+	uint8_t *windows; /* address space for PHYSMEM_CPU_MAX * PHYSMEM_WINDOW_COUNT chunks */
 	uint64_t window_maps;
 	unsigned kernel_map_fail_at;
 	void (*kernel_map_hook)(void);

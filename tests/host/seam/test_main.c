@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the tests that a program's TEST() blocks left in section quire_tests. */
+/* Runs the tests that the TEST() blocks of a program put into section quire_tests. */
 #include <stdlib.h>
 #include <string.h>
 
