@@ -171,7 +171,7 @@ uint32_t guest_main(void)
 	bench("exit.rdmsr", do_rdmsr, WARM_UP);
 	bench("exit.mmio.lapic", do_mmio_lapic, WARM_UP);
 	if (READ_REGION + SAMPLE_COUNT * READ_STRIDE > ram_end()) {
-		print("not ok bench: needs 512 MiB\n");
+		print("not ok bench: needs 97 MiB\n");
 		return 1;
 	}
 	/* No warm-up: each page can be touched for the first time only once. */

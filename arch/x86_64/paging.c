@@ -20,9 +20,7 @@
 
 static struct {
 	uint64_t *root;
-	uint64_t *windows; /* the page directories of the windows, one page a CPU */
-	uint64_t *pages;   /* PAGING_PAGES_COUNT entries, contiguous */
-	struct paging_arena arena;
+	struct paging_arena arena;    /* what is left of it for tables */
 	hpa_t arena_start, arena_end; /* the whole arena, including what others took */
 	uint64_t bytes;               /* of the arena, for tables */
 	bool is_live;                 /* CR3 points to our tables: they are kernel memory */

@@ -95,7 +95,6 @@ static void (*second_body)(void *argument);
 static void *second_argument;
 static uint8_t second_stack[SECOND_STACK_BYTES] __attribute__((aligned(16)));
 static uint32_t failure_count;
-static const char *command_line;
 
 static void put(char c)
 {
