@@ -21,8 +21,8 @@
 #define OUT_BYTES 8192u
 #define IN_BYTES  256u
 
-/* One serial port with its queue. */
-struct line {
+/* One serial port with its queues. */
+struct port {
 	struct spinlock lock; /* LOCK_RANK_LOG: a leaf, taken by interrupt handlers */
 	struct uart16550 uart;
 	bool is_interrupt_driven;
@@ -34,122 +34,122 @@ struct line {
 	uint32_t in_head, in_tail;
 };
 
-static struct line lines[2]; /* the console, and the other port */
+static struct port ports[2]; /* the console, and the other port */
 static unsigned console_irq = 4;
 static struct thread *reader;
 static void (*hook_before)(void);
 static void (*hook_after)(void);
 
-static void line_init(struct line *line, uint16_t port)
+static void port_init(struct port *port, uint16_t io_port)
 {
-	spin_init(&line->lock, LOCK_RANK_LOG, "serial line");
-	uart16550_init(&line->uart, port);
+	spin_init(&port->lock, LOCK_RANK_LOG, "serial port");
+	uart16550_init(&port->uart, io_port);
 }
 
-void console_init(unsigned port)
+void console_init(unsigned com)
 {
-	line_init(&lines[0], port == 1 ? 0x3f8 : 0x2f8);
-	line_init(&lines[1], port == 1 ? 0x2f8 : 0x3f8);
-	console_irq = port == 1 ? 4 : 3;
+	port_init(&ports[0], com == 1 ? 0x3f8 : 0x2f8);
+	port_init(&ports[1], com == 1 ? 0x2f8 : 0x3f8);
+	console_irq = com == 1 ? 4 : 3;
 }
 
 /* Gives the chip as many bytes as it takes. True: some are still queued. */
-static bool line_send(struct line *line)
+static bool port_send(struct port *port)
 {
-	while (line->out_head != line->out_tail) {
-		uint32_t at = line->out_tail % OUT_BYTES;
-		uint32_t count = line->out_head - line->out_tail;
+	while (port->out_head != port->out_tail) {
+		uint32_t at = port->out_tail % OUT_BYTES;
+		uint32_t count = port->out_head - port->out_tail;
 		if (count > OUT_BYTES - at)
 			count = OUT_BYTES - at;
-		size_t sent = uart16550_send(&line->uart, line->out + at, count);
+		size_t sent = uart16550_send(&port->uart, port->out + at, count);
 		if (!sent)
 			return true;
-		line->out_tail += (uint32_t)sent;
+		port->out_tail += (uint32_t)sent;
 	}
 	return false;
 }
 
-static void line_pump(struct line *line)
+static void port_pump(struct port *port)
 {
-	bool is_waiting = line_send(line);
-	if (line->is_interrupt_driven)
-		uart16550_interrupts_set(&line->uart, is_waiting);
-	while (!line->is_interrupt_driven && line_send(line))
+	bool is_waiting = port_send(port);
+	if (port->is_interrupt_driven)
+		uart16550_interrupts_set(&port->uart, is_waiting);
+	while (!port->is_interrupt_driven && port_send(port))
 		;
 }
 
 /* Waits for room with the lock free and interrupts as the caller has them, so timers go on. */
-static void line_write(struct line *line, const uint8_t *bytes, size_t count)
+static void port_write(struct port *port, const uint8_t *bytes, size_t count)
 {
 	while (count) {
-		uint64_t flags = spin_lock_irqsave(&line->lock);
-		for (; count && line->out_head - line->out_tail < OUT_BYTES; count--)
-			line->out[line->out_head++ % OUT_BYTES] = *bytes++;
-		line_pump(line);
-		spin_unlock_irqrestore(&line->lock, flags);
+		uint64_t flags = spin_lock_irqsave(&port->lock);
+		for (; count && port->out_head - port->out_tail < OUT_BYTES; count--)
+			port->out[port->out_head++ % OUT_BYTES] = *bytes++;
+		port_pump(port);
+		spin_unlock_irqrestore(&port->lock, flags);
 	}
 }
 
-static void line_receive(struct line *line)
+static void port_receive(struct port *port)
 {
-	for (int byte; (byte = uart16550_receive(&line->uart)) >= 0;)
-		if (line->in_head - line->in_tail < IN_BYTES)
-			line->in[line->in_head++ % IN_BYTES] = (uint8_t)byte;
+	for (int byte; (byte = uart16550_receive(&port->uart)) >= 0;)
+		if (port->in_head - port->in_tail < IN_BYTES)
+			port->in[port->in_head++ % IN_BYTES] = (uint8_t)byte;
 }
 
-/* Serves until the line was low: an event that comes before that raises no new interrupt. */
-static void line_interrupt(struct line *line)
+/* Serves until the interrupt line was low: an event before that raises no new interrupt. */
+static void port_interrupt(struct port *port)
 {
-	spin_lock(&line->lock);
+	spin_lock(&port->lock);
 	do {
-		line_receive(line);
-		line_pump(line);
-	} while (uart16550_is_interrupting(&line->uart));
-	spin_unlock(&line->lock);
+		port_receive(port);
+		port_pump(port);
+	} while (uart16550_is_interrupting(&port->uart));
+	spin_unlock(&port->lock);
 }
 
 static void console_interrupt(void)
 {
-	line_interrupt(&lines[0]);
+	port_interrupt(&ports[0]);
 	if (reader)
 		thread_unpark(reader);
 }
 
 static void other_interrupt(void)
 {
-	line_interrupt(&lines[1]);
+	port_interrupt(&ports[1]);
 }
 
 void console_interrupts_start(void)
 {
 	interrupt_isa_attach(console_irq, TRAP_VECTOR_SERIAL, console_interrupt);
 	interrupt_isa_attach(console_irq == 4 ? 3 : 4, TRAP_VECTOR_SERIAL2, other_interrupt);
-	for (unsigned i = 0; i < ARRAY_COUNT(lines); i++) {
-		uint64_t flags = spin_lock_irqsave(&lines[i].lock);
-		lines[i].is_interrupt_driven = true;
-		line_pump(&lines[i]);
-		spin_unlock_irqrestore(&lines[i].lock, flags);
+	for (unsigned i = 0; i < ARRAY_COUNT(ports); i++) {
+		uint64_t flags = spin_lock_irqsave(&ports[i].lock);
+		ports[i].is_interrupt_driven = true;
+		port_pump(&ports[i]);
+		spin_unlock_irqrestore(&ports[i].lock, flags);
 	}
 }
 
 void console_polled(void)
 {
-	for (unsigned i = 0; i < ARRAY_COUNT(lines); i++) {
+	for (unsigned i = 0; i < ARRAY_COUNT(ports); i++) {
 		/* The lock may be held, but its holder never goes on: the panic keeps the CPU. */
-		spin_init(&lines[i].lock, LOCK_RANK_LOG, "serial line");
-		lines[i].is_interrupt_driven = false;
-		line_pump(&lines[i]);
+		spin_init(&ports[i].lock, LOCK_RANK_LOG, "serial port");
+		ports[i].is_interrupt_driven = false;
+		port_pump(&ports[i]);
 	}
 }
 
 void console_write(const void *bytes, size_t count)
 {
-	line_write(&lines[0], bytes, count);
+	port_write(&ports[0], bytes, count);
 }
 
 void console_com2_write(const void *bytes, size_t count)
 {
-	line_write(&lines[1], bytes, count);
+	port_write(&ports[1], bytes, count);
 }
 
 static void write_text(const char *text)
@@ -182,20 +182,20 @@ void console_print_line(const char *line)
 
 void console_flush(void)
 {
-	for (unsigned i = 0; i < ARRAY_COUNT(lines); i++) {
-		uint64_t flags = spin_lock_irqsave(&lines[i].lock);
-		while (line_send(&lines[i]))
+	for (unsigned i = 0; i < ARRAY_COUNT(ports); i++) {
+		uint64_t flags = spin_lock_irqsave(&ports[i].lock);
+		while (port_send(&ports[i]))
 			;
-		spin_unlock_irqrestore(&lines[i].lock, flags);
+		spin_unlock_irqrestore(&ports[i].lock, flags);
 	}
 }
 
 int console_getc(void)
 {
-	struct line *line = &lines[0];
-	uint64_t flags = spin_lock_irqsave(&line->lock);
-	int byte = line->in_head == line->in_tail ? -1 : line->in[line->in_tail++ % IN_BYTES];
-	spin_unlock_irqrestore(&line->lock, flags);
+	struct port *port = &ports[0];
+	uint64_t flags = spin_lock_irqsave(&port->lock);
+	int byte = port->in_head == port->in_tail ? -1 : port->in[port->in_tail++ % IN_BYTES];
+	spin_unlock_irqrestore(&port->lock, flags);
 	return byte;
 }
 

@@ -11,8 +11,8 @@
 
 struct thread;
 
-/* Puts the console on COM1 or COM2 (1 or 2). The other port is for raw guest output. */
-void console_init(unsigned port);
+/* Puts the console on COM1 or COM2 (`com`: 1 or 2). The other port is for raw guest output. */
+void console_init(unsigned com);
 void console_interrupts_start(void);
 /* For panics: sends what is queued, and polls from here on. */
 void console_polled(void);

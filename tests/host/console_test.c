@@ -161,7 +161,7 @@ static void run_until_quiet(void)
 static void run_with(unsigned receive_at, unsigned sent_at)
 {
 	chip = (struct chip){ 0 };
-	memset(lines, 0, sizeof(lines));
+	memset(ports, 0, sizeof(ports));
 	console_init(1);
 	console_interrupts_start();
 	uint8_t bytes[100] = { 0 };
