@@ -31,7 +31,9 @@ static q_status_t read_loader(uint32_t magic, uint32_t information, struct error
 				       error);
 	if (magic == 0)
 		return pvh_read(information, identity, &raw, error);
-	return refuse(error, Q_INVALID, "started by an unknown loader (magic %#x)", magic);
+	return refuse(error, Q_INVALID,
+		      "unknown boot loader: magic number %#x, a multiboot2 loader's is %#x", magic,
+		      MULTIBOOT2_MAGIC);
 }
 
 /* The module string "/boot/quire.conf more words" gives the name "quire.conf". */
@@ -90,9 +92,12 @@ q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *o
 		return status;
 
 	/* The image starts at 1 MiB with the boot code, before the part that is linked high. */
+	struct error_text why;
 	status = memmap_claim(out_info, hpa((uintptr_t)layout_image_start - PAGING_IMAGE_BASE),
 			      hpa((uintptr_t)layout_image_end - PAGING_IMAGE_BASE), BOOTINFO_QUIRE,
-			      error);
+			      &why);
+	if (status != Q_OK)
+		return refuse(error, status, "Quire's image: %s", why.text);
 	for (unsigned i = 0; i < raw.module_count && status == Q_OK; i++)
 		status = add_module(&raw.modules[i], out_info, error);
 	return status;

@@ -143,6 +143,23 @@ static bool carve(struct bootinfo *info, unsigned position, hpa_t start, hpa_t e
 	return true;
 }
 
+/* Why [wanted) cannot be claimed: `range` overlaps it and is not usable, or not all of it is. */
+static q_status_t refuse_claim(const struct bootinfo_range *wanted,
+			       const struct bootinfo_range *range, struct error_text *error)
+{
+	static const char *const why[] = {
+		[BOOTINFO_USABLE] = "it goes beyond usable memory at",
+		[BOOTINFO_RESERVED] = "the firmware reserves",
+		[BOOTINFO_ACPI] = "the firmware's ACPI data is at",
+		[BOOTINFO_QUIRE] = "Quire is at",
+		[BOOTINFO_MODULE] = "another module is at",
+	};
+	return refuse(error, Q_CONFLICT, "memory [%#llx, %#llx) is not free: %s [%#llx, %#llx)",
+		      (unsigned long long)wanted->start.raw, (unsigned long long)wanted->end.raw,
+		      why[range->kind], (unsigned long long)range->start.raw,
+		      (unsigned long long)range->end.raw);
+}
+
 q_status_t memmap_claim(struct bootinfo *info, hpa_t start, hpa_t end,
 			enum bootinfo_range_kind kind, struct error_text *error)
 {
@@ -155,39 +172,53 @@ q_status_t memmap_claim(struct bootinfo *info, hpa_t start, hpa_t end,
 		if (!overlaps(&range, &wanted))
 			continue;
 		bool is_inside = range.start.raw <= start.raw && end.raw <= range.end.raw;
-		if (range.kind != BOOTINFO_USABLE || !is_inside) {
-			return refuse(error, Q_CONFLICT,
-				      "memory [%#llx, %#llx) is not free: [%#llx, %#llx) is taken",
-				      (unsigned long long)start.raw, (unsigned long long)end.raw,
-				      (unsigned long long)range.start.raw,
-				      (unsigned long long)range.end.raw);
-		}
+		if (range.kind != BOOTINFO_USABLE || !is_inside)
+			return refuse_claim(&wanted, &range, error);
 		if (carve(info, i, start, end, kind))
 			return Q_OK;
 		return refuse(error, Q_RANGE, "memory map: more than %u ranges",
 			      BOOTINFO_RANGE_MAX);
 	}
-	return refuse(error, Q_CONFLICT, "memory [%#llx, %#llx) does not exist",
+	return refuse(error, Q_CONFLICT,
+		      "memory [%#llx, %#llx) is not free: the memory map does not list it",
 		      (unsigned long long)start.raw, (unsigned long long)end.raw);
+}
+
+/* The bytes of a range that are usable and below `limit`. */
+static uint64_t usable_below(const struct bootinfo_range *range, hpa_t limit)
+{
+	if (range->kind != BOOTINFO_USABLE || range->start.raw >= limit.raw)
+		return 0;
+	return uint64_min(range->end.raw, limit.raw) - range->start.raw;
 }
 
 q_status_t memmap_take(struct bootinfo *info, uint64_t size_bytes, hpa_t limit, hpa_t *out_start)
 {
 	size_bytes = align_up(size_bytes, PAGE_SIZE);
 	for (unsigned i = info->range_count; i-- > 0;) {
-		struct bootinfo_range range = info->ranges[i];
-		if (range.kind != BOOTINFO_USABLE || range.start.raw >= limit.raw)
+		const struct bootinfo_range *range = &info->ranges[i];
+		uint64_t usable_bytes = usable_below(range, limit);
+		if (usable_bytes == 0 || usable_bytes < size_bytes)
 			continue;
-		uint64_t end = range.end.raw < limit.raw ? range.end.raw : limit.raw;
-		if (end - range.start.raw < size_bytes)
-			continue;
-		hpa_t start = hpa(end - size_bytes);
-		if (!carve(info, i, start, hpa(end), BOOTINFO_QUIRE))
+		hpa_t end = hpa_add(range->start, usable_bytes);
+		hpa_t start = hpa(end.raw - size_bytes);
+		if (!carve(info, i, start, end, BOOTINFO_QUIRE))
 			return Q_RANGE;
 		*out_start = start;
 		return Q_OK;
 	}
 	return Q_NO_MEMORY;
+}
+
+uint64_t memmap_largest(const struct bootinfo *info, hpa_t limit)
+{
+	uint64_t largest = 0;
+	for (unsigned i = 0; i < info->range_count; i++) {
+		uint64_t usable_bytes = usable_below(&info->ranges[i], limit);
+		if (usable_bytes > largest)
+			largest = usable_bytes;
+	}
+	return largest;
 }
 
 hpa_t memmap_end(const struct bootinfo *info)

@@ -44,6 +44,9 @@ q_status_t memmap_claim(struct bootinfo *info, hpa_t start, hpa_t end,
 q_status_t memmap_take(struct bootinfo *info, uint64_t size_bytes, hpa_t limit,
 		       hpa_t *out_start) Q_MUST_USE;
 
+/* The most that memmap_take() could take below `limit`. */
+uint64_t memmap_largest(const struct bootinfo *info, hpa_t limit);
+
 /* The end of the highest range that is usable, a module's or Quire's. */
 hpa_t memmap_end(const struct bootinfo *info);
 

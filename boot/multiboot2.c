@@ -49,6 +49,8 @@ static void copy_text(char *to, size_t size_bytes, const char *from, size_t limi
 	to[i] = 0;
 }
 
+_Static_assert(BOOTINFO_MODULE_MAX == 32 && BOOT_RAW_ENTRY_MAX == 160, "as the texts below say");
+
 static q_status_t fail(struct error_text *error, const char *what, size_t offset)
 {
 	return refuse(error, Q_INVALID, "multiboot2 information at byte %zu: %s", offset, what);
@@ -60,7 +62,7 @@ static const char *read_module(const struct tag *tag, struct boot_raw *raw)
 	if (tag->size < sizeof(*module))
 		return "module tag too small";
 	if (raw->module_count == BOOTINFO_MODULE_MAX)
-		return "too many modules";
+		return "more than 32 modules";
 	if (module->end < module->start)
 		return "module ends before it starts";
 	struct boot_raw_module *to = &raw->modules[raw->module_count++];
@@ -79,7 +81,7 @@ static const char *read_map(const struct tag *tag, struct boot_raw *raw)
 	const uint8_t *end = (const uint8_t *)tag + tag->size;
 	for (; (size_t)(end - at) >= map->entry_size; at += map->entry_size) {
 		if (raw->entry_count == BOOT_RAW_ENTRY_MAX)
-			return "too many memory map entries";
+			return "more than 160 memory map entries";
 		struct map_entry entry;
 		memcpy(&entry, at, sizeof(entry));
 		raw->entries[raw->entry_count++] =
@@ -110,9 +112,12 @@ q_status_t multiboot2_read(const void *information, size_t size_bytes, struct bo
 			   struct error_text *error)
 {
 	const struct header *header = information;
-	if (size_bytes < sizeof(*header) || header->total_size > size_bytes ||
-	    header->total_size < sizeof(*header))
-		return fail(error, "total size is absurd", 0);
+	if (size_bytes < sizeof(*header))
+		return fail(error, "no room for its header", 0);
+	if (header->total_size > size_bytes || header->total_size < sizeof(*header))
+		return refuse(error, Q_INVALID,
+			      "multiboot2 information: a total of %u bytes, must be %zu to %zu",
+			      header->total_size, sizeof(*header), size_bytes);
 
 	memset(out_raw, 0, sizeof(*out_raw));
 	out_raw->loader = "multiboot2";
@@ -122,7 +127,10 @@ q_status_t multiboot2_read(const void *information, size_t size_bytes, struct bo
 		if (tag->type == TAG_END)
 			break;
 		if (tag->size < sizeof(*tag) || tag->size > total - offset)
-			return fail(error, "tag size is absurd", offset);
+			return refuse(error, Q_INVALID,
+				      "multiboot2 information at byte %zu: a tag of %u bytes, "
+				      "must be %zu to %zu",
+				      offset, tag->size, sizeof(*tag), total - offset);
 		const char *wrong = read_tag(tag, out_raw);
 		if (wrong)
 			return fail(error, wrong, offset);

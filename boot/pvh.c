@@ -25,6 +25,8 @@ struct map_entry {
 
 typedef const void *map_fn(uint64_t address, uint64_t size_bytes);
 
+_Static_assert(BOOTINFO_MODULE_MAX == 32 && BOOT_RAW_ENTRY_MAX == 160, "as the texts below say");
+
 static q_status_t fail(struct error_text *error, const char *what)
 {
 	return refuse(error, Q_INVALID, "PVH start information: %s", what);
@@ -48,14 +50,14 @@ static const char *read_modules(const struct start_info *info, map_fn *map, stru
 	if (!info->module_count)
 		return NULL;
 	if (info->module_count > BOOTINFO_MODULE_MAX)
-		return "too many modules";
+		return "more than 32 modules";
 	const struct module_entry *entries =
 		map(info->modules, info->module_count * sizeof(struct module_entry));
 	if (!entries)
-		return "the module list is nowhere";
+		return "the list of modules is not in the first 4 GiB of memory";
 	for (unsigned i = 0; i < info->module_count; i++) {
 		if (entries[i].start + entries[i].size_bytes < entries[i].start)
-			return "a module's size is absurd";
+			return "a module ends beyond the last address";
 		struct boot_raw_module *to = &raw->modules[raw->module_count++];
 		to->start = entries[i].start;
 		to->end = entries[i].start + entries[i].size_bytes;
@@ -69,11 +71,11 @@ static const char *read_map(const struct start_info *info, map_fn *map, struct b
 	if (info->version < 1 || !info->memory_map_entries)
 		return "no memory map";
 	if (info->memory_map_entries > BOOT_RAW_ENTRY_MAX)
-		return "too many memory map entries";
+		return "more than 160 memory map entries";
 	const struct map_entry *entries =
 		map(info->memory_map, info->memory_map_entries * sizeof(struct map_entry));
 	if (!entries)
-		return "the memory map is nowhere";
+		return "the memory map is not in the first 4 GiB of memory";
 	for (unsigned i = 0; i < info->memory_map_entries; i++)
 		raw->entries[raw->entry_count++] =
 			(struct memmap_entry){ entries[i].start, entries[i].size_bytes,

@@ -22,7 +22,7 @@ q_status_t interrupt_init(const char **out_reason)
 {
 	const struct acpi_info *acpi = acpi_info();
 	if (!acpi->has_ioapic) {
-		*out_reason = "ACPI names no IOAPIC";
+		*out_reason = "ACPI's tables name no IOAPIC that serves interrupt 0";
 		return Q_UNSUPPORTED;
 	}
 	volatile void *registers = NULL;

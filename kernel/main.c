@@ -4,6 +4,8 @@
  * It brings the machine up in order and then becomes the idle thread. If Quire
  * refuses to start, one line says why, and the exit status is 2.
  */
+#include <stdarg.h>
+
 #include <quire/assert.h>
 #include <quire/bits.h>
 #include <quire/bootinfo.h>
@@ -43,6 +45,7 @@
 
 /* Memory below 1 MiB is left alone: it holds firmware data, and CPUs can start only in it. */
 #define LOW_MEMORY_END 0x100000ull
+#define ARENA_LIMIT    hpa(1ull << 32)
 #define REGION_MAX     BOOTINFO_RANGE_MAX
 
 static struct percpu boot_cpu;
@@ -53,19 +56,21 @@ static struct gmm_region regions[REGION_MAX];
 /* boot/start.S calls it. `start_tsc` was read by Quire's first instructions. */
 void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc);
 
-Q_NORETURN static void refuse_to_start(const char *why)
+Q_NORETURN Q_PRINTF(1, 2) static void refuse_to_start(const char *format, ...)
 {
+	char why[ERROR_TEXT_BYTES];
+	va_list args;
+	va_start(args, format);
+	format_text_va(why, sizeof(why), format, args);
+	va_end(args);
 	console_print("quire: refused to start: %s\n", why);
 	power_off(EXIT_STATUS_REFUSED);
 }
 
 static void require(q_status_t status, const char *what)
 {
-	if (status == Q_OK)
-		return;
-	char why[160];
-	format_text(why, sizeof(why), "%s: %s", what, q_status_text(status));
-	refuse_to_start(why);
+	if (status != Q_OK)
+		refuse_to_start("%s: %s", what, q_status_text(status));
 }
 
 static void cpu_start(void)
@@ -80,13 +85,13 @@ static void read_boot_data(uint32_t magic, uint32_t information)
 {
 	struct error_text error;
 	if (boot_collect(magic, information, &bootinfo, &error) != Q_OK)
-		refuse_to_start(error.text);
+		refuse_to_start("%s", error.text);
 	if (cmdline_parse(bootinfo.command_line, &error) != Q_OK)
-		refuse_to_start(error.text);
+		refuse_to_start("%s", error.text);
 	if (options()->console_port != 1)
 		console_init(options()->console_port);
 	log_level_set(options()->log_level);
-	require(acpi_init(bootinfo.rsdp), "no ACPI tables");
+	require(acpi_init(bootinfo.rsdp), "ACPI's RSDP, or a valid RSDT or XSDT");
 }
 
 /* memory=SIZE: cuts the usable memory above 1 MiB off after that many bytes. */
@@ -122,6 +127,22 @@ static unsigned collect_regions(void)
 	return count;
 }
 
+/* Takes the boot arena from the memory map, or refuses to start. */
+static struct paging_arena boot_arena_take(uint64_t size_bytes)
+{
+	struct paging_arena arena;
+	q_status_t status = memmap_take(&bootinfo, size_bytes, ARENA_LIMIT, &arena.start);
+	if (status == Q_NO_MEMORY)
+		refuse_to_start("too little memory: page tables and memory records need %llu KiB "
+				"in one piece below 4 GiB, and the largest piece has %llu KiB",
+				(unsigned long long)size_bytes >> 10,
+				(unsigned long long)memmap_largest(&bootinfo, ARENA_LIMIT) >> 10);
+	if (status != Q_OK)
+		refuse_to_start("memory map: more than %u ranges", BOOTINFO_RANGE_MAX);
+	arena.end = hpa_add(arena.start, size_bytes);
+	return arena;
+}
+
 /* Makes Quire's page tables, then gives all memory that is still usable to GMM. */
 static void memory_start(void)
 {
@@ -130,16 +151,15 @@ static void memory_start(void)
 	uint64_t metadata_bytes = gmm_metadata_size(regions, collect_regions());
 	uint64_t arena_bytes =
 		paging_arena_bytes(memory_end, bootinfo.module_count) + metadata_bytes;
-	struct paging_arena arena;
-	require(memmap_take(&bootinfo, arena_bytes, hpa(1ull << 32), &arena.start),
-		"too little memory below 4 GiB for page tables");
-	arena.end = hpa_add(arena.start, arena_bytes);
+	struct paging_arena arena = boot_arena_take(arena_bytes);
 	paging_init(&arena, memory_end, bootinfo.module_count);
 
 	Q_ASSERT(arena.end.raw - arena.start.raw >= metadata_bytes);
 	void *metadata = physmem_kernel_ptr(arena.start);
 	memset(metadata, 0, metadata_bytes);
-	require(gmm_init(regions, collect_regions(), metadata), "no memory for guests");
+	if (gmm_init(regions, collect_regions(), metadata) != Q_OK)
+		refuse_to_start("too little memory: not one chunk of %llu MiB is left for guests",
+				1ull << (GMM_CHUNK_SHIFT - 20));
 }
 
 static q_status_t heap_page_alloc(hpa_t *out_page)
@@ -156,17 +176,18 @@ static const struct heap_supply heap_supply = { heap_page_alloc, heap_page_free 
 
 static void module_take(const struct module *module)
 {
-	struct error_text error;
 	if (cpio_is_archive(module)) {
+		struct error_text error;
 		if (cpio_expand(module, &modules, &error) != Q_OK)
-			refuse_to_start(error.text);
+			refuse_to_start("%s", error.text);
 		return;
 	}
 	q_status_t status = module_add(&modules, module);
-	if (status == Q_OK)
-		return;
-	(void)refuse(&error, status, "module '%s': %s", module->name, q_status_text(status));
-	refuse_to_start(error.text);
+	if (status == Q_EXISTS)
+		refuse_to_start("module '%s': there is a module of this name already",
+				module->name);
+	if (status != Q_OK)
+		refuse_to_start("module '%s': more than %u modules", module->name, MODULE_MAX);
 }
 
 /* Maps the modules read-only where the loader put them, and adds them to the table. */
@@ -174,9 +195,9 @@ static void modules_start(void)
 {
 	for (unsigned i = 0; i < bootinfo.module_count; i++) {
 		const struct bootinfo_module *from = &bootinfo.modules[i];
-		require(paging_map_kernel(from->start, align_up(from->size_bytes, PAGE_SIZE),
-					  PAGING_READ_ONLY),
-			"no memory to map modules");
+		if (paging_map_kernel(from->start, align_up(from->size_bytes, PAGE_SIZE),
+				      PAGING_READ_ONLY) != Q_OK)
+			refuse_to_start("module '%s': no memory to map it", from->name);
 		module_take(&(struct module){ .name = from->name,
 					      .data = physmem_kernel_ptr(from->start),
 					      .size_bytes = from->size_bytes });
@@ -193,8 +214,10 @@ static const struct virt_ops *virtualization_start(void)
 	else if (cpu_features()->has_vmx)
 		ops = vmx_probe(&status, &reason);
 	if (!ops)
-		refuse_to_start(reason);
-	require(ops->cpu_enable(), "virtualization could not be enabled");
+		refuse_to_start("%s", reason);
+	status = ops->cpu_enable();
+	if (status != Q_OK)
+		refuse_to_start("%s cannot be enabled: %s", ops->name, q_status_text(status));
 	return ops;
 }
 
@@ -213,8 +236,9 @@ void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc)
 
 	const char *reason;
 	if (interrupt_init(&reason) != Q_OK)
-		refuse_to_start(reason);
-	require(time_init(), "the clock could not be measured");
+		refuse_to_start("%s", reason);
+	if (time_init() != Q_OK)
+		refuse_to_start("the PIT, the TSC or the local APIC's timer does not count");
 	timer_cpu_init();
 	sched_init();
 	console_interrupts_start();
@@ -225,6 +249,6 @@ void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc)
 		   modules.count, (unsigned long long)(time_tsc_hz() / 1000000), ops->name);
 	struct error_text error;
 	if (operator_start(ops, &modules, &error) != Q_OK)
-		refuse_to_start(error.text);
+		refuse_to_start("%s", error.text);
 	sched_idle();
 }

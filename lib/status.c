@@ -16,11 +16,11 @@ const char *q_status_text(q_status_t status)
 	case Q_NOT_FOUND: return "not found";
 	case Q_EXISTS: return "exists already";
 	case Q_STATE: return "not allowed in the present state";
-	case Q_NOT_OWNER: return "owned by somebody else";
+	case Q_NOT_OWNER: return "owned by another VM";
 	case Q_UNSUPPORTED: return "not supported";
 	case Q_DENIED: return "access denied";
 	case Q_TIMEOUT: return "timed out";
-	case Q_HANDLER: return "a handler wants it";
+	case Q_HANDLER: return "the page has a handler";
 	case Q_CANCELLED: return "cancelled";
 	}
 	/* Some code cast a wrong value. A message is no place to stop for that. */

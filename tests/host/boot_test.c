@@ -118,15 +118,43 @@ TEST(boot, claims_split_usable_memory_and_conflict_with_each_other)
 	expect_range(0, 0x100000, 0x200000, BOOTINFO_USABLE);
 	expect_range(1, 0x200000, 0x201000, BOOTINFO_MODULE);
 	expect_range(2, 0x201000, 0x400000, BOOTINFO_USABLE);
-	EXPECT(memmap_claim(&info, hpa(0x200fff), hpa(0x202000), BOOTINFO_MODULE, &error) ==
-	       Q_CONFLICT);
-	EXPECT(memmap_claim(&info, hpa(0x3ff000), hpa(0x401000), BOOTINFO_MODULE, &error) ==
-	       Q_CONFLICT);
-	EXPECT(memmap_claim(&info, hpa(0x900000), hpa(0x901000), BOOTINFO_MODULE, &error) ==
-	       Q_CONFLICT);
 	EXPECT(memmap_claim(&info, hpa(0x100000), hpa(0x200000), BOOTINFO_QUIRE, &error) == Q_OK);
 	expect_sorted_and_disjoint();
 	EXPECT(info.range_count == 3);
+}
+
+static void expect_refused_claim(uint64_t start, uint64_t end, const char *why)
+{
+	EXPECT(memmap_claim(&info, hpa(start), hpa(end), BOOTINFO_MODULE, &error) == Q_CONFLICT);
+	assert_string_equal(error.text, why);
+}
+
+TEST(boot, a_claim_of_memory_that_is_not_free_is_refused_with_what_is_there)
+{
+	const struct memmap_entry entries[] = { { 0x100000, 0x300000, 1 },
+						{ 0x500000, 0x1000, 2 },
+						{ 0x600000, 0x1000, 3 } };
+	EXPECT(build(entries, 3) == Q_OK);
+	EXPECT(memmap_claim(&info, hpa(0x200000), hpa(0x200800), BOOTINFO_MODULE, &error) == Q_OK);
+	EXPECT(memmap_claim(&info, hpa(0x100000), hpa(0x101000), BOOTINFO_QUIRE, &error) == Q_OK);
+	expect_refused_claim(0x200fff, 0x202000,
+			     "memory [0x200000, 0x202000) is not free: another module is at "
+			     "[0x200000, 0x201000)");
+	expect_refused_claim(0x100800, 0x100801,
+			     "memory [0x100000, 0x101000) is not free: Quire is at "
+			     "[0x100000, 0x101000)");
+	expect_refused_claim(0x3ff000, 0x401000,
+			     "memory [0x3ff000, 0x401000) is not free: it goes beyond usable "
+			     "memory at [0x201000, 0x400000)");
+	expect_refused_claim(0x4ff000, 0x501000,
+			     "memory [0x4ff000, 0x501000) is not free: the firmware reserves "
+			     "[0x500000, 0x501000)");
+	expect_refused_claim(0x600000, 0x602000,
+			     "memory [0x600000, 0x602000) is not free: the firmware's ACPI data is "
+			     "at [0x600000, 0x601000)");
+	expect_refused_claim(0x900000, 0x901000,
+			     "memory [0x900000, 0x901000) is not free: the memory map does not "
+			     "list it");
 }
 
 TEST(boot, take_gives_the_highest_memory_below_the_limit)
@@ -135,11 +163,17 @@ TEST(boot, take_gives_the_highest_memory_below_the_limit)
 						{ 0x100000000, 0x1000000, 1 } };
 	hpa_t start;
 	EXPECT(build(entries, 2) == Q_OK);
+	EXPECT(memmap_largest(&info, hpa(1ull << 32)) == 0x300000);
 	EXPECT(memmap_take(&info, 0x1001, hpa(1ull << 32), &start) == Q_OK);
 	EXPECT(start.raw == 0x3fe000);
 	EXPECT(memmap_take(&info, 0x300000, hpa(1ull << 32), &start) == Q_NO_MEMORY);
+	EXPECT(memmap_largest(&info, hpa(1ull << 32)) == 0x2fe000);
+	EXPECT(memmap_largest(&info, hpa(0x200000)) == 0x100000);
+	EXPECT(memmap_largest(&info, hpa(0x100000)) == 0);
+	EXPECT(memmap_largest(&info, hpa(~0ull)) == 0x1000000);
 	EXPECT(memmap_take(&info, 0x2fe000, hpa(1ull << 32), &start) == Q_OK);
 	EXPECT(start.raw == 0x100000);
+	EXPECT(memmap_largest(&info, hpa(1ull << 32)) == 0);
 	EXPECT(memmap_end(&info).raw == 0x101000000);
 	expect_sorted_and_disjoint();
 }
@@ -221,11 +255,14 @@ TEST(boot, multiboot2_lies_about_sizes_are_refused_with_their_place)
 		put32(1);
 		put32(sizes[i]);
 		EXPECT(block_read() == Q_INVALID);
-		EXPECT(strstr(error.text, "byte 8"));
+		EXPECT(strstr(error.text, "at byte 8: a tag of") &&
+		       strstr(error.text, " bytes, must be 8 to 16"));
 	}
 	uint32_t total = sizeof(block) + 1;
 	memcpy(block, &total, 4);
 	EXPECT(multiboot2_read(block, sizeof(block), &raw, &error) == Q_INVALID);
+	assert_string_equal(error.text, "multiboot2 information: a total of 4097 bytes, must be 8 "
+					"to 4096");
 
 	block_begin();
 	EXPECT(block_read() == Q_INVALID); /* no memory map */
