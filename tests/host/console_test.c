@@ -178,7 +178,7 @@ static void run_with(unsigned receive_at, unsigned sent_at)
 	run_until_quiet();
 }
 
-TEST(console, whatever_comes_during_an_interrupt_is_not_forgotten)
+TEST(console, an_event_during_an_interrupt_is_not_forgotten)
 {
 	for (unsigned receive_at = 0; receive_at < 200; receive_at++) {
 		for (unsigned sent_at = 0; sent_at < 60; sent_at++) {

@@ -58,7 +58,7 @@ TEST(request_queue, first_posted_is_first_served)
 	expect_next(COUNT, Q_OK);
 }
 
-TEST(request_queue, what_is_posted_meanwhile_comes_after_what_was_taken)
+TEST(request_queue, a_request_posted_meanwhile_comes_after_those_taken)
 {
 	set_up();
 	post(0, REQUEST_NORMAL);
@@ -137,7 +137,7 @@ TEST(request_queue, a_waiter_keeps_the_storage_until_it_is_released)
 	expect_next(COUNT, Q_OK);
 }
 
-TEST(request_queue, nobody_waits_for_what_is_answered)
+TEST(request_queue, an_answered_request_is_not_waited_for)
 {
 	set_up();
 	post(0, REQUEST_NORMAL);
@@ -179,7 +179,7 @@ TEST(request_queue, a_queue_that_was_empty_is_closed_for_both_classes)
 	}
 }
 
-TEST(request_queue, what_was_queued_goes_to_whoever_closes)
+TEST(request_queue, queued_requests_go_to_the_closer)
 {
 	const unsigned left[] = { 2, 0, 1 };
 	set_up();
@@ -193,7 +193,7 @@ TEST(request_queue, what_was_queued_goes_to_whoever_closes)
 }
 
 /* The consumer that took a request before the end still serves it. */
-TEST(request_queue, what_was_taken_is_not_cancelled)
+TEST(request_queue, taken_requests_are_not_cancelled)
 {
 	struct request_batch taken = { 0 };
 	set_up();
