@@ -143,7 +143,7 @@ static bool carve(struct bootinfo *info, unsigned position, hpa_t start, hpa_t e
 	return true;
 }
 
-/* Why [wanted) cannot be claimed: `range` overlaps it and is not usable, or not all of it is. */
+/* Refuses to claim `wanted`: `range` overlaps it and is not usable, or does not contain it. */
 static q_status_t refuse_claim(const struct bootinfo_range *wanted,
 			       const struct bootinfo_range *range, struct error_text *error)
 {

@@ -24,7 +24,10 @@ static q_status_t digits_parse(const char *text, uint64_t max, uint64_t *out_val
 	return Q_OK;
 }
 
-/* Checked first: digits_parse() stops at `max`, so it could call "99x" too large, not invalid. */
+/*
+ * number_parse() checks this first, because digits_parse() stops at a number above
+ * `max` and would call "99x" out of range, not invalid.
+ */
 static bool is_all_digits(const char *text)
 {
 	while (*text >= '0' && *text <= '9')

@@ -20,7 +20,7 @@
 
 static struct {
 	uint64_t *root;
-	struct paging_arena arena;    /* what is left of it for tables */
+	struct paging_arena arena;    /* the part of the arena that is left for tables */
 	hpa_t arena_start, arena_end; /* the whole arena, including what others took */
 	uint64_t bytes;               /* of the arena, for tables */
 	bool is_live;                 /* CR3 points to our tables: they are kernel memory */

@@ -60,13 +60,13 @@ q_status_t paging_map_kernel(hpa_t start, uint64_t size_bytes,
 			     enum paging_access access) Q_MUST_USE;
 void paging_unmap_kernel(hpa_t start, uint64_t size_bytes);
 
-/* One page of the virtually contiguous region; index < PAGING_PAGES_COUNT. */
+/* Maps a page of the virtually contiguous region; index < PAGING_PAGES_COUNT. */
 void paging_map_page(unsigned index, hpa_t page);
 void paging_unmap_page(unsigned index);
 /* The machine address behind an address of that region. */
 hpa_t paging_page_hpa(const void *address);
 
-/* Device registers, uncached; at boot only. Q_NO_MEMORY: the arena is used up. */
+/* Maps device registers uncached, at boot only. Q_NO_MEMORY: the arena is used up. */
 q_status_t paging_map_device(hpa_t start, uint64_t size_bytes,
 			     volatile void **out_address) Q_MUST_USE;
 
