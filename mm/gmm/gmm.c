@@ -1,34 +1,60 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * GMM, the global memory manager: who owns each page of the machine.
+ * GMM, the global memory manager, keeps track of the owner of each page of the
+ * machine.
  *
  * GMM takes memory from the machine in chunks of GMM_CHUNK_SIZE, physically
- * contiguous and aligned to their size, and hands it out in pages. So a page's
- * machine address is its chunk's base plus its index and is stored nowhere.
- * All that GMM keeps is one word for each page (gmm_word.h) and a small record
- * for each chunk, laid out at start for the whole machine.
+ * contiguous and aligned to their size, and hands it out in pages. A page's
+ * machine address is its chunk's base plus its index, so it is not stored. GMM
+ * keeps one word for each page (gmm_word.h) and a small record for each chunk,
+ * both laid out at start for the whole machine.
  *
- *        machine's supply (FREE)
- *          |            ^
- *   gmm_chunk_take   gmm_chunk_return
- *          v            |
- *   PRIVATE chunk: guest pages, each of one VM
- *   BOUND chunk:   the same, of one VM for as long as it lives
- *   KERNEL chunk:  nested tables, records, heap; mapped as long as it is one
- *   SHARED chunk:  read-only pages with a reference count
+ *        the machine's supply of FREE chunks
+ *          |                    ^
+ *   gmm_chunk_detach     gmm_chunk_supply
+ *          v                    |
+ *     on its way           on its way
+ *          |                    ^
+ *   gmm_chunk_attach      gmm_chunk_leave
+ *          v                    |
+ *     PRIVATE, BOUND, SHARED or KERNEL
  *
- * Kinds never mix in a chunk: shared pages know no owner and so cannot be
- * moved, kernel pages must not be moved, private pages can.
+ * The states of a chunk. Each says what is guaranteed, then what ends it:
  *
- * Page states, and the only functions that change them:
+ *   FREE        It has no id, and no page of it is used. Nothing writes to it.
+ *               gmm_chunk_detach() takes it.
+ *   on its way  It has no id and is in no list of GMM. It belongs to the thread
+ *               that holds gmm.lock, and counts as the kind that it is becoming.
+ *               gmm_chunk_attach() or gmm_chunk_supply() ends the way. Other threads
+ *               can see this state only on the way into and out of KERNEL memory.
+ *   PRIVATE     Its used pages are private pages of VMs that are not bound.
+ *               gmm_private_trim() or gmm_chunk_supplied() returns it when it is
+ *               wholly free.
+ *   BOUND       Its used pages are private pages of one bound VM, for as long as
+ *               that VM lives. gmm_bound_return() returns it.
+ *   SHARED      Its used pages are read-only and have references, not owners; one
+ *               page at least is used. gmm_shared_put() returns it with the last.
+ *   KERNEL      It is mapped for Quire: nested tables, records, heap.
+ *               gmm_kernel_trim() returns it when it is wholly free and unclaimed.
  *
- *   FREE -> PRIVATE   gmm_pages_alloc, gmm_chunk_alloc, gmm_page_move_alloc
- *   PRIVATE -> FREE   gmm_pages_free, gmm_shared_replace, gmm_vm_destroy
- *   FREE -> SHARED    gmm_shared_alloc
- *   SHARED -> FREE    gmm_shared_put, at the last reference
- *   FREE -> KERNEL    gmm_kernel_page_alloc
- *   KERNEL -> FREE    gmm_kernel_page_free, gmm_vm_destroy
- *   stale -> zeroed   gmm_zero_ahead (both FREE); the way back is through a user
+ * Kinds never mix in a chunk, because private pages can be moved and others
+ * cannot: a shared page has no owner to ask, and kernel pages must stay.
+ *
+ * The states of a page, with the only functions that lead out of them:
+ *
+ *   FREE        It has no owner, and no nested translation leads to it. Its contents
+ *               are stale, or known to be zero (zeroed).
+ *                 stale to zeroed   gmm_zero_ahead
+ *                 to PRIVATE        gmm_pages_alloc, gmm_chunk_alloc, gmm_page_move_alloc
+ *                 to SHARED         gmm_shared_alloc
+ *                 to KERNEL         gmm_kernel_page_alloc
+ *   PRIVATE     One live VM owns it, and pays for it in its BASE account.
+ *                 to FREE, stale    gmm_pages_free, gmm_shared_replace, gmm_vm_destroy
+ *   SHARED      It has a reference of a VM or a hold of Quire, and no guest can write
+ *               to it. Each reference is paid for in the BASE account of a VM.
+ *                 to FREE, stale    gmm_shared_put, with the last reference or hold
+ *   KERNEL      Quire owns it, or a live VM that pays for it in SHADOW or FIXED.
+ *                 to FREE, stale    gmm_kernel_page_free, gmm_vm_destroy
  *
  * Invariants, asserted by gmm_check():
  *
@@ -38,41 +64,42 @@
  *       zeroed_count and free_count - zeroed_count, and a recount of the words
  *       gives the same free_count.
  *   G2  A chunk with free pages is in exactly one list of its set, the one for
- *       its number of free pages; without, in none.
- *   G3  Free pages and wholly free chunks of a set are the sums over its lists.
- *   G4  A PRIVATE chunk is tagged with a VM that owns own_count > 0 pages in it;
- *       or it is wholly free and has no tag.
+ *       its number of free pages; a chunk without is in none.
+ *   G3  A set's counts of free pages and of wholly free chunks are the sums over
+ *       its lists.
+ *   G4  A PRIVATE chunk is tagged with a VM that owns own_count > 0 pages in it,
+ *       or it is wholly free and tagged with QUIRE.
  *   G5  mixed_chunks and private_free_pages are the sums over PRIVATE chunks,
  *       bound_free_pages over BOUND ones.
  *   G6  gmm.stale holds exactly the PRIVATE and BOUND chunks with stale free pages.
  *
  *   accounts
- *   G7  A VM's accounts hold what a recount of the words finds, and not more
- *       than was promised; in BASE, pages that are ballooned or set aside count
- *       as held.
- *   G8  Kernel claims are not more than the free KERNEL pages.
- *   G9  Base claims are not more than the available pages, see gmm_account.c.
+ *   G7  A VM's accounts say what a recount of the words finds, and not more than
+ *       was promised; for this limit, pages of BASE that are ballooned or set aside
+ *       count as allocated.
+ *   G8  Kernel claims are at most the free KERNEL pages.
+ *   G9  Base claims are at most the available pages, see gmm_account.c.
  *
  *   ids and the machine
- *   G10 A chunk has an id if and only if it is not FREE; the id is marked in
- *       id_map, and the tree has the chunk under it. There is nothing else in
- *       id_map (but bit 0) or in the tree.
- *   G11 The supply holds exactly the FREE chunks, while nobody holds gmm.lock.
+ *   G10 While no thread holds gmm.lock, a chunk has an id if and only if it is not
+ *       FREE. The id is marked in id_map, and the tree has the chunk under it.
+ *       id_map (except bit 0) and the tree hold nothing else.
+ *   G11 While no thread holds gmm.lock, the supply holds exactly the FREE chunks.
  *   G12 Free, private, shared and kernel pages and those of the supply add up
  *       to the machine.
  *   G13 A KERNEL page's owner is Quire or a live VM, its account SHADOW or FIXED.
  *
  *   shared pages
- *   G15 A page of a SHARED chunk is free or has a reference; no SHARED chunk is
- *       wholly free.
- *   G16 References are as many as the VMs' books say in sum, Quire's holds as
- *       many as its own book says; shared_references and pages_saved are what a
+ *   G15 A page of a SHARED chunk is free or has a reference or a hold; no SHARED
+ *       chunk is wholly free.
+ *   G16 The words hold as many references as the VMs' books together, and as many
+ *       holds as gmm.shared_holds; shared_references and pages_saved are what a
  *       recount finds.
  *
  *   bound VMs
- *   G17 A BOUND chunk is tagged with a bound VM, and nobody else has a page in it;
- *       a VM has so many BOUND chunks as all pages of its promise of BASE take, and
- *       no other page; a VM that is not bound has none.
+ *   G17 A BOUND chunk is tagged with a bound VM, and no other VM has a page in it.
+ *       A bound VM has exactly the BOUND chunks that its whole promise of BASE
+ *       takes, and no BASE page elsewhere; other VMs have no BOUND chunk.
  *
  *   mapping cache
  *   G14 An entry with a chunk is in its CPU's tree under the id that the chunk
@@ -81,18 +108,18 @@
  *   waiters
  *       W1 and W2 in gmm_wait.c.
  *
- * Cost: a word a page, 4 or 8 bytes; some 110 bytes and a byte of id_map a chunk. Allocate,
- * free and look up take the same time on every machine, but for the logarithm
- * in the AVL tree behind the lookaside table.
+ * Cost: a word a page, 4 or 8 bytes; some 110 bytes and a byte of id_map a chunk.
+ * Allocate, free and look up take the same time on every machine, except for the
+ * logarithm in the AVL tree behind the lookaside table.
  *
- * Locks: gmm.set_lock (LOCK_RANK_GMM_SET) for everything that is counted, linked
- * or written in a word, and for nothing that takes long: batches are bounded by
- * their callers, the end of a VM and zeroing ahead let go of it after each chunk
- * and page. gmm.lock (LOCK_RANK_GMM) for the slow things: making promises, and
- * mapping KERNEL chunks for them; set_lock may be taken under it, never the other
- * way round, and is let go of while memory is mapped. So pages are allocated,
- * shared and freed while a VM is being created. The mapping caches belong to
- * their CPUs (gmm_map.c). docs/locking.md has the races.
+ * Locks: gmm.set_lock (LOCK_RANK_GMM_SET) guards every count, list and word, and is
+ * held for short work only: callers bound their batches, gmm_vm_destroy() releases
+ * it after each chunk, gmm_zero_ahead() after each page. gmm.lock (LOCK_RANK_GMM)
+ * is held for slow work: making promises, and mapping KERNEL chunks for them.
+ * set_lock may be taken under gmm.lock, never the reverse, and is released while
+ * memory is mapped. So VMs can allocate, share and free pages while another VM is
+ * being created. Each CPU owns its mapping cache (gmm_map.c). docs/locking.md has
+ * the races.
  */
 #include "mm/gmm/gmm.h"
 
@@ -115,7 +142,7 @@ struct layout {
 	uint64_t size_bytes; /* whole pages */
 };
 
-/* The whole chunks in a region. */
+/* Returns how many whole chunks a region has. */
 static uint64_t region_chunks(const struct gmm_region *region)
 {
 	uint64_t first = pages_from_bytes(region->start.raw) + GMM_PAGES_PER_CHUNK - 1;
@@ -149,7 +176,7 @@ static struct layout layout_of(const struct gmm_region *regions, unsigned region
 
 uint64_t gmm_metadata_size(const struct gmm_region *regions, unsigned region_count)
 {
-	/* The caller takes the metadata out of one of these regions, which may leave two of it. */
+	/* The caller takes the metadata out of one of these regions, which may split it in two. */
 	return layout_of(regions, region_count, region_count + 1).size_bytes;
 }
 

@@ -3,27 +3,27 @@
  * Accounts and admission: what each VM was promised, what it has, and whether
  * the machine can still keep every promise.
  *
- * Two kinds of promise are unconditional: the guaranteed part of BASE, and
- * all of SHADOW and FIXED. The part of them that is not allocated yet is
- * claimed (gmm.claims), and nobody may take what is claimed:
+ * Two kinds of promise are unconditional: the guaranteed part of BASE, and all
+ * of SHADOW and FIXED. What is not allocated of these is claimed (gmm.claims),
+ * and no other allocation may take claimed pages:
  *
- *   kernel claims <= free KERNEL pages                  (G8: set aside for good)
+ *   kernel claims <= free KERNEL pages                    (G8)
  *   base claims   <= free PRIVATE pages
  *                    + pages of chunks with the machine
  *                    + pages of KERNEL chunks that could go back there    (G9)
  *
- * Base claims count private pages only: a VM that shares what it has can still
- * claim a page of its own for each, so inside its guarantee it can always break
+ * Base claims count private pages only. A VM that shares its pages still claims
+ * a private page for each of them, so inside its guarantee it can always break
  * the sharing. A balloon lowers no claim: what lies within the guarantee stays
  * the VM's, so deflating cannot fail. Pages set aside are claimed like a
- * guarantee. Free pages of SHARED chunks are nobody's to claim, so a chunk
- * becomes SHARED only if the claims fit without it.
+ * guarantee, and the larger of the two counts. Free pages of SHARED chunks meet
+ * no claim, so a chunk becomes SHARED only if the claims fit without it.
  *
- * Every free PRIVATE page can be had by every VM, so sums are all that is
- * needed: each question is answered in constant time, and an allocation that
- * the sums allow cannot fail half way. How far a VM may go beyond its guarantee
- * is PGM's policy (enum gmm_overcommit); here, NONE means that all of BASE is
- * guaranteed, until gmm_vm_reserve() says otherwise.
+ * A VM that is not bound can get any free PRIVATE page, so sums suffice: each
+ * question is answered in constant time, and an allocation that the sums allow
+ * cannot fail half way. How far a VM may go beyond its guarantee is PGM's policy
+ * (enum gmm_overcommit); here, NONE means that all of BASE is guaranteed, until
+ * gmm_vm_reserve() says otherwise.
  */
 #include "mm/gmm/gmm.h"
 
@@ -35,7 +35,7 @@
 
 static uint64_t base_claim(const struct gmm_vm *vm)
 {
-	/* What it was promised, it has. */
+	/* G17: its own chunks hold its whole promise. */
 	if (vm->is_bound)
 		return 0;
 	uint64_t private_pages = vm->allocated[GMM_BASE] - vm->shared_references;
@@ -66,14 +66,14 @@ struct gmm_claims gmm_claims_with(const struct gmm_vm *vm, const struct gmm_vm *
 	return sum;
 }
 
-/* Pages in wholly free KERNEL chunks that could go back if `surplus` KERNEL pages were unclaimed. */
+/* Returns how many pages could leave KERNEL memory if `surplus` free ones were unclaimed. */
 static uint64_t reclaimable_pages(uint64_t surplus)
 {
 	return uint64_min(gmm.kernel_set.whole_count, surplus >> GMM_CHUNK_ID_SHIFT)
 	       << GMM_CHUNK_ID_SHIFT;
 }
 
-/* With the chunk that is leaving KERNEL memory at this moment, if one is. */
+/* Includes a chunk that is just leaving KERNEL memory. */
 static uint64_t machine_free_pages(void)
 {
 	return gmm.chunks_by_kind[GMM_CHUNK_FREE] << GMM_CHUNK_ID_SHIFT;
@@ -195,7 +195,7 @@ static void config_apply(struct gmm_vm *vm, const struct gmm_vm_config *config)
 				      : config->guaranteed_base_pages;
 }
 
-/* What the VM would be; Q_STATE: less than it has already. */
+/* *out_wanted is the VM with this configuration. Q_STATE as in gmm_vm_resize(). */
 static q_status_t vm_wanted(const struct gmm_vm *vm, const struct gmm_vm_config *config,
 			    struct gmm_vm *out_wanted) Q_REQUIRES(gmm.set_lock)
 {
@@ -212,7 +212,7 @@ static q_status_t vm_wanted(const struct gmm_vm *vm, const struct gmm_vm_config 
 	return Q_OK;
 }
 
-/* One try; *out_chunks says how many chunks must become KERNEL before it can be. */
+/* Tries once. If *out_chunks is not 0, that many chunks must become KERNEL before the next try. */
 static q_status_t vm_admit_now(struct gmm_vm *vm, const struct gmm_vm_config *config,
 			       uint64_t *out_chunks) Q_REQUIRES(gmm.lock, gmm.set_lock)
 {
@@ -222,7 +222,7 @@ static q_status_t vm_admit_now(struct gmm_vm *vm, const struct gmm_vm_config *co
 	q_status_t status = vm_wanted(vm, config, &wanted);
 	if (status != Q_OK)
 		return status;
-	/* Each alone, so that their sums cannot overflow. BASE itself may exceed the machine. */
+	/* Each one separately, so that sums cannot overflow. BASE itself may exceed the machine. */
 	if (wanted.promised[GMM_SHADOW] > machine_pages ||
 	    wanted.promised[GMM_FIXED] > machine_pages || wanted.guaranteed_base > machine_pages)
 		return Q_DECLINED;
@@ -233,13 +233,13 @@ static q_status_t vm_admit_now(struct gmm_vm *vm, const struct gmm_vm_config *co
 		gmm_vm_replace(vm, &wanted);
 		return Q_OK;
 	}
-	/* While chunks are on their way the old claims are still there, and G9 must hold. */
+	/* The old claims stay until the chunks have arrived, and G9 must hold until then. */
 	if (claims.base < gmm.claims.base)
 		claims.base = gmm.claims.base;
 	return gmm_claims_fit(claims, out_chunks) ? Q_OK : Q_DECLINED;
 }
 
-/* Makes the VM what `config` says if the machine can keep the promises: all or nothing. */
+/* Applies `config` to the VM if the machine can keep the promises: all or nothing. */
 static q_status_t vm_admit(struct gmm_vm *vm, const struct gmm_vm_config *config)
 	Q_REQUIRES(gmm.lock, gmm.set_lock)
 {
@@ -248,7 +248,7 @@ static q_status_t vm_admit(struct gmm_vm *vm, const struct gmm_vm_config *config
 	q_status_t status = vm_admit_now(vm, config, &chunks);
 	while (status == Q_OK && chunks > 0) {
 		status = gmm_kernel_grow(chunks);
-		/* Others took and freed pages meanwhile. */
+		/* Other threads may have taken and freed pages meanwhile. */
 		if (status == Q_OK)
 			status = vm_admit_now(vm, config, &chunks);
 	}
@@ -296,7 +296,7 @@ q_status_t gmm_vm_resize(gmm_vm_t vm, const struct gmm_vm_config *config)
 	spin_lock(&gmm.lock);
 	spin_lock(&gmm.set_lock);
 	q_status_t status = vm_admit(gmm_vm_find(vm), config);
-	/* Its priority may be another one now. */
+	/* The VM's priority may have changed. */
 	gmm_wait_update();
 	spin_unlock(&gmm.set_lock);
 	spin_unlock(&gmm.lock);
@@ -311,13 +311,13 @@ static q_status_t vm_reserve_locked(gmm_vm_t handle, uint64_t pages) Q_REQUIRES(
 
 	if (pages > vm->promised[GMM_BASE])
 		return Q_INVALID;
-	/* Alone, so that the sum cannot overflow. */
+	/* Separately, so that the sum cannot overflow. */
 	if (pages > (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT)
 		return Q_DECLINED;
 	wanted.guaranteed_base = pages;
 	if (!gmm_claims_fit(gmm_claims_with(vm, &wanted), &kernel_chunks))
 		return Q_DECLINED;
-	/* G8: kernel claims are what they were, and covered. */
+	/* G8: the kernel claims have not changed, so they are covered. */
 	Q_ASSERT(kernel_chunks == 0);
 	gmm_vm_replace(vm, &wanted);
 	return Q_OK;
@@ -358,10 +358,10 @@ void gmm_vm_destroy(gmm_vm_t handle)
 	bool has_pages = true;
 
 	spin_lock(&gmm.set_lock);
-	/* Who uses a shared page is not recorded, so nobody could drop them here. */
+	/* GMM does not record which VMs use a shared page, so it cannot drop the references. */
 	Q_ASSERT(gmm_vm_find(handle)->shared_references == 0);
 	spin_unlock(&gmm.set_lock);
-	/* One chunk at a time: on a large machine this is long, and others need the lock. */
+	/* One chunk at a time: on a large machine the walk is long, and others need the lock. */
 	for (uint32_t i = 0; i < gmm.chunk_count && has_pages; i++) {
 		spin_lock(&gmm.set_lock);
 		chunk_release(&gmm.chunks[i], handle);
@@ -375,7 +375,7 @@ void gmm_vm_destroy(gmm_vm_t handle)
 	Q_ASSERT(!vm_has_pages(gmm_vm_find(handle)));
 	gmm_wait_end_locked(handle);
 	gmm_vm_replace(&gmm.vms[handle], &nobody);
-	/* What a VM leaves is seldom needed again at once: nothing is kept back here. */
+	/* Memory of a VM that ends is seldom needed again at once, so nothing is kept. */
 	gmm_private_trim(0);
 	gmm_kernel_trim(0);
 	spin_unlock(&gmm.set_lock);

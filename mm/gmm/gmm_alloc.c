@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private pages, one by one: allocate, free, report, look up. Whole chunks and
- * better places are in gmm_place.c.
+ * Private pages, one by one: allocate, free, report, look up, zero ahead. Whole
+ * chunks and better places are in gmm_place.c.
  *
  * An allocation is admitted as a whole before the first page is touched; after
  * that it cannot fail, so there is nothing to roll back. Where the pages come
@@ -10,10 +10,10 @@
  *   1. chunks tagged with this VM, fullest first;
  *   2. a wholly free chunk that GMM kept;
  *   3. a chunk from the machine, if need be one that KERNEL memory can spare;
- *   4. chunks of other VMs: of the VM with most free pages, emptiest first, so
- *      that as few chunks as possible get mixed.
+ *   4. chunks of other VMs: those of the VM with most free pages, emptiest first,
+ *      so that as few chunks as possible get mixed.
  *
- * A bound VM has step 1 only, and always enough for what it was promised.
+ * For a bound VM there is step 1 only, which always has enough (G17).
  *
  * Page ids come from records that a bug may have damaged, so every function
  * that takes one checks it against the words before it changes anything.
@@ -37,7 +37,7 @@ q_status_t gmm_private_admit(gmm_vm_t handle, uint64_t count)
 	return count > gmm_pages_for(handle) ? Q_NO_MEMORY : Q_OK;
 }
 
-/* Other VMs' chunks are the only memory left: those of the VM with most free pages, not bound. */
+/* Returns the emptiest chunk of that VM which has most free pages and is not bound. */
 static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.set_lock)
 {
 	const struct gmm_set *richest = &gmm.private_sets[0];
@@ -88,7 +88,7 @@ unsigned gmm_private_draw(struct gmm_chunk *chunk, gmm_vm_t vm, struct gmm_page 
 	return count;
 }
 
-/* The pages are at hand, and the VM may have them: this cannot fail. */
+/* Cannot fail: the pages are at hand, and the VM may have them. */
 static void pages_draw(gmm_vm_t vm, struct gmm_page *out_pages, unsigned count)
 	Q_REQUIRES(gmm.set_lock)
 {
@@ -105,7 +105,7 @@ q_status_t gmm_pages_alloc(gmm_vm_t vm, struct gmm_page *out_pages, unsigned cou
 	q_status_t status;
 	bool is_at_hand;
 
-	/* Who loses what KERNEL memory spared to somebody faster may have to ask again. */
+	/* Another CPU may take the pages that KERNEL memory has just spared. Then ask again. */
 	do {
 		spin_lock(&gmm.set_lock);
 		status = gmm_private_admit(vm, count);
@@ -135,7 +135,7 @@ q_status_t gmm_private_find(gmm_vm_t vm, page_id_t id, struct gmm_chunk **out_ch
 	return Q_OK;
 }
 
-/* The chunk is in no set. */
+/* Makes a private page free. The chunk is in no set. */
 static void page_release(struct gmm_chunk *chunk, uint32_t index, gmm_vm_t vm)
 	Q_REQUIRES(gmm.set_lock)
 {
@@ -277,7 +277,7 @@ hfn_t gmm_page_frame(page_id_t id)
 	const struct gmm_chunk *chunk = gmm_chunk_find(id);
 	spin_unlock(&gmm.set_lock);
 	Q_ASSERT(chunk);
-	/* The base is fixed; that the chunk stays is the caller's promise. */
+	/* The base is fixed, and the caller makes sure that the chunk stays. */
 	return hpa_to_hfn(gmm_page_address(chunk, gmm_page_index(id)));
 }
 
@@ -301,7 +301,7 @@ unsigned gmm_zero_ahead(unsigned count)
 	unsigned done = 0;
 	bool has_more = true;
 
-	/* The lock is held for one page at a time, so that nobody waits for more than that. */
+	/* Takes the lock anew for each page, so that no other CPU waits for longer. */
 	while (done < count && has_more) {
 		spin_lock(&gmm.set_lock);
 		has_more = zero_one_ahead_locked();

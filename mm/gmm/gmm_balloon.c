@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The balloon and pages set aside: what lowers, or pins down, the promise of
- * BASE. Books only; pages are allocated and freed elsewhere.
+ * The balloon and pages set aside. The balloon lowers what a VM may allocate of
+ * its BASE promise; setting aside makes sure that the VM gets it. This is about
+ * the books only: pages are allocated and freed elsewhere.
  *
  *   allocated[GMM_BASE] + ballooned + set_aside <= promised[GMM_BASE]      (G7)
  *
- * A guest that inflates its balloon gives up pages of its promise for as long
- * as they are in it. Others can have them as far as they lie beyond the VM's
- * guarantee, which stands: so a guest can always deflate, and a reset, which
- * empties the balloon, can always be carried out.
+ * A guest that inflates its balloon gives up pages of its promise while they are
+ * in the balloon. Other VMs can get them only as far as they lie beyond the VM's
+ * guarantee, which stays. So a guest can always deflate its balloon, and a reset,
+ * which empties it, cannot fail.
  */
 #include "mm/gmm/gmm.h"
 
@@ -16,14 +17,14 @@
 
 #include "gmm_internal.h"
 
-/* The VM becomes what `wanted` says, if the machine can keep it: all or nothing. */
+/* Sets `vm` to `wanted` if the machine can meet the claims: all or nothing. */
 static q_status_t vm_claim(struct gmm_vm *vm, const struct gmm_vm *wanted) Q_REQUIRES(gmm.set_lock)
 {
 	uint64_t kernel_chunks;
 
 	if (!gmm_claims_fit(gmm_claims_with(vm, wanted), &kernel_chunks))
 		return Q_NO_MEMORY;
-	/* G8: kernel claims are what they were, and covered. */
+	/* G8: the kernel claims have not changed, so they are covered. */
 	Q_ASSERT(kernel_chunks == 0);
 	gmm_vm_replace(vm, wanted);
 	return Q_OK;
@@ -83,7 +84,7 @@ static q_status_t set_aside_locked(gmm_vm_t handle, uint64_t count, bool keeps_f
 
 	if (count > gmm_vm_room(vm) + vm->set_aside)
 		return Q_LIMIT;
-	/* Before it is added to other claims, whose sum cannot overflow. */
+	/* Before `count` is added to other claims, so that the sum cannot overflow. */
 	if (count > (uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT)
 		return Q_NO_MEMORY;
 	wanted.set_aside = count;
@@ -104,6 +105,6 @@ void gmm_set_aside_end(gmm_vm_t vm)
 	spin_lock(&gmm.set_lock);
 	q_status_t status = set_aside_locked(vm, 0, false);
 	spin_unlock(&gmm.set_lock);
-	/* Claims only shrink. */
+	/* Claims only shrink, so this cannot fail. */
 	Q_ASSERT(status == Q_OK);
 }

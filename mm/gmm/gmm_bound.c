@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bound VMs: memory of one's own, for guests whose pages must stay where they
- * are. All of a bound VM's BASE pages come from BOUND chunks, which are taken
- * as a whole when the VM is created, from a range of machine addresses if it
- * says so, and go back to the machine when it ends. In between nobody else has
- * a page in them, and no page is shared or moved.
+ * Bound VMs have memory of their own, for guests whose pages must stay where they
+ * are. All BASE pages of a bound VM come from BOUND chunks. GMM takes these as a
+ * whole when it creates the VM, from a range of machine addresses if the VM has
+ * one, and gives them back to the machine when the VM ends. In between no other
+ * VM has a page in them, and no page is shared or moved.
  *
- * So nothing of a bound VM is over-committed, it claims nothing of what others
- * share, and others do not count on its free pages: they are simply not part
- * of what gmm_account.c adds up. Its tables and records are KERNEL pages as any
- * VM's. Its balloon and what it sets aside are books without consequence.
+ * So a bound VM's memory is never overcommitted. It claims nothing of the memory
+ * that other VMs compete for, and they do not count on its free pages: the
+ * sums in gmm_account.c leave both out. Its tables and records are KERNEL pages,
+ * like those of any VM. Its balloon and its pages set aside change its own books
+ * only.
  */
 #include "mm/gmm/gmm.h"
 
@@ -17,7 +18,7 @@
 
 #include "gmm_internal.h"
 
-/* How many chunks are looked at before others get a turn with gmm.set_lock. */
+/* How many chunks are looked at before other threads can take gmm.set_lock. */
 #define TURN 64u
 
 static void turn_offer(uint32_t index) Q_REQUIRES(gmm.set_lock)
@@ -36,7 +37,7 @@ static bool is_inside(const struct gmm_chunk *chunk, struct gmm_region range)
 	       range.end.raw - chunk->base.raw >= GMM_CHUNK_SIZE;
 }
 
-/* G9 after so many chunks are gone. */
+/* True if G9 would still hold without that many chunks. */
 static bool claims_allow(uint64_t chunk_count) Q_REQUIRES(gmm.set_lock)
 {
 	uint64_t unclaimed = gmm_available_pages() - gmm.claims.base;
@@ -59,7 +60,7 @@ q_status_t gmm_bound_take(gmm_vm_t handle, struct gmm_region range, uint64_t cou
 		return Q_OK;
 	if (!claims_allow(count))
 		return Q_DECLINED;
-	/* What GMM keeps and KERNEL memory can spare may be inside the range. */
+	/* Chunks that GMM keeps or KERNEL memory can spare may be inside the range. */
 	gmm_private_trim(0);
 	gmm_kernel_trim(0);
 	for (uint32_t i = 0; i < gmm.chunk_count && vm->bound_chunks < count; i++) {
@@ -81,7 +82,7 @@ void gmm_bound_return(gmm_vm_t handle)
 
 	for (uint32_t i = 0; vm->bound_chunks > 0; i++) {
 		struct gmm_chunk *chunk = &gmm.chunks[i];
-		/* G17: there are as many as the counter says. */
+		/* G17: there are as many chunks as the counter says. */
 		Q_ASSERT(i < gmm.chunk_count);
 		if (chunk->kind == GMM_CHUNK_BOUND && chunk->tag == handle) {
 			gmm_chunk_return(chunk);

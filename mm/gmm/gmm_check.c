@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walks all of GMM's state and asserts the invariants G1 to G17 of gmm.c's
- * header, and W1 and W2 of gmm_wait.c's. Changes nothing. Everything is
- * recounted from the words, so that a figure that is kept is never compared with
- * itself. Time grows with the machine, and the lock is held throughout: for
- * tests, debug builds and the operator's `check`.
+ * Walks all of GMM's state and asserts the invariants G1 to G17 of gmm.c and W1
+ * and W2 of gmm_wait.c. Changes nothing. It recounts everything from the words,
+ * so that no stored figure is compared with itself. The time grows with the
+ * machine, and both locks are held throughout: this is for tests, debug builds
+ * and the operator's `check`.
  */
 #include "mm/gmm/gmm.h"
 
@@ -12,7 +12,7 @@
 
 #include "gmm_internal.h"
 
-/* What a walk over the chunks finds; too large for a stack, guarded by gmm.set_lock. */
+/* What the walk over the chunks finds; too large for a stack. Guarded by gmm.set_lock. */
 static struct recount {
 	uint64_t allocated[GMM_VM_COUNT][GMM_ACCOUNT_COUNT];
 	uint64_t free_pages[GMM_CHUNK_KIND_COUNT];
@@ -27,7 +27,7 @@ static struct recount {
 
 /* --- chunks -------------------------------------------------------------------------------- */
 
-/* The length of a free chain. */
+/* Returns the length of a free chain. */
 static uint32_t chain_check(const struct gmm_chunk *chunk, uint32_t head, bool is_zeroed)
 {
 	uint32_t length = 0;
@@ -42,7 +42,7 @@ static uint32_t chain_check(const struct gmm_chunk *chunk, uint32_t head, bool i
 	return length;
 }
 
-/* G15: a used page has somebody who uses it. */
+/* G15: a used page has a reference or a hold. */
 static void references_count(gmm_word_t word)
 {
 	uint32_t references = gmm_word_references(word);
@@ -67,7 +67,7 @@ static void owner_count(const struct gmm_chunk *chunk, gmm_word_t word)
 		Q_ASSERT(owner == GMM_VM_QUIRE || gmm.vms[owner].is_live);
 	}
 	recount.allocated[owner][account]++;
-	/* G17: all of a bound VM is where nobody else is. */
+	/* G17: a bound VM's pages are in BOUND chunks, and other VMs' pages are not. */
 	Q_ASSERT(!gmm_chunk_is_guest(chunk) ||
 		 gmm.vms[owner].is_bound == (chunk->kind == GMM_CHUNK_BOUND));
 }
@@ -140,7 +140,7 @@ static void chunk_check(const struct gmm_chunk *chunk)
 
 /* --- lists ----------------------------------------------------------------------------------- */
 
-/* Adds what one list of a set holds to `sum`. */
+/* Checks one list of a set, and adds it to `sum`. */
 static void list_check(const struct gmm_set *set, unsigned class, struct gmm_set *sum,
 		       uint64_t *linked) Q_REQUIRES(gmm.set_lock)
 {
@@ -211,7 +211,7 @@ static void vm_check(gmm_vm_t handle, struct gmm_claims *claims)
 {
 	const struct gmm_vm *vm = &gmm.vms[handle];
 
-	/* G7; references have no owner, so their sum is checked below */
+	/* G7. References have no owner, so accounts_check() compares their sum. */
 	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++) {
 		uint64_t references = i == GMM_BASE ? vm->shared_references : 0;
 		Q_ASSERT(vm->allocated[i] == recount.allocated[handle][i] + references);
@@ -256,7 +256,7 @@ static void ids_check(void)
 	for (uint32_t i = 0; i <= gmm.id_last / 64; i++)
 		for (uint64_t bits = gmm.id_map[i]; bits; bits &= bits - 1)
 			marked++;
-	/* G10; the one is id 0 */
+	/* G10; + 1 for id 0 */
 	Q_ASSERT(marked == gmm.tree.count + 1);
 	Q_ASSERT(gmm.tree.count == gmm.chunk_count - recount.chunks[GMM_CHUNK_FREE]);
 }
@@ -280,7 +280,7 @@ static void totals_check(void)
 
 void gmm_check(void)
 {
-	/* Both, so that no chunk is on its way. */
+	/* Both locks, so that no chunk is on its way. */
 	spin_lock(&gmm.lock);
 	spin_lock(&gmm.set_lock);
 	recount = (struct recount){ .mixed = 0 };

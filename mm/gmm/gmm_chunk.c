@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Chunks: their ids, how they are found, and the supply that the machine
- * still holds.
+ * Chunks: their ids, how they are found, and the supply of those that are with
+ * the machine.
  *
- * An id lives from gmm_chunk_attach() to gmm_chunk_leave(). The next one is the
- * previous plus one, then whatever the map of used ids has free from there on:
- * with eight ids to a chunk, a page id that somebody kept by mistake soon
- * names nothing, rather than another VM's page.
+ * A chunk has its id from gmm_chunk_attach() to gmm_chunk_leave(). A new id is the
+ * first unused one after the id that was given out last. With eight ids to a
+ * chunk, a page id that was kept by mistake soon names nothing, rather than
+ * another VM's page.
  *
  * A chunk is found by id in a direct-mapped lookaside table, else in the AVL
  * tree. Records never move and never go away, so a lookaside entry is a hint
- * that needs no invalidation: it is right exactly if the record has the id.
+ * that needs no invalidation: it is right if and only if the record has the id.
  *
  *     supply --detach--> on its way --attach--> PRIVATE, BOUND, SHARED, KERNEL
  *     supply <--supply-- on its way <--leave---
  *
- * On the way into and out of KERNEL memory a chunk is mapped and unmapped, which
- * takes time: there gmm.set_lock is let go of, and the chunk belongs to who holds
- * gmm.lock. It counts as what it will be. A chunk that comes back keeps its free
- * chains for the next time: zeroed pages stay zero, for nobody writes to memory
- * of the machine.
+ * Mapping a chunk on its way into KERNEL memory, and unmapping it on its way out,
+ * takes time. gmm.set_lock is released meanwhile, and the chunk belongs to the
+ * thread that holds gmm.lock. It counts as what it is becoming. A chunk that goes
+ * back keeps its free chains for the next time; its zeroed pages stay zero,
+ * because nothing writes to a FREE chunk.
  */
 #include "mm/gmm/gmm.h"
 
@@ -30,7 +30,7 @@
 
 /* --- ids -------------------------------------------------------------------------- */
 
-/* The first id in [first, end) that is not in use, or 0. */
+/* Returns the first id in [first, end) that is not in use, or 0. */
 static uint32_t id_scan(uint32_t first, uint32_t end)
 {
 	uint32_t id = first;
@@ -90,7 +90,7 @@ struct gmm_chunk *gmm_chunk_at(hpa_t addr)
 	uint32_t low = 0;
 	uint32_t high = gmm.span_count;
 
-	/* The last span that starts at or below `addr` is at `low - 1` in the end. */
+	/* In the end, span `low - 1` is the last one that starts at or below `addr`. */
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 		if (gmm.spans[middle].base.raw <= addr.raw)
@@ -125,7 +125,7 @@ enum gmm_memory gmm_memory_at(hpa_t addr)
 
 	if (!chunk)
 		return GMM_MEMORY_NONE;
-	/* The first, so that the chunk is not on its way into or out of KERNEL memory. */
+	/* gmm.lock, so that the chunk is not on its way into or out of KERNEL memory. */
 	spin_lock(&gmm.lock);
 	spin_lock(&gmm.set_lock);
 	enum gmm_memory memory = memory_of(chunk->kind);

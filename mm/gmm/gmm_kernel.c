@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel pages: nested tables, records, the heap. They live in KERNEL chunks,
- * which are mapped for good from the moment a chunk becomes one until it goes
- * back to the machine.
+ * Kernel pages: nested tables, records, the heap. They are in KERNEL chunks, and a
+ * chunk is mapped for as long as it is a KERNEL chunk.
  *
- * Pages for the SHADOW and FIXED accounts were set aside when their VM was
- * admitted (G8), so an allocation within them takes what is there and cannot
- * fail. Quire's own allocations have no limit but the machine: they may take
- * new chunks, as long as every VM's claims still fit beside them.
+ * The free pages for a VM's SHADOW and FIXED accounts are provided when the VM is
+ * admitted (G8), so an allocation within these accounts cannot fail. Quire's own
+ * allocations have no limit but the machine: they may take new chunks, as long as
+ * the claims of all VMs still fit beside them.
  *
- * physmem_kernel_map() and physmem_kernel_unmap() are called with gmm.lock
- * held, but not gmm.set_lock, and must not come back to GMM. Pages are cleared
- * outside the locks.
+ * physmem_kernel_map() and physmem_kernel_unmap() are called with gmm.lock held,
+ * but not gmm.set_lock, and must not call GMM. Pages are cleared outside the locks.
  */
 #include "mm/gmm/gmm.h"
 
@@ -31,7 +29,7 @@ static void chunks_unmap(const struct list_node *from, const struct list_node *e
 				     GMM_CHUNK_SIZE);
 }
 
-/* All of them or none. */
+/* Maps all of the chunks or none. */
 static q_status_t chunks_map(const struct list_node *chunks)
 {
 	list_for_each(node, chunks)
@@ -72,7 +70,7 @@ q_status_t gmm_kernel_grow(uint64_t chunk_count)
 	return status;
 }
 
-/* More than `kept` unclaimed pages would stay if a wholly free chunk went back. */
+/* True if a wholly free chunk could go back and at least `kept` unclaimed pages would stay. */
 static bool can_spare(uint64_t kept) Q_REQUIRES(gmm.set_lock)
 {
 	const struct gmm_set *set = &gmm.kernel_set;
@@ -112,7 +110,7 @@ static struct gmm_claims claims_with_a_page(void) Q_REQUIRES(gmm.set_lock)
 	return claims;
 }
 
-/* Is a page free that the caller may have? Q_STATE: Quire has to take a chunk for it. */
+/* Checks whether a page is free for the VM. Q_STATE: Quire has to take a chunk first. */
 static q_status_t page_admit(gmm_vm_t handle, enum gmm_account account) Q_REQUIRES(gmm.set_lock)
 {
 	uint64_t chunks;
@@ -126,7 +124,7 @@ static q_status_t page_admit(gmm_vm_t handle, enum gmm_account account) Q_REQUIR
 	return chunks == 0 ? Q_OK : Q_STATE;
 }
 
-/* Takes a chunk for one unclaimed page, unless there is such a page by now. */
+/* Takes a chunk to have an unclaimed page, unless there is one by now. */
 static q_status_t page_provide(void)
 {
 	uint64_t chunks;
@@ -144,7 +142,7 @@ static q_status_t page_provide(void)
 static hpa_t page_take(gmm_vm_t vm, enum gmm_account account, bool *out_is_zeroed)
 	Q_REQUIRES(gmm.set_lock)
 {
-	/* G8: it was set aside, or page_admit() found one. */
+	/* G8: the VM's page is provided, or page_admit() found one for Quire. */
 	struct gmm_chunk *chunk = gmm_set_fullest(&gmm.kernel_set);
 	Q_ASSERT(chunk);
 	gmm_set_remove(chunk);
@@ -163,7 +161,7 @@ q_status_t gmm_kernel_page_alloc(gmm_vm_t vm, enum gmm_account account, hpa_t *o
 	bool is_zeroed = false;
 	hpa_t page = hpa(0);
 
-	/* Who loses the page that he provided to somebody faster provides another one. */
+	/* Another CPU may take the page we just provided. Then provide another. */
 	do {
 		spin_lock(&gmm.set_lock);
 		status = page_admit(vm, account);
@@ -182,8 +180,9 @@ q_status_t gmm_kernel_page_alloc(gmm_vm_t vm, enum gmm_account account, hpa_t *o
 }
 
 /*
- * Nobody waits for slow work here: if somebody is at it, then he, or who frees
- * a page after him, gives back what can be spared. It is available all the same.
+ * Gives back what can be spared, without waiting for slow work. If another thread
+ * holds gmm.lock, that thread or the next free gives it back; until then it counts
+ * as available all the same.
  */
 static void trim_if_idle(void)
 {

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The mapping cache: how Quire reaches guest memory, which it does not have
- * mapped. Each CPU has PHYSMEM_WINDOW_COUNT windows of one chunk each and
- * keeps the chunks it used last in them: a lookaside table in front, an AVL
- * tree by chunk id behind it, and a list by age that says which window is the
- * next to go.
+ * The mapping cache: how Quire reaches guest memory, which is not mapped
+ * permanently. Each CPU has PHYSMEM_WINDOW_COUNT windows of one chunk each, and
+ * keeps the chunks it used last in them. A lookaside table and an AVL tree by
+ * chunk id find a chunk's window; a list by age says which window is reused next.
  *
- * A cache belongs to its CPU: no lock, and no CPU ever waits for another one's
- * TLB. The price is that a chunk that went back to the machine may still have
- * a window somewhere. That is harmless as long as nobody looks through it: an
- * entry counts only while its chunk record still has the id that the entry was
- * made for. Records never move, so a record with the same id is the same
- * memory. The id is read without the lock: the caller owns the page that it
- * asks for, so this id cannot change under it; another id that changes
- * meanwhile differs from the wanted one before and after.
+ * A cache belongs to its CPU, so it needs no lock, and no CPU ever waits for
+ * another one's TLB. The price is that a chunk that went back to the machine may
+ * still be in some window. That is harmless, because nothing uses that window: an
+ * entry is valid only while its chunk record has the id that the entry was made
+ * for. Records never move, so a record with the same id is the same memory.
  *
- * With the oldest of 64 windows going first, an address stays valid until
- * 63 other chunks were mapped; gmm.h promises half of that.
+ * The id is read without the lock. A caller of gmm_page_map() owns the page that
+ * it asks for, so the id of that chunk cannot change meanwhile; the id of any other
+ * chunk may change, but is not the wanted one before or after. A caller of
+ * gmm_page_peek() owns nothing, and accepts the contents of any page.
  *
- * Locks: only a miss takes gmm.set_lock, to find the chunk. Callers hold no lock
- * of a rank above LOCK_RANK_PGM. Interrupt handlers stay out.
+ * The oldest of 64 windows is reused first, so an address stays valid while up to
+ * 63 other chunks are mapped; gmm.h allows half as many.
+ *
+ * Locks: only a miss takes gmm.set_lock, to find the chunk, so callers outside GMM
+ * hold no lock of a rank above LOCK_RANK_PGM. Interrupt handlers must not use it.
  */
 #include "mm/gmm/gmm.h"
 
@@ -32,13 +33,13 @@
 #include "gmm_internal.h"
 
 struct map_entry {
-	struct avl_node node;          /* in the tree while `chunk` is not NULL; key: chunk id */
+	struct avl_node node;          /* in the tree if `chunk` is not NULL; key: chunk id */
 	struct list_node by_age;       /* always in the list */
-	const struct gmm_chunk *chunk; /* what the window shows; NULL: nothing yet */
+	const struct gmm_chunk *chunk; /* what the window shows; NULL: nothing */
 	uint8_t *address;
 };
 
-/* Owned by the CPU; the statistics are read by others. Slots are window numbers. */
+/* Owned by the CPU; other CPUs read the statistics. A slot is the number of a window. */
 struct map_cache {
 	struct map_entry entries[PHYSMEM_WINDOW_COUNT];
 	struct avl_tree tree;
@@ -53,7 +54,7 @@ static struct map_cache map_caches[PHYSMEM_CPU_MAX];
 
 static void count(uint64_t *counter)
 {
-	/* One writer: no locked addition, only a store that others see whole. */
+	/* Only this CPU writes, so a store that other CPUs see whole is enough. */
 	atomic_store_relaxed(counter, *counter + 1);
 }
 
@@ -98,7 +99,7 @@ static void lookaside_set(struct map_cache *cache, const struct map_entry *entry
 	cache->lookaside[entry->node.key % GMM_LOOKASIDE_COUNT] = (uint8_t)(entry - cache->entries);
 }
 
-/* The entry for a chunk id, or NULL. */
+/* Returns the valid entry for a chunk id, or NULL. */
 static struct map_entry *entry_find(struct map_cache *cache, uint32_t chunk_id)
 {
 	struct map_entry *entry = &cache->entries[cache->lookaside[chunk_id % GMM_LOOKASIDE_COUNT]];
@@ -117,7 +118,7 @@ static struct map_entry *entry_find(struct map_cache *cache, uint32_t chunk_id)
 	return entry;
 }
 
-/* The entry to reuse: one that shows what the id no longer names, else the oldest. */
+/* Returns the entry to reuse: one for this id that shows another chunk, else the oldest. */
 static struct map_entry *entry_evict(struct map_cache *cache, uint32_t chunk_id)
 {
 	struct avl_node *stale = avl_remove(&cache->tree, chunk_id);
@@ -205,8 +206,8 @@ void gmm_page_copy(page_id_t to, page_id_t from)
 }
 
 /*
- * A step is one cache line, so that pages that differ early cost little. Written
- * out: as a loop, it would take twice the instructions.
+ * A step is one cache line, so that pages that differ early cost little. The words
+ * of a line are written out: a loop would take twice the instructions.
  */
 #define WORDS_PER_STEP 8u
 #define WORDS_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))

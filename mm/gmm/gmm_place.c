@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private pages for which it matters where they are: a whole chunk, which one
- * large nested mapping can map, and a better place for a page that stands in
- * the way of a chunk's return to the machine.
+ * Private pages whose place matters: a whole chunk, which one large nested entry
+ * can map, and a better place for a page that keeps a chunk from going back to
+ * the machine.
  *
- * A place is better if its chunk is fuller; among chunks with as many free pages
- * the lower one counts as fuller. So a page never moves back and forth, and
- * repeated moves end. The VM's own chunks are looked at first: another VM's make
- * a mixture, but where memory is short and free pages are scattered over all
- * VMs, there is no other way to a chunk that is wholly free.
+ * A place is better if its chunk is fuller; of two chunks with equally many free
+ * pages, the one at the lower address counts as fuller. So a page never moves
+ * back and forth, and repeated moves come to an end. The VM's own chunks are
+ * looked at first, because a page in another VM's chunk makes it a mixed one. But
+ * where memory is short and free pages are scattered over all VMs, nothing else
+ * makes a chunk wholly free.
  */
 #include "mm/gmm/gmm.h"
 
@@ -18,7 +19,7 @@
 
 /* --- whole chunks ----------------------------------------------------------------- */
 
-/* The chunk is wholly free; its words get consecutive guest frames. */
+/* Makes all pages of a wholly free chunk private, with consecutive guest frames. */
 static void chunk_fill(struct gmm_chunk *chunk, gmm_vm_t vm, gfn_t first_gfn)
 	Q_REQUIRES(gmm.set_lock)
 {
@@ -44,7 +45,7 @@ static q_status_t chunk_alloc_locked(gmm_vm_t vm, gfn_t first_gfn, struct gmm_pa
 		return status;
 	struct gmm_chunk *chunk = gmm_private_whole(vm);
 	if (!chunk) {
-		/* A bound VM has its chunks, and KERNEL memory has none for it. */
+		/* A bound VM uses its own chunks only. */
 		*out_needs_spare =
 			!gmm_vm_find(vm)->is_bound && gmm_pages_at_hand(vm) < gmm_available_pages();
 		return Q_NO_MEMORY;
@@ -77,7 +78,7 @@ q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_fi
 
 /* --- better places ------------------------------------------------------------------ */
 
-/* How many chunks of one list are looked at: who is not among them waits for the next round. */
+/* How many chunks of one list are looked at. The rest has a chance in the next round. */
 #define LOOK_MAX 16u
 
 static bool is_better(const struct gmm_chunk *chunk, const struct gmm_chunk *than)
@@ -87,7 +88,7 @@ static bool is_better(const struct gmm_chunk *chunk, const struct gmm_chunk *tha
 	return chunk < than;
 }
 
-/* Of one VM's chunks with free pages, one that is better than `than`; NULL: none is. */
+/* Returns a chunk of the set that is better than `than`; NULL: none of those looked at is. */
 static struct gmm_chunk *better_in(const struct gmm_set *set, const struct gmm_chunk *than)
 	Q_REQUIRES(gmm.set_lock)
 {
@@ -105,7 +106,7 @@ static struct gmm_chunk *better_in(const struct gmm_set *set, const struct gmm_c
 	return NULL;
 }
 
-/* BOUND chunks are no place for others, and their pages stay where they are. */
+/* BOUND chunks take no pages of other VMs, and their own pages never move. */
 static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
 	Q_REQUIRES(gmm.set_lock)
 {
@@ -119,8 +120,8 @@ static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
 }
 
 /*
- * A move takes no more than it gives back, so it needs no turn among those who
- * wait: only a page that nobody claims, for a while.
+ * A move gives back as much as it takes, so the VM needs no turn among the waiters:
+ * only one unclaimed page, until the old page is freed.
  */
 static q_status_t move_admit(gmm_vm_t handle) Q_REQUIRES(gmm.set_lock)
 {
@@ -160,7 +161,7 @@ q_status_t gmm_page_move_alloc(gmm_vm_t vm, page_id_t from, struct gmm_page *out
 
 /* --- emptying a chunk ----------------------------------------------------------------- */
 
-/* The `rank`-th of all VMs' chunks in one class; *rank is counted down by those that are before it. */
+/* Returns the `rank`-th chunk of one class over all VMs. Counts *rank down on the way. */
 static const struct gmm_chunk *source_in_class(unsigned class, unsigned *rank)
 	Q_REQUIRES(gmm.set_lock)
 {
@@ -180,7 +181,7 @@ static const struct gmm_chunk *source_find(unsigned rank) Q_REQUIRES(gmm.set_loc
 {
 	const struct gmm_chunk *chunk = NULL;
 
-	/* What a chunk holds fits into the free pages of the others: the same for each chunk. */
+	/* Do a chunk's pages fit into the free ones of the others? The same test for each. */
 	if (gmm.private_free_pages < GMM_PAGES_PER_CHUNK)
 		return NULL;
 	for (unsigned class = GMM_CLASS_WHOLE; !chunk && class -- > 0;)

@@ -2,18 +2,17 @@
 /*
  * Free pages: the chains inside a chunk, and the sets of chunks that have any.
  *
- * A chunk's free pages hang in two chains through its words, last freed first:
- * those that are known to be zero, and those that are not. A set keeps its
- * chunks in lists by how many pages are free, so the fullest chunk is found in
- * a few steps however large the machine is. Filling up full chunks first lets
- * the others run empty, and only empty chunks can go back to the machine.
+ * A chunk's free pages form two chains through its words, last freed first: the
+ * pages that are known to be zero, and the others. A set keeps its chunks in
+ * lists by how many pages are free, so the fullest chunk is found in a few steps
+ * however large the machine is. Filling up the fullest chunks first lets the
+ * others run empty, and only empty chunks can go back to the machine.
  *
- * PRIVATE chunks have one set for each VM: a chunk is tagged with a VM from
- * its first page on, and only when no other memory is left does another VM
- * take pages from it, or when a chunk is emptied for sharing and its pages have
- * no other place. So two VMs that grow side by side do not mix, and the end of
- * one frees whole chunks. A bound VM's set has its BOUND chunks, and
- * those only.
+ * PRIVATE chunks have one set for each VM. A chunk is tagged with a VM from its
+ * first page on. Another VM takes pages of it only when no other memory is left,
+ * or when a chunk is being emptied and its pages fit nowhere else. So two VMs that
+ * grow side by side do not mix, and the end of one frees whole chunks. A bound VM's
+ * set has its BOUND chunks, and no others.
  */
 #include "mm/gmm/gmm.h"
 
@@ -94,8 +93,9 @@ struct gmm_set *gmm_set_of(const struct gmm_chunk *chunk)
 }
 
 /*
- * Who owns more than half of the used pages; if nobody does, somebody who owns
- * one. Pages of two owners cancel each other, and a majority cannot be cancelled.
+ * Returns the VM that owns more than half of the used pages; if there is none, some
+ * VM that owns one. Pages of two owners cancel each other out, which leaves a page
+ * of the majority.
  */
 static gmm_vm_t main_owner(const struct gmm_chunk *chunk)
 {
@@ -114,8 +114,8 @@ static gmm_vm_t main_owner(const struct gmm_chunk *chunk)
 }
 
 /*
- * A chunk whose tagged VM has no page in it any more belongs to an owner that
- * it still has, or to nobody. The search is only ever made in a mixed chunk.
+ * If the tagged VM has no page in the chunk any more, tags the chunk with a VM that
+ * has, or with QUIRE if it is wholly free. Only a mixed chunk is ever searched.
  */
 static void tag_update(struct gmm_chunk *chunk)
 {
@@ -130,7 +130,7 @@ static void tag_update(struct gmm_chunk *chunk)
 				    gmm_word_owner(chunk->words[i]) == chunk->tag;
 }
 
-/* The totals over chunks with guest pages, and the list of those that can be zeroed ahead. */
+/* Take a PRIVATE or BOUND chunk out of the totals and of gmm.stale, and put it back. */
 static void guest_remove(struct gmm_chunk *chunk)
 {
 	if (chunk->kind == GMM_CHUNK_PRIVATE) {
@@ -171,7 +171,7 @@ void gmm_set_remove(struct gmm_chunk *chunk)
 
 void gmm_set_add(struct gmm_chunk *chunk)
 {
-	/* First, for it may change the tag and with it the set. */
+	/* First, because it may change the tag, and with it the set. */
 	if (gmm_chunk_is_guest(chunk))
 		guest_add(chunk);
 	if (chunk->free_count == 0)

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Shared pages. A page in a SHARED chunk is read-only and has a count of
- * references: how many guest pages are backed by it. Which VMs use it is
- * deliberately not recorded, so a page that half the machine shares costs one
- * word like any other. Each VM's books say how many references it has.
+ * references: how many guest pages it backs. GMM deliberately does not record
+ * which VMs use it, so a page that half the machine shares costs one word like
+ * any other. Each VM's books say how many references the VM has.
  *
- * Quire itself can hold a page while it makes it known to the VMs that will
- * share it. Holds are counted apart from references: they save nothing, so
- * pages_saved stays true also in the middle of a merge.
+ * A hold is a reference of Quire itself: the sharing scanner holds a page while it
+ * makes it known to the VMs that can share it, and as long as it can propose it.
+ * Holds are counted apart from references. They save nothing, so pages_saved is
+ * right also in the middle of a merge.
  *
  *                      gmm_shared_alloc          1 hold, no reference
  *   gmm_shared_replace, gmm_shared_get           one more
  *                      gmm_shared_put            one less; FREE at 0 holds, 0 references
  *
  * SHARED chunks come from the machine and go back as soon as they are wholly
- * free: their free pages are of no use to a VM, and hardly ever is a chunk
- * filled with one merge. The fullest chunk is used first.
+ * free: their free pages are of no use to VMs, and one merge hardly ever fills a
+ * chunk. The fullest chunk is used first.
  */
 #include "mm/gmm/gmm.h"
 
@@ -23,7 +24,7 @@
 
 #include "gmm_internal.h"
 
-/* The page is a shared one, or why not. */
+/* Finds the chunk of a shared page. Q_NOT_FOUND; Q_STATE: it is not a shared page. */
 static q_status_t shared_find(page_id_t id, struct gmm_chunk **out_chunk) Q_REQUIRES(gmm.set_lock)
 {
 	struct gmm_chunk *chunk = gmm_chunk_find(id);
@@ -45,7 +46,7 @@ void gmm_shared_keep(uint64_t page_count)
 /* --- alloc --------------------------------------------------------------------------- */
 
 /*
- * A SHARED chunk with a free page; NULL: claims and used chunks leave none, or
+ * Returns a SHARED chunk with a free page. NULL: claims and used chunks leave none, or
  * (*out_needs_spare) only KERNEL memory can spare one.
  */
 static struct gmm_chunk *chunk_choose(bool *out_needs_spare) Q_REQUIRES(gmm.set_lock)
@@ -55,7 +56,7 @@ static struct gmm_chunk *chunk_choose(bool *out_needs_spare) Q_REQUIRES(gmm.set_
 	*out_needs_spare = false;
 	if (chunk)
 		return chunk;
-	/* G9: what is claimed is available. */
+	/* G9: at least what is claimed. */
 	uint64_t available = gmm_available_pages();
 	if (available - gmm.claims.base < GMM_PAGES_PER_CHUNK)
 		return NULL;
@@ -97,7 +98,7 @@ q_status_t gmm_shared_alloc(struct gmm_page *out_page)
 
 /* --- get ------------------------------------------------------------------------------ */
 
-/* The chunk of a page that can be referred to once more, or why not. */
+/* Finds the chunk of a shared page that can have one more reference, else Q_LIMIT. */
 static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk)
 	Q_REQUIRES(gmm.set_lock)
 {
@@ -108,7 +109,7 @@ static q_status_t referable_find(page_id_t id, struct gmm_chunk **out_chunk)
 	return gmm_word_references(word) < GMM_WORD_REFERENCE_MAX ? Q_OK : Q_LIMIT;
 }
 
-/* Cannot fail: referable_find() found the page. The VM's books are the caller's. */
+/* Cannot fail: referable_find() found the page. The caller changes the VM's books. */
 static void reference_add(struct gmm_chunk *chunk, page_id_t id) Q_REQUIRES(gmm.set_lock)
 {
 	gmm_word_t *word = &chunk->words[gmm_page_index(id)];
@@ -178,7 +179,7 @@ static q_status_t replace_locked(gmm_vm_t vm, page_id_t private_page, page_id_t 
 	if (status != Q_OK)
 		return status;
 	gmm_private_free(private_chunk, vm, gmm_page_index(private_page));
-	/* An exchange: as much is allocated as before, and nothing is freed that could be set aside. */
+	/* An exchange: the VM has as many pages as before, and none that it freed is set aside. */
 	wanted = *books;
 	wanted.shared_references++;
 	gmm_vm_replace(books, &wanted);
@@ -196,7 +197,7 @@ q_status_t gmm_shared_replace(gmm_vm_t vm, page_id_t private_page, page_id_t sha
 
 /* --- put ---------------------------------------------------------------------------------- */
 
-/* The page has no reference and no hold any more. */
+/* Frees a page that has no reference and no hold any more. */
 static void page_free(struct gmm_chunk *chunk, uint32_t index) Q_REQUIRES(gmm.set_lock)
 {
 	gmm_set_remove(chunk);

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tracking word: what GMM knows of one page. Two layouts with the same
- * functions; GMM_WORD_BITS says which one a build has. Pure encoding and
- * decoding; nothing here looks at a chunk.
+ * The tracking word: what GMM knows about one page. There are two layouts with the
+ * same functions; GMM_WORD_BITS says which one a build has. This is pure encoding
+ * and decoding; nothing here looks at a chunk.
  *
  *   bits   cost a page   guest frame            VMs
  *   32     4 bytes       24 bits, 64 GiB a VM    255
  *   64     8 bytes       32 bits, 16 TiB a VM   1023
  *
- * What a word can say:
+ * What a word says in each state of its page. gmm.c says what a state guarantees,
+ * and which functions lead out of it.
  *
  *   FREE      the next free page of its chunk (GMM_INDEX_NIL ends the chain), and
- *             whether the page is known to hold nothing but zeros
- *   PRIVATE   the VM that owns the page, and which guest frame it backs
+ *             whether the page is known to be all zero
+ *   PRIVATE   the VM that owns the page, and the guest frame that the page backs
  *   KERNEL    the owner and its account: GMM_SHADOW or GMM_FIXED
- *   SHARED    references of VMs, and holds of Quire itself; never none of both
+ *   SHARED    the numbers of references of VMs and of holds of Quire; one of the
+ *             two is not 0
  *
- * A chunk is of one kind, so a used word is read in the light of its chunk's
- * kind; that a word is FREE is told by the word alone.
+ * The word alone tells whether a page is free. What a used word means depends on
+ * the kind of its chunk.
  */
 #ifndef MM_GMM_GMM_WORD_H
 #define MM_GMM_GMM_WORD_H

@@ -13,12 +13,12 @@
  *   | 1|holds|          references             |   used, in a SHARED chunk
  *   +--+-----+---------------------------------+
  *
- * There is no room for a tag, so FREE must be told without one: bits 31:23 are
- * zero in a free word and never all zero in a used one, because no VM has
- * handle 0 (Quire, which owns KERNEL pages only), because every KERNEL word
- * has bit 23, and because every SHARED word has bit 31.
+ * There is no room for a state field, so bits 31:23 tell a free word from a used
+ * one. They are all zero in a FREE word, and never in a used one: a PRIVATE word has
+ * the handle of a VM, which is not 0 (Quire has 0, and owns KERNEL pages only), a
+ * KERNEL word has bit 23, and a SHARED word has bit 31.
  *
- *   guest frame  all ones: not known; the value below it is reserved
+ *   guest frame  all ones: not known; the value below that is reserved
  *   holds        bits 30:28
  */
 #ifndef MM_GMM_GMM_WORD32_H

@@ -13,9 +13,8 @@
  *   |  2  |     0      |   holds  |        references        |   SHARED
  *   +-----+------------+----------+--------------------------+
  *
- *   guest frame  the values from 0xfffffff1 on are special, that one: not known
- *   VM           the field has 16 bits, so that more handles are a matter of
- *                tables only
+ *   guest frame  0xfffffff1: not known; the values above that are reserved
+ *   VM           the field has 16 bits, so that more handles only need larger tables
  */
 #ifndef MM_GMM_GMM_WORD64_H
 #define MM_GMM_GMM_WORD64_H
