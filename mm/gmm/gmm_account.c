@@ -94,8 +94,8 @@ uint64_t gmm_pages_at_hand(gmm_vm_t vm)
 
 bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks)
 {
-	uint64_t set_aside = gmm.kernel_set.free_pages;
-	uint64_t missing = claims.kernel > set_aside ? claims.kernel - set_aside : 0;
+	uint64_t kernel_free = gmm.kernel_set.free_pages;
+	uint64_t missing = claims.kernel > kernel_free ? claims.kernel - kernel_free : 0;
 	uint64_t chunks = (missing + GMM_PAGES_PER_CHUNK - 1) >> GMM_CHUNK_ID_SHIFT;
 	uint64_t chunks_whole =
 		gmm.chunks_by_kind[GMM_CHUNK_FREE] + gmm.private_sets[GMM_VM_QUIRE].whole_count;
@@ -104,7 +104,7 @@ bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks)
 	if (chunks > chunks_whole)
 		return false;
 	uint64_t taken = chunks << GMM_CHUNK_ID_SHIFT;
-	uint64_t surplus = set_aside + taken - claims.kernel;
+	uint64_t surplus = kernel_free + taken - claims.kernel;
 	uint64_t available =
 		gmm.private_free_pages + machine_free_pages() - taken + reclaimable_pages(surplus);
 	if (available < claims.base)

@@ -18,12 +18,12 @@
 
 #include "gmm_internal.h"
 
-/* How many chunks are looked at before other threads can take gmm.set_lock. */
-#define TURN 64u
+/* A walk over the chunks releases gmm.set_lock for a moment after this many. */
+#define CHUNKS_AT_ONCE 64u
 
-static void turn_offer(uint32_t index) Q_REQUIRES(gmm.set_lock)
+static void lock_pause(uint32_t index) Q_REQUIRES(gmm.set_lock)
 {
-	if (index % TURN != TURN - 1)
+	if (index % CHUNKS_AT_ONCE != CHUNKS_AT_ONCE - 1)
 		return;
 	spin_unlock(&gmm.set_lock);
 	spin_lock(&gmm.set_lock);
@@ -68,7 +68,7 @@ q_status_t gmm_bound_take(gmm_vm_t handle, struct gmm_region range, uint64_t cou
 		/* gmm.lock is held, so a FREE chunk is in the supply. */
 		if (chunk->kind == GMM_CHUNK_FREE && is_inside(chunk, range) && claims_allow(1))
 			chunk_bind(chunk, handle);
-		turn_offer(i);
+		lock_pause(i);
 	}
 	if (vm->bound_chunks == count)
 		return Q_OK;
@@ -88,6 +88,6 @@ void gmm_bound_return(gmm_vm_t handle)
 			gmm_chunk_return(chunk);
 			vm->bound_chunks--;
 		}
-		turn_offer(i);
+		lock_pause(i);
 	}
 }

@@ -54,7 +54,7 @@ _Static_assert((GMM_WORD_OWNER | GMM_WORD_GFN) == MASK64(31, 0) &&
 	       "a PRIVATE word has no bit to spare");
 _Static_assert((GMM_WORD_SHARED | GMM_WORD_HOLDS | GMM_WORD_REFERENCES) == MASK64(31, 0) &&
 		       (GMM_WORD_HOLDS & GMM_WORD_REFERENCES) == 0,
-	       "nor has a SHARED word");
+	       "a SHARED word has no bit to spare");
 
 static inline bool gmm_word_is_free(gmm_word_t word)
 {
