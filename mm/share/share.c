@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pages look alike.
+ * Finds pages that look alike.
  *
  * The working set is one piece of memory of a fixed size. Seven eighths of it
- * are entries of 16 bytes, found by the key of a page's content: a candidate
- * names a guest page that had this content, a shared entry a shared page that
- * has it. An eighth remembers guest pages that were merged (share_history.c),
- * so that those which are written again soon are left alone for longer and
- * longer.
+ * are entries of 16 bytes, found by the key of a page's content. A candidate
+ * names a guest page that had this content, a shared entry names a shared page
+ * that has it. The last eighth remembers guest pages that were merged
+ * (share_history.c), so that pages that are written again soon are left alone
+ * for longer and longer.
  *
- * A page is matched when it is settled: the CPU says that it was not written
- * since the last pass, or, where CPUs do not say, it has the same key as in an
- * earlier pass. The first settled page of a content becomes a candidate, the
- * second is proposed as a pair with it, and when they were merged the entry
- * becomes a shared one, which all further pages join.
+ * The first page that is met with a content becomes a candidate. A page is settled
+ * when the CPU says that it was not written since the last pass, or, on CPUs that
+ * do not say, when it has the same key as in an earlier pass. A settled page that
+ * meets a candidate of another page is proposed as a pair with it. When the two
+ * are merged, a shared entry replaces the candidate, and all further settled
+ * pages with this content join the shared page.
  *
  * The key is a hash of a sample of the page (share_key.c). Once two pages with
- * one key turn out to differ, the entry only says so (AMBIGUOUS), and pages
- * with that key are looked up by a hash of all that they hold. So most pages
- * cost a short hash, and pages that differ in a few bytes are still told apart.
+ * one key turn out to differ, the entry only says so (AMBIGUOUS), and pages with
+ * that key are looked up by a hash of the whole page. So most pages cost a short
+ * hash, and pages that differ in a few bytes are still told apart.
  *
- * A shared entry is a hold of Quire's on its page. Without it the page could be
- * freed and its id come to name a page of another sharing group.
+ * A shared entry has a hold of Quire on its page. Without it, the page could be
+ * freed, and its id could come to name a page of another sharing group.
  *
  *   S1  An entry is unused, a candidate (of a VM), shared (of a page id), or
  *       AMBIGUOUS (of neither).
- *   S2  Each bucket holds a key and group at most once with shared or
- *       AMBIGUOUS, and at most SHARE_TWINS times in all.
+ *   S2  A bucket has at most SHARE_TWINS entries of one key and group, of which at
+ *       most one is shared or AMBIGUOUS.
  *   S3  The counts of candidates and shared entries are what a recount finds.
  *   S4  The page of a shared entry is a shared page.
  */
@@ -42,7 +43,7 @@ struct share share;
 
 #define BUCKET_WAYS 4u /* entries in a cache line */
 #define SHARE_TWINS 2u
-/* What is replaced after so many passes unseen was no loss, and is not counted as evicted. */
+/* An entry that was not met for this many passes is no loss, and does not count as evicted. */
 #define PASSES_KEPT 2u
 
 _Static_assert(BUCKET_WAYS * sizeof(struct share_entry) == 64, "a bucket is a cache line");
@@ -51,7 +52,7 @@ _Static_assert(BUCKET_WAYS * sizeof(struct share_entry) == 64, "a bucket is a ca
 
 static struct share_entry *bucket_of(uint64_t key)
 {
-	/* The lower half of the key chooses, the upper half is compared. */
+	/* The lower half of the key chooses the bucket, the upper half is compared. */
 	return &share.entries[((uint32_t)key * share.bucket_count >> 32) * BUCKET_WAYS];
 }
 
@@ -75,7 +76,7 @@ static void entry_drop(struct share_entry *entry)
 	*entry = (struct share_entry){ .kind = SHARE_ENTRY_UNUSED };
 }
 
-/* Least worth keeping first: unused, then candidates by age, then the rest by age. */
+/* Returns how much an entry is worth: unused ones least, then candidates, then others, by age. */
 static unsigned worth(const struct share_entry *entry)
 {
 	uint16_t age = (uint16_t)(share.stats.pass - entry->pass);
@@ -91,7 +92,7 @@ static unsigned worth(const struct share_entry *entry)
 	return 0;
 }
 
-/* An entry of the key's bucket for something new, empty. */
+/* Returns an empty entry of the key's bucket, for which it drops the one that is worth least. */
 static struct share_entry *entry_make(uint64_t key)
 {
 	struct share_entry *bucket = bucket_of(key), *least = bucket;
@@ -105,7 +106,7 @@ static struct share_entry *entry_make(uint64_t key)
 	return least;
 }
 
-/* What a bucket has under a key. */
+/* What a bucket has under a key and group. */
 struct found {
 	struct share_entry *decided; /* shared or AMBIGUOUS */
 	struct share_entry *own;     /* a candidate: this very page */
@@ -173,7 +174,7 @@ static struct share_match match_pair(const struct share_entry *entry, uint64_t k
 				     .other_gfn = gfn(entry->where) };
 }
 
-/* The page has a key; nothing is ambiguous about it. */
+/* Matches a page by a key that is not AMBIGUOUS. */
 static struct share_match match_by(const struct share_page *page, const struct found *found,
 				   uint64_t key)
 {
@@ -222,7 +223,7 @@ struct share_match share_look(const struct share_page *page)
 	if (!content)
 		return nothing;
 	uint64_t key = key_of(content, false);
-	/* Most pages begin with some zeros: the key is cheaper than a look at all of them. */
+	/* The key first: most pages begin with some zeros, and scanning these would cost more. */
 	if (key == share.zero_key && share_content_is_zero(content)) {
 		share.stats.zero++;
 		return (struct share_match){ .advice = SHARE_ZERO };
@@ -230,9 +231,9 @@ struct share_match share_look(const struct share_page *page)
 	return page->group == SHARE_GROUP_NONE ? nothing : match_page(page, content, key);
 }
 
-/* --- what became of it --------------------------------------------------------------------------- */
+/* --- what became of a match ------------------------------------------------------------------ */
 
-/* Candidates and shared entries of a key make room for one that says something else. */
+/* Drops all entries of a key and group, for one that says something else. */
 static void key_drop(uint64_t key, share_group_t group)
 {
 	struct share_entry *bucket = bucket_of(key);
@@ -279,7 +280,7 @@ bool share_is_like(const struct share_match *match, page_id_t other)
 enum share_comparison share_compare(const struct share_match *match, page_id_t page,
 				    page_id_t other)
 {
-	/* Two pages are well within what stays mapped. */
+	/* Two pages are well within what stays mapped at a time. */
 	const void *a = gmm_page_peek(page), *b = gmm_page_peek(other);
 
 	if (!a || !b)
@@ -331,7 +332,7 @@ uint64_t share_reap(void)
 	uint64_t count = 0;
 
 	gmm_stats(&machine);
-	/* Saved is what there are references more than pages: then each page has one. */
+	/* References less pages_saved is how many pages have any. If all have, none can go. */
 	if (machine.shared_pages + machine.pages_saved == machine.shared_references)
 		return 0;
 	for (uint64_t i = 0; i < share.entry_count; i++) {
@@ -383,7 +384,7 @@ bool share_hash(page_id_t id, uint64_t *out_hash)
 	return true;
 }
 
-/* S2, from one entry on. */
+/* Asserts S2 for one entry of a bucket and those after it. */
 static void twins_check(const struct share_entry *bucket, unsigned first)
 {
 	unsigned twins = 1, decided = bucket[first].kind != SHARE_ENTRY_CANDIDATE;

@@ -1,10 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest pages that were merged, to know those that were written again. A page
- * that is private although it was merged has been broken: it is left alone for
- * two passes, after the next time for four, and so on up to 32. Slots are few
- * and are lost to other pages now and then; then a page is merged once more than
- * it should be.
+ * Remembers guest pages that were merged, to find those that are written again. A
+ * page that is private although it was merged has been broken. It is left alone for
+ * two passes, after the next time for four, and so on up to 32. Slots are few, and
+ * now and then another page takes one; then a page is merged once more than it
+ * should be.
+ *
+ * The states of a slot. Each says what is guaranteed, then what ends it:
+ *
+ *   unused   Its tag is 0. share_merged() takes it.
+ *   merged   The page has been a shared one; it is broken if it is private now.
+ *            share_history_says_wait() ends it when it is asked, because the
+ *            scanner asks about private pages only.
+ *   waiting  The page is left alone until pass `next`, which ends it.
+ *   over     The page may be merged; `failures` still counts. share_merged() ends it,
+ *            or after 96 passes the pass count, which goes round at 128: then the
+ *            page waits for 32 passes once more.
+ *
+ * share_merged() gives a slot in any state to another page.
  */
 #include <quire/addr.h>
 
@@ -16,7 +29,7 @@
 #define PASS_MASK    0x7fu
 #define FAILURES_MAX 5u /* 32 passes: less than half of what PASS_MASK can tell apart */
 
-/* Any good mixer will do: slots and tags should be spread. */
+/* Any good mixer will do: it only has to spread slots and tags. */
 static uint64_t place_hash(const struct share_page *page)
 {
 	uint64_t z = (page->gfn.raw << 16 | page->vm) * 0x9e3779b97f4a7c15;
@@ -30,7 +43,7 @@ static struct share_history *slot_of(uint64_t hash)
 
 static uint16_t tag_of(uint64_t hash)
 {
-	/* 0 is an unused slot's. */
+	/* Never 0, which marks an unused slot. */
 	return (uint16_t)(hash >> 48 | 1);
 }
 

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keys of page contents: XXH3 of a sample, or of all of it.
+ * Keys of page contents: XXH3 of a sample, or of the whole page.
  *
- * The sample is seven words of each of four cache lines spread over the page; it
- * begins with the page's first word and ends with its last. A key only says
- * which pages are worth comparing; so a short one that is right nearly always is
- * better than a long one, which would cost as much as comparing. Whole lines
- * would be longer than 240 bytes, where XXH3 begins to work in blocks, for twice
- * the instructions.
+ * The sample is seven words of each of four cache lines that are spread over the
+ * page; it begins with the page's first word and ends with its last. A key only
+ * says which pages are worth comparing. So a key of a sample, which is nearly always
+ * right, is better than one of the whole page, which would cost as much as the
+ * comparison. Whole cache lines would make the sample longer than 240 bytes, from
+ * where XXH3 works in blocks and takes twice the instructions.
  */
 #include <quire/addr.h>
 
 #include "lib/string.h"
 
-/* Freestanding, a memcpy() of eight bytes would be a call. */
+/* In freestanding code, a memcpy() of eight bytes would be a call. */
 #define XXH_FORCE_MEMORY_ACCESS 1
 #define XXH_INLINE_ALL
 #define XXH_VECTOR XXH_SCALAR
@@ -32,7 +32,7 @@ uint64_t share_key_sample(const void *content)
 	const uint64_t *words = content;
 	uint64_t sample[SAMPLE_PIECES * PIECE_WORDS];
 
-	/* Starting a string instruction for each piece would cost more than the words do. */
+	/* By words: starting a string instruction for each piece would cost more. */
 	for (unsigned i = 0; i < SAMPLE_PIECES; i++) {
 		unsigned first = i * (WORDS_PER_PAGE - PIECE_WORDS) / (SAMPLE_PIECES - 1);
 		for (unsigned j = 0; j < PIECE_WORDS; j++)
