@@ -44,7 +44,7 @@ struct share share;
 #define BUCKET_WAYS 4u /* entries in a cache line */
 #define SHARE_TWINS 2u
 /* An entry that was not met for this many passes is no loss, and does not count as evicted. */
-#define PASSES_KEPT 2u
+#define LOSS_PASSES 2u
 
 _Static_assert(BUCKET_WAYS * sizeof(struct share_entry) == 64, "a bucket is a cache line");
 
@@ -101,7 +101,7 @@ static struct share_entry *entry_make(uint64_t key)
 		if (worth(&bucket[i]) < worth(least))
 			least = &bucket[i];
 	share.stats.evicted += least->kind != SHARE_ENTRY_UNUSED &&
-			       (uint16_t)(share.stats.pass - least->pass) < PASSES_KEPT;
+			       (uint16_t)(share.stats.pass - least->pass) < LOSS_PASSES;
 	entry_drop(least);
 	return least;
 }
