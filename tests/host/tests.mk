@@ -12,6 +12,7 @@ HOST_pgm := lib mm/gmm mm/pgm
 HOST_v   := lib devices tests/host/pc.c
 
 host_lib       := lib
+host_avl       := lib
 host_request_queue := lib
 host_json      := lib
 host_cmdline   := lib kernel/cmdline.c
