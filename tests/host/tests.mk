@@ -8,6 +8,7 @@ HOST_TESTS := $(filter-out $(PLAIN_TESTS),$(patsubst tests/host/%_test.c,%,$(wil
 
 HOST_gmm := lib mm/gmm
 HOST_pgm := lib mm/gmm mm/pgm
+HOST_share := lib mm/gmm mm/share
 # Each part of the PC, and the PC as a whole.
 HOST_v   := lib devices tests/host/pc.c
 
@@ -48,4 +49,5 @@ threads_request_queue := lib
 threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
 
-host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)),$(HOST_v))
+host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)), \
+                   $(if $(filter share%,$(1)),$(HOST_share)),$(HOST_v))
