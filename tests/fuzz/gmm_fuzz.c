@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Model-based fuzzer for GMM alone: everything that its interface offers, by
- * VMs that come and go on a small machine, some of them bound.
- *
- * The model knows each page that somebody has: whose it is, which guest frame
- * it was reported for, how often it is referred to, and a stamp that was
- * written into it. From this it says what each call must answer, with one
- * exception: how many pages are available depends on how chunks are filled, so
- * gmm_pages_available() is asked before, and then taken at its word. What it
- * may never be less than is what a VM was guaranteed and what was set aside.
+ * Model-based fuzzer for GMM alone. VMs come and go on a small machine, some of
+ * them bound, and use everything that GMM's interface offers. After each operation
+ * GMM is compared with the model (gmm_model.h).
  *
  *     gmm_fuzz [operations] [seed]
  */
@@ -24,53 +18,14 @@
 
 #include "mm/gmm/gmm.h"
 
+#include "gmm_model.h"
 #include "seam/seam.h"
 
-#define CHUNKS     12u
-#define P          GMM_PAGES_PER_CHUNK
-#define PAGES      (CHUNKS * P)
-#define VM_COUNT   4u
-#define SHARED_MAX 64u
-#define KERNEL_MAX 40u
-#define BATCH_MAX  200u
-#define QUIRE_MAX  (3 * P)
+#define BATCH_MAX 200u
+#define QUIRE_MAX (3 * P)
 
-struct page {
-	page_id_t id;
-	hfn_t frame;
-	gfn_t gfn;
-	uint64_t stamp;
-};
-
-struct vm {
-	gmm_vm_t handle; /* 0: there is no such VM now */
-	struct gmm_vm_config config;
-	struct page pages[PAGES];
-	unsigned count; /* private pages */
-	unsigned references;
-	uint64_t ballooned, set_aside;
-	bool keeps_freed; /* since gmm_set_aside() */
-	hpa_t kernel[GMM_ACCOUNT_COUNT][KERNEL_MAX];
-	unsigned kernel_count[GMM_ACCOUNT_COUNT];
-};
-
-struct shared {
-	page_id_t id;
-	hfn_t frame;
-	uint64_t stamp;
-	unsigned holds; /* 0 and no reference: the slot is free */
-	unsigned references[VM_COUNT];
-};
-
-static struct vm vms[VM_COUNT];
-static struct shared shared_pages[SHARED_MAX];
 static hpa_t quire_pages[QUIRE_MAX];
-static unsigned quire_count;
-
 static uint64_t seed, operation;
-static uint64_t random_state;
-
-/* --- helpers ------------------------------------------------------------------------ */
 
 static void on_abort(int signal_number)
 {
@@ -80,140 +35,6 @@ static void on_abort(int signal_number)
 			 signal_number, (unsigned long long)operation, (unsigned long long)seed);
 	if (write(STDERR_FILENO, line, (size_t)length) != length)
 		_exit(2);
-}
-
-#define CHECK(condition)                                                                        \
-	do {                                                                                    \
-		if (!(condition)) {                                                             \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                \
-		}                                                                               \
-	} while (0)
-
-/* splitmix64: good enough, and any seed will do. */
-static uint64_t random_next(void)
-{
-	uint64_t z = random_state += 0x9e3779b97f4a7c15;
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
-
-static uint64_t below(uint64_t limit)
-{
-	return random_next() % limit;
-}
-
-static uint64_t lesser(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t *first_word(hfn_t frame)
-{
-	return fake_ram_peek(hfn_to_hpa(frame));
-}
-
-static unsigned references_of(const struct shared *shared)
-{
-	unsigned sum = 0;
-
-	for (unsigned i = 0; i < VM_COUNT; i++)
-		sum += shared->references[i];
-	return sum;
-}
-
-static bool is_used(const struct shared *shared)
-{
-	return shared->holds > 0 || references_of(shared) > 0;
-}
-
-static struct shared *shared_choose(void)
-{
-	struct shared *shared = &shared_pages[below(SHARED_MAX)];
-	return is_used(shared) ? shared : NULL;
-}
-
-/* --- what the model says of a VM --------------------------------------------------------- */
-
-static uint64_t allocated(const struct vm *vm)
-{
-	return vm->count + vm->references;
-}
-
-static uint64_t room(const struct vm *vm)
-{
-	return vm->config.pages[GMM_BASE] - allocated(vm) - vm->ballooned - vm->set_aside;
-}
-
-static uint64_t guaranteed(const struct vm *vm)
-{
-	return vm->config.overcommit == GMM_OVERCOMMIT_NONE ? vm->config.pages[GMM_BASE]
-							    : vm->config.guaranteed_base_pages;
-}
-
-/* Private pages that it can have, whatever others do. */
-static uint64_t sure(const struct vm *vm)
-{
-	uint64_t claim = guaranteed(vm) > vm->count ? guaranteed(vm) - vm->count : 0;
-
-	/* References and the balloon use up the promise as well. */
-	return lesser(claim > vm->set_aside ? claim : vm->set_aside, room(vm) + vm->set_aside);
-}
-
-static uint64_t kept_for_sharing; /* see gmm_shared_keep() */
-
-/* As many as `want` of them, and the answer is as it must be. */
-static uint64_t available(const struct vm *vm, uint64_t want)
-{
-	uint64_t count = gmm_pages_available(vm->handle, want);
-
-	CHECK(count <= want && count <= room(vm) + vm->set_aside);
-	CHECK(count >= lesser(want, sure(vm)));
-	if (vm->config.is_bound)
-		CHECK(count == lesser(want, room(vm) + vm->set_aside));
-	return count;
-}
-
-static void count_down(struct vm *vm, uint64_t pages)
-{
-	vm->set_aside -= lesser(vm->set_aside, pages);
-}
-
-static bool is_in_range(const struct vm *vm, hfn_t frame)
-{
-	struct gmm_region range = vm->config.bound_range;
-	hpa_t addr = hfn_to_hpa(frame);
-
-	return range.start.raw == range.end.raw ||
-	       (addr.raw >= range.start.raw && addr.raw < range.end.raw);
-}
-
-/* A page was handed out: nobody else has it, and it is as zero as it claims to be. */
-static void page_note(struct vm *vm, const struct gmm_page *page, gfn_t frame)
-{
-	uint64_t *word = first_word(page->frame);
-
-	CHECK(gmm_page_frame(page->id).raw == page->frame.raw);
-	CHECK(!page->is_zeroed || gmm_page_is_zero(page->id));
-	CHECK(!vm->config.is_bound || is_in_range(vm, page->frame));
-	*word = random_next() | 1;
-	vm->pages[vm->count++] = (struct page){ page->id, page->frame, frame, *word };
-}
-
-/* Takes the page out of the model; its stamp must still be there. */
-static struct page page_forget(struct vm *vm, unsigned index)
-{
-	struct page page = vm->pages[index];
-
-	CHECK(*first_word(page.frame) == page.stamp);
-	vm->pages[index] = vm->pages[--vm->count];
-	return page;
-}
-
-static void freed(struct vm *vm, unsigned count)
-{
-	vm->set_aside += vm->keeps_freed ? count : 0;
 }
 
 /* --- private pages --------------------------------------------------------------------------- */
@@ -250,7 +71,7 @@ static void free_some(struct vm *vm)
 		CHECK(gmm_pages_free(vm->handle, batch, 1, &done) != Q_OK && done == 0);
 }
 
-/* All pages whose chunk id has a few bits in common: so that chunks get empty. */
+/* Frees all pages whose chunk ids have two bits in common, so that chunks get empty. */
 static void free_chunks(struct vm *vm)
 {
 	uint32_t bits = (uint32_t)below(4);
@@ -310,7 +131,7 @@ static void move(struct vm *vm)
 	uint64_t can = available(vm, sure(vm) + 1);
 	gmm_shared_keep(kept_for_sharing);
 	q_status_t status = gmm_page_move_alloc(vm->handle, vm->pages[from].id, &to);
-	/* It takes a page that nobody claims, for a while; what is kept for sharing may serve. */
+	/* It needs an unclaimed page until the old one is freed; one kept for sharing will do. */
 	CHECK((status == Q_LIMIT) <= (room(vm) + vm->set_aside == 0));
 	CHECK((status == Q_NO_MEMORY) <= (can <= sure(vm)));
 	if (status != Q_OK) {
@@ -394,7 +215,7 @@ static void shared_put(unsigned index)
 		shared->holds -= status == Q_OK;
 		return;
 	}
-	/* Only of its own: who else has references is PGM's business, not GMM's. */
+	/* Only its own: GMM does not know which VMs have references to this page; PGM does. */
 	if (shared->references[index] == 0)
 		return;
 	CHECK(gmm_shared_put(vm->handle, &shared->id, 1, &done) == Q_OK && done == 1);
@@ -471,7 +292,7 @@ static bool quire_alloc(void)
 	return true;
 }
 
-/* By ones, and now and then by so many that chunks come and go. */
+/* One page at a time, and now and then enough for chunks to come and go. */
 static void kernel_quire(void)
 {
 	uint64_t count = below(8) ? 1 : below(P);
@@ -519,7 +340,7 @@ static void set_aside(struct vm *vm)
 		vm->keeps_freed = false;
 		return;
 	}
-	/* What is promised comes before what is kept for sharing. */
+	/* Pages set aside are a promise, which comes before what is kept for sharing. */
 	gmm_shared_keep(0);
 	uint64_t can = available(vm, count);
 	gmm_shared_keep(kept_for_sharing);
@@ -549,7 +370,7 @@ static struct gmm_vm_config config_choose(void)
 
 	if (config.overcommit != GMM_OVERCOMMIT_NONE)
 		config.is_bound = false;
-	/* Fake RAM ends somewhere; a range may go beyond. */
+	/* A range may go beyond the end of the fake RAM. */
 	return config;
 }
 
@@ -595,79 +416,6 @@ static void destroy(unsigned index)
 	references_drop(index);
 	gmm_vm_destroy(vms[index].handle);
 	memset(&vms[index], 0, sizeof(vms[index]));
-}
-
-/* --- audit ------------------------------------------------------------------------------------------- */
-
-static void audit_vm(const struct vm *vm)
-{
-	struct gmm_vm_stats stats;
-
-	gmm_vm_stats(vm->handle, &stats);
-	CHECK(stats.private_pages == vm->count && stats.shared_pages == vm->references);
-	CHECK(stats.allocated[GMM_BASE] == allocated(vm));
-	CHECK(stats.ballooned_pages == vm->ballooned && stats.set_aside_pages == vm->set_aside);
-	for (unsigned i = 0; i < GMM_ACCOUNT_COUNT; i++) {
-		CHECK(stats.promised[i] == vm->config.pages[i]);
-		CHECK(i == GMM_BASE || stats.allocated[i] == vm->kernel_count[i]);
-	}
-	CHECK(stats.guaranteed_base == guaranteed(vm));
-	/* A few pages each time; all of them in the end. */
-	for (unsigned i = 0; i < 4 && vm->count > 0; i++) {
-		const struct page *page = &vm->pages[below(vm->count)];
-		struct gmm_page_info info;
-		CHECK(gmm_page_info(page->id, &info) == Q_OK && info.kind == GMM_PAGE_PRIVATE);
-		CHECK(info.owner == vm->handle && info.gfn.raw == page->gfn.raw);
-		CHECK(*first_word(page->frame) == page->stamp);
-	}
-}
-
-static void audit_shared(struct gmm_stats *sum)
-{
-	for (unsigned i = 0; i < SHARED_MAX; i++) {
-		const struct shared *shared = &shared_pages[i];
-		unsigned references = references_of(shared);
-		struct gmm_page_info info;
-		if (!is_used(shared))
-			continue;
-		CHECK(gmm_page_info(shared->id, &info) == Q_OK && info.kind == GMM_PAGE_SHARED);
-		CHECK(info.references == references + shared->holds);
-		CHECK(*first_word(shared->frame) == shared->stamp);
-		sum->shared_pages++;
-		sum->shared_references += references;
-		sum->pages_saved += references > 0 ? references - 1 : 0;
-	}
-}
-
-static void audit(void)
-{
-	struct gmm_stats stats, sum = { .kernel_pages = quire_count };
-
-	gmm_check();
-	gmm_stats(&stats);
-	audit_shared(&sum);
-	for (unsigned i = 0; i < VM_COUNT; i++) {
-		const struct vm *vm = &vms[i];
-		if (vm->handle == 0)
-			continue;
-		audit_vm(vm);
-		sum.vm_count++;
-		sum.private_pages += vm->count;
-		sum.kernel_pages += vm->kernel_count[GMM_SHADOW] + vm->kernel_count[GMM_FIXED];
-		sum.reserved_pages +=
-			guaranteed(vm) + vm->config.pages[GMM_SHADOW] + vm->config.pages[GMM_FIXED];
-		if (vm->config.is_bound)
-			sum.bound_pages += (vm->config.pages[GMM_BASE] + P - 1) / P * P;
-	}
-	CHECK(stats.vm_count == sum.vm_count && stats.private_pages == sum.private_pages);
-	CHECK(stats.kernel_pages == sum.kernel_pages && stats.bound_pages == sum.bound_pages);
-	CHECK(stats.reserved_pages == sum.reserved_pages);
-	CHECK(stats.shared_pages == sum.shared_pages && stats.pages_saved == sum.pages_saved);
-	CHECK(stats.shared_references == sum.shared_references);
-	CHECK(stats.machine_pages == PAGES);
-	CHECK(stats.private_pages + stats.shared_pages + stats.kernel_pages + stats.free_pages +
-		      stats.chunks_free * P ==
-	      PAGES);
 }
 
 /* --- operations ----------------------------------------------------------------------------------------- */
@@ -750,7 +498,7 @@ static void set_up(void)
 	CHECK(gmm_init(&all, 1, metadata) == Q_OK);
 }
 
-/* When all are gone, so is all that they had. */
+/* When all VMs have ended, nothing of theirs is left. */
 static void tear_down(void)
 {
 	struct gmm_stats stats;

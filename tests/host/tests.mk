@@ -39,7 +39,7 @@ host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx
                   vmx/vmx_check_guest.c
 
 FUZZ_TESTS := gmm mm insn
-fuzz_gmm  := lib mm/gmm
+fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c
 fuzz_mm   := lib mm/gmm mm/pgm mm/share
 fuzz_insn := lib vm/insn
 
