@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The AVL tree, which GMM finds chunks with. */
+/* The AVL tree. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -65,7 +65,7 @@ TEST(avl, extreme_keys_and_second_inserts)
 	avl_check(&tree);
 }
 
-/* Against a plain array of what is in the tree. */
+/* Compares the tree with a plain array that says which keys are in it. */
 TEST(avl, random_inserts_and_removes)
 {
 	static bool is_in[AVL_KEYS];

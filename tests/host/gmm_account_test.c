@@ -26,14 +26,14 @@ TEST(gmm_account, guarantees_hold_on_both_sides)
 	EXPECT(alloc(b, P + 1) == Q_NO_MEMORY);
 	EXPECT(alloc(b, P) == Q_OK);
 	EXPECT(stats_now().unclaimed_pages == 0);
-	/* What A has beyond its guarantee is anybody's when A frees it. */
+	/* Any VM can get a page that A had beyond its guarantee, once A frees it. */
 	EXPECT(free_some(a, &last, 1) == Q_OK);
 	EXPECT(alloc(b, 1) == Q_OK);
 	EXPECT(stats_now().mixed_chunks == 1);
 	EXPECT(alloc(a, 1) == Q_NO_MEMORY);
 }
 
-/* What a VM frees below its guarantee is claimed again. */
+/* Pages that a VM frees inside its guarantee are claimed again. */
 TEST(gmm_account, freed_guarantee_stays_the_vms)
 {
 	set_up(2);
@@ -131,7 +131,7 @@ TEST(gmm_account, handles_run_out)
 	EXPECT(create(1, 0, 0) == 77);
 }
 
-/* Pages are free, but no chunk is: guest pages can be had, kernel pages cannot. */
+/* Pages are free, but no chunk is wholly free: enough for guest pages, not for kernel pages. */
 TEST(gmm_account, kernel_promises_need_whole_chunks)
 {
 	gmm_vm_t vm;

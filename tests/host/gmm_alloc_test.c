@@ -44,13 +44,13 @@ TEST(gmm_alloc, no_pages_is_no_work)
 	EXPECT(stats_are(&before));
 }
 
-/* So that chunks with few pages can run empty. */
+/* So chunks with few used pages can run empty. */
 TEST(gmm_alloc, fullest_chunk_comes_first)
 {
 	set_up(3);
 	gmm_vm_t vm = create(3 * P, 0, 0);
 	EXPECT(alloc(vm, 3 * P) == Q_OK);
-	/* Chunk 1 gets a quarter free, chunk 2 a few, chunk 3 half of it. */
+	/* A quarter of chunk 1 gets free, three pages of chunk 2, half of chunk 3. */
 	EXPECT(free_some(vm, &ids[0], P / 4) == Q_OK);
 	EXPECT(free_some(vm, &ids[P], 3) == Q_OK);
 	EXPECT(free_some(vm, &ids[2 * P], P / 2) == Q_OK);
@@ -98,7 +98,7 @@ TEST(gmm_alloc, two_vms_in_turn_do_not_mix)
 	EXPECT(stats_now().chunk_count == 1);
 }
 
-/* Other VMs' chunks come last, and the owner who stays gets the chunk. */
+/* Other VMs' chunks come last. When its VM ends, a mixed chunk goes to another owner in it. */
 TEST(gmm_alloc, chunks_mix_only_when_nothing_else_is_left)
 {
 	set_up(2);
@@ -136,7 +136,7 @@ TEST(gmm_alloc, all_or_none)
 	EXPECT(stats_now().free_pages == 0 && stats_now().chunks_free == 0);
 }
 
-/* Unknown, free, foreign and kernel pages; nothing changes, and what came before is freed. */
+/* Unknown, free, foreign and kernel pages change nothing; pages before them in a list are freed. */
 TEST(gmm_free, bad_ids_are_told_apart)
 {
 	set_up(3);
@@ -202,7 +202,7 @@ TEST(gmm_page, info_and_reported_frames)
 	EXPECT(gmm_page_info((page_id_t){ 0xffffffff }, &info) == Q_NOT_FOUND);
 }
 
-/* A few whole chunks are kept for the next allocation; a VM's end gives back all. */
+/* GMM keeps a few wholly free chunks for the next allocation; the end of a VM gives all back. */
 TEST(gmm_chunk, few_empty_chunks_are_kept)
 {
 	set_up(5);
@@ -228,7 +228,7 @@ TEST(gmm_zero, cleared_pages_come_first)
 	EXPECT(free_some(vm, ids, 4) == Q_OK);
 	EXPECT(gmm_zero_ahead(3) == 3);
 	gmm_check();
-	/* Freed after that, on top of the chain, and yet not first: it is stale. */
+	/* Freed last, and yet not the first to go: it is stale. */
 	EXPECT(free_some(vm, &ids[4], 1) == Q_OK);
 	for (unsigned i = 0; i < 4; i++) {
 		struct gmm_page page = alloc_one(vm);
@@ -237,7 +237,7 @@ TEST(gmm_zero, cleared_pages_come_first)
 	}
 }
 
-/* What a VM wrote is gone before the page counts as zero, and its end forgets what was known. */
+/* A page counts as zeroed only after it was cleared; pages that a VM's end frees are stale. */
 TEST(gmm_zero, all_free_pages_of_taken_chunks)
 {
 	set_up(3);

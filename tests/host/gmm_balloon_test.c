@@ -57,7 +57,7 @@ TEST(gmm_balloon, ballooned_pages_cannot_be_allocated)
 	EXPECT(vm_stats(a).ballooned_pages == 0);
 }
 
-/* What lies within the guarantee stays the VM's, so that it can always come back. */
+/* Ballooned pages inside the guarantee stay the VM's, so that it can always get them back. */
 TEST(gmm_balloon, lowers_no_claim)
 {
 	set_up(2);
@@ -73,7 +73,7 @@ TEST(gmm_balloon, lowers_no_claim)
 	EXPECT(alloc(a, P) == Q_OK);
 }
 
-/* What a VM gives up beyond its guarantee is free for others. */
+/* Other VMs can get the pages that a VM gives up beyond its guarantee. */
 TEST(gmm_balloon, frees_what_is_beyond_the_guarantee)
 {
 	set_up(2);
@@ -113,7 +113,7 @@ TEST(gmm_balloon, promise_cannot_shrink_below_the_balloon)
 
 /* --- set aside ---------------------------------------------------------------------------- */
 
-/* Nobody takes what is set aside, and each page allocated counts it down. */
+/* No other VM gets pages set aside, and each page that the VM allocates counts them down. */
 TEST(gmm_set_aside, pages_up_front)
 {
 	set_up(2);
@@ -165,7 +165,7 @@ TEST(gmm_set_aside, guarantee_and_set_aside_overlap)
 	gmm_check();
 }
 
-/* The promise is used up by what is set aside, for everything but the pages it is for. */
+/* Pages set aside use up the promise for everything except the private pages they are for. */
 TEST(gmm_set_aside, nothing_else_may_use_the_promise)
 {
 	struct gmm_page page;
@@ -181,7 +181,7 @@ TEST(gmm_set_aside, nothing_else_may_use_the_promise)
 	EXPECT(alloc(a, 10) == Q_OK);
 }
 
-/* More than what is set aside at once: the rest is an allocation like any other. */
+/* More pages at once than are set aside: the rest is an allocation like any other. */
 TEST(gmm_set_aside, allocation_beyond_it)
 {
 	set_up(2);
@@ -193,7 +193,7 @@ TEST(gmm_set_aside, allocation_beyond_it)
 	EXPECT(alloc(b, P / 2) == Q_OK);
 }
 
-/* A VM that exchanges what it has keeps room for as much. */
+/* A VM that exchanges its pages keeps room for as many. */
 TEST(gmm_set_aside, freed_pages_are_set_aside)
 {
 	set_up(2);

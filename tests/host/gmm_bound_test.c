@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bound VMs: chunks of their own, from a range, apart from everything that others share. */
+/* Bound VMs: chunks of their own, from a range, apart from the memory of other VMs. */
 #include "mm/gmm/gmm.h"
 #include "mm/gmm/gmm_internal.h"
 
@@ -7,7 +7,7 @@
 #include "seam/seam.h"
 #include "test.h"
 
-/* Of the machine's chunks, [first, end). */
+/* The region of the machine's chunks [first, end). */
 static struct gmm_region chunks(unsigned first, unsigned end)
 {
 	return (struct gmm_region){ hpa(FAKE_RAM_BASE + first * GMM_CHUNK_SIZE),
@@ -45,7 +45,7 @@ static bool is_in(hfn_t frame, struct gmm_region range)
 	return addr.raw >= range.start.raw && addr.raw < range.end.raw;
 }
 
-/* All of the promise is there, from the range only, and nobody else's page is. */
+/* The VM's whole promise is in the range, and no other VM's page is. */
 TEST(gmm_bound, all_pages_come_from_the_range)
 {
 	struct gmm_vm_stats stats;
@@ -65,7 +65,7 @@ TEST(gmm_bound, all_pages_come_from_the_range)
 		EXPECT(is_in(pages[i].frame, range));
 	EXPECT(alloc(vm, 1) == Q_LIMIT);
 	EXPECT(stats_now().unclaimed_pages == 4 && stats_now().private_pages == P + 3);
-	/* Others have the rest of the machine, and nothing in the range: 8 - 2 - 1 KERNEL. */
+	/* Other VMs have the rest of the machine: 8 chunks less 2 BOUND and 1 KERNEL. */
 	EXPECT(gmm_pages_available(other, 9 * P) == 5 * P - 2);
 	EXPECT(alloc(other, 5 * P - 2) == Q_OK);
 	for (unsigned i = 0; i < 5 * P - 2; i++)
@@ -74,7 +74,7 @@ TEST(gmm_bound, all_pages_come_from_the_range)
 	EXPECT(stats_now().mixed_chunks == 0);
 }
 
-/* Pages that a bound VM frees stay its own, wholly free chunks, too. */
+/* Pages that a bound VM frees stay its own, and so do wholly free chunks. */
 TEST(gmm_bound, freed_pages_stay_bound)
 {
 	set_up(4);
@@ -93,7 +93,7 @@ TEST(gmm_bound, freed_pages_stay_bound)
 	gmm_check();
 }
 
-/* Who has to draw from others draws from those that share, however much a bound VM has free. */
+/* A VM that needs pages of another one's chunk gets none of a bound VM's, however many are free. */
 TEST(gmm_bound, others_draw_from_each_other)
 {
 	set_up(4);
@@ -119,7 +119,7 @@ TEST(gmm_bound, end_gives_the_chunks_back)
 	gmm_vm_destroy(vm);
 	gmm_check();
 	EXPECT(stats_are(&before));
-	/* Untouched, as well. */
+	/* Also if no page was ever allocated. */
 	gmm_vm_destroy(bind(4 * P, 0, chunks(0, 0)));
 	gmm_check();
 	EXPECT(stats_are(&before));
@@ -148,14 +148,14 @@ TEST(gmm_bound, declined_as_a_whole)
 	EXPECT(stats_are(&before));
 	gmm_vm_destroy(bind(2 * P, 0, whole));
 
-	/* One page in the middle chunk is enough. */
+	/* A bound VM in the middle chunk is enough. */
 	gmm_vm_t other = bind(P, 0, chunks(1, 2));
 	EXPECT(try_bind(3 * P, 0, chunks(0, 3), &vm) == Q_DECLINED);
 	vm = bind(2 * P, 0, chunks(0, 3));
 	gmm_vm_destroy(vm);
 	gmm_vm_destroy(other);
 
-	/* What others were promised comes first, at both sides of the edge. */
+	/* Promises of other VMs come first, at both sides of the edge. */
 	other = create(6 * P, 3 * P + 1, 0);
 	EXPECT(try_bind(3 * P, 0, chunks(0, 0), &vm) == Q_DECLINED);
 	vm = bind(2 * P, 0, chunks(0, 0));
@@ -188,7 +188,7 @@ TEST(gmm_bound, figures_without_sense_are_refused)
 	EXPECT(gmm_vm_create(&config, &vm) == Q_INVALID);
 	config = bound_config(P, 0, chunks(2, 0));
 	EXPECT(gmm_vm_create(&config, &vm) == Q_INVALID);
-	/* The range of a VM that is not bound says nothing. */
+	/* The range of a VM that is not bound is ignored. */
 	config.is_bound = false;
 	EXPECT(gmm_vm_create(&config, &vm) == Q_OK);
 	EXPECT(stats_now().bound_pages == 0);
@@ -213,7 +213,7 @@ TEST(gmm_bound, never_shared_never_moved)
 	gmm_check();
 }
 
-/* A large mapping's chunk comes from the range, too, and only if it is wholly free. */
+/* A large mapping's chunk also comes from the range, and only if it is wholly free. */
 TEST(gmm_bound, whole_chunks_come_from_the_range)
 {
 	struct gmm_page first;
@@ -225,7 +225,7 @@ TEST(gmm_bound, whole_chunks_come_from_the_range)
 	gmm_check();
 	EXPECT(is_in(first.frame, chunks(2, 4)));
 	EXPECT(gmm_chunk_alloc(vm, gfn(P), &first) == Q_LIMIT);
-	/* Room for it, but spread. */
+	/* As many free pages, but in two chunks. */
 	gmm_vm_destroy(vm);
 	vm = bind(2 * P, 0, chunks(2, 4));
 	EXPECT(alloc(vm, P + 1) == Q_OK);
@@ -252,7 +252,7 @@ TEST(gmm_bound, promise_of_base_is_fixed)
 	EXPECT(stats_now().unclaimed_pages == P + P + P + 2);
 }
 
-/* Books without consequence: what is ballooned or set aside is there all the same. */
+/* Both change the VM's own books only: its pages are there all the same. */
 TEST(gmm_bound, balloon_and_set_aside)
 {
 	set_up(4);

@@ -21,7 +21,7 @@ static bool kernel_page_is_zero(hpa_t page)
 	return true;
 }
 
-/* However much Quire takes, what a VM was promised is there; and not a page more. */
+/* However much Quire takes, the kernel pages that a VM was promised are there, and no more. */
 TEST(gmm_kernel, set_aside_pages_cannot_be_taken)
 {
 	hpa_t page;
@@ -33,7 +33,7 @@ TEST(gmm_kernel, set_aside_pages_cannot_be_taken)
 	while (gmm_kernel_page_alloc(GMM_VM_QUIRE, GMM_FIXED, &page) == Q_OK)
 		taken++;
 	gmm_check();
-	/* Two chunks are set aside for P + 1 pages; a third is the guest's guarantee. */
+	/* P + 1 pages took two chunks. Quire took a third; the fourth is the guest's guarantee. */
 	EXPECT(taken == 3 * P - (P + 1));
 	for (unsigned i = 0; i < P + 1; i++) {
 		enum gmm_account account = i < (P + 1) / 2 ? GMM_SHADOW : GMM_FIXED;
@@ -59,7 +59,7 @@ TEST(gmm_kernel, pages_are_zero_again_after_use)
 	EXPECT(again.raw == page.raw && kernel_page_is_zero(again));
 }
 
-/* A chunk that is only kept for convenience counts as available, and is given up for a VM. */
+/* A KERNEL chunk that GMM only keeps counts as available, and is given up for a VM. */
 TEST(gmm_kernel, spare_chunks_go_to_guests)
 {
 	hpa_t page;
@@ -70,7 +70,7 @@ TEST(gmm_kernel, spare_chunks_go_to_guests)
 	gmm_check();
 	EXPECT(stats_now().chunk_count == 1);
 	gmm_vm_t vm = create(2 * P, 2 * P, 0);
-	/* Nor may Quire take a page of it now. */
+	/* Now Quire cannot take a page of it either. */
 	EXPECT(gmm_kernel_page_alloc(GMM_VM_QUIRE, GMM_FIXED, &page) == Q_NO_MEMORY);
 	EXPECT(gmm_pages_available(vm, 3 * P) == 2 * P);
 	EXPECT(alloc(vm, 2 * P) == Q_OK);
@@ -91,7 +91,7 @@ TEST(gmm_kernel, empty_chunks_go_back_when_many_are_free)
 	EXPECT(stats_now().kernel_pages == 0 && stats_now().chunk_count == 1);
 }
 
-/* As many pages as a chunk has are free, but not in one chunk: guests cannot have them. */
+/* As many pages as a chunk has are free, but in two chunks: guests cannot get them. */
 TEST(gmm_kernel, scattered_free_pages_are_not_spare)
 {
 	static hpa_t kernel[2 * P];
@@ -109,7 +109,7 @@ TEST(gmm_kernel, scattered_free_pages_are_not_spare)
 	EXPECT(stats_now().chunk_count == 2);
 }
 
-/* Chunks whose kernel address can be read; the operating system is asked, so nothing dies. */
+/* Counts the chunks that are mapped. write() only fails where an address cannot be read. */
 static unsigned kernel_mapped_chunks(void)
 {
 	unsigned count = 0;
@@ -123,7 +123,7 @@ static unsigned kernel_mapped_chunks(void)
 	return count;
 }
 
-/* With chunks of the machine, and with empty ones that GMM kept. */
+/* The chunks come from the machine, and from the wholly free ones that GMM kept. */
 TEST(gmm_kernel, failed_mapping_changes_nothing)
 {
 	gmm_vm_t vm;

@@ -30,7 +30,7 @@ static inline void set_up_regions(const struct gmm_region *regions, unsigned cou
 	gmm_check();
 }
 
-/* A machine of so many chunks. */
+/* Makes a machine of `chunk_count` chunks. */
 static inline void set_up(unsigned chunk_count)
 {
 	uint64_t size = (uint64_t)chunk_count << GMM_CHUNK_SHIFT;

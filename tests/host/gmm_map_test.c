@@ -11,7 +11,7 @@
 
 #define MANY_CHUNKS (PHYSMEM_WINDOW_COUNT + 6)
 
-/* The first page of each of MANY_CHUNKS chunks in ids[i * P]; chunk ids are 1, 2, ... */
+/* Allocates MANY_CHUNKS chunks, with chunk ids 1, 2, ...; ids[i * P] is a chunk's first page. */
 static void set_up_many_chunks(void)
 {
 	set_up(MANY_CHUNKS);
@@ -52,7 +52,7 @@ TEST(gmm_map, addresses_outlive_half_the_windows)
 	*b = 2;
 	EXPECT(*(uint32_t *)fake_ram_peek(hfn_to_hpa(pages[0].frame)) == 1);
 	EXPECT(*(uint32_t *)fake_ram_peek(hfn_to_hpa(pages[P].frame)) == 2);
-	/* They were used last once more, so they stay when all others go. */
+	/* This makes them the last used ones again, so they stay when all others go. */
 	EXPECT(gmm_page_map(ids[0]) == (void *)a);
 	EXPECT(gmm_page_map(ids[P]) == (void *)b);
 	for (unsigned i = 2; i < PHYSMEM_WINDOW_COUNT; i++)
@@ -98,7 +98,7 @@ TEST(gmm_map, each_cpu_has_its_own_windows)
 	fake_cpu_set(0);
 }
 
-/* A window from before a chunk went back must not be used for another chunk with its id. */
+/* A window of a chunk that went back must not be used for another chunk that got its id. */
 TEST(gmm_map, id_that_names_another_chunk_is_mapped_anew)
 {
 	set_up(2);

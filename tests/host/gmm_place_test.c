@@ -42,7 +42,7 @@ TEST(gmm_place, chunk_is_consecutive)
 		ids[i] = id;
 	}
 	EXPECT(stats_now().private_pages == P + 1);
-	/* The pages are pages like others. */
+	/* They are pages like any others. */
 	EXPECT(free_some(a, ids, 5) == Q_OK);
 	EXPECT(gmm_page_set_gfn(a, ids[5], gfn(3)) == Q_OK);
 	EXPECT(free_some(a, ids + 5, P - 5) == Q_OK);
@@ -75,7 +75,7 @@ TEST(gmm_place, chunk_errors)
 	EXPECT(stats_now().free_pages == 0 && stats_now().chunks_free == 0);
 }
 
-/* Enough pages are free, but in no chunk all. */
+/* Enough pages are free, but no chunk is wholly free. */
 TEST(gmm_place, chunk_must_be_wholly_free)
 {
 	struct gmm_page first;
@@ -92,7 +92,7 @@ TEST(gmm_place, chunk_must_be_wholly_free)
 	EXPECT(chunk_alloc(a, 0, &first) == Q_OK);
 }
 
-/* is_zeroed speaks for all pages of the chunk. */
+/* is_zeroed is true only if all pages of the chunk are zero. */
 TEST(gmm_place, zeroed_chunk_is_all_zero)
 {
 	struct gmm_page first;
@@ -113,7 +113,7 @@ TEST(gmm_place, zeroed_chunk_is_all_zero)
 		EXPECT(gmm_page_is_zero((page_id_t){ first.id.raw + i }));
 }
 
-/* A set-aside is counted down by a chunk's pages as by others. */
+/* A chunk's pages count down what is set aside, like any others. */
 TEST(gmm_place, chunk_comes_from_what_is_set_aside)
 {
 	struct gmm_page first;
@@ -173,7 +173,7 @@ TEST(gmm_place, equal_chunks_do_not_exchange_pages)
 	       (status[0] == Q_NOT_FOUND && status[1] == Q_OK));
 }
 
-/* A page in another VM's chunk: any chunk of its own is better. */
+/* A page in another VM's chunk moves to a fuller one of its own, and the mixture ends. */
 TEST(gmm_place, mixtures_end)
 {
 	struct gmm_page to;
@@ -196,7 +196,7 @@ TEST(gmm_place, mixtures_end)
 	EXPECT(stats_now().mixed_chunks == 0);
 }
 
-/* Where its own chunks are full, another VM's has room: and it stays there as long as it is fuller. */
+/* If no own chunk is better, a page moves to another VM's, and stays while that one is fuller. */
 TEST(gmm_place, pages_of_all_vms_move_together)
 {
 	struct gmm_page to;
@@ -216,7 +216,7 @@ TEST(gmm_place, pages_of_all_vms_move_together)
 	EXPECT(move(a, to.id, &to) == Q_OK && chunk_id(to.id) == chunk_id(from));
 }
 
-/* Its own chunk is taken if it is fuller than where the page is, another VM's though that is fuller still. */
+/* A page moves to a fuller chunk of its own VM, even if another VM's is fuller still. */
 TEST(gmm_place, own_chunks_are_looked_at_first)
 {
 	struct gmm_page to;
@@ -229,7 +229,7 @@ TEST(gmm_place, own_chunks_are_looked_at_first)
 	EXPECT(move(a, from, &to) == Q_OK && chunk_id(to.id) == chunk_id(own));
 }
 
-/* Others wait, and all is taken but what is kept for sharing: a move gives back what it takes. */
+/* A VM waits, and only what is kept for sharing is left. A move gives back what it takes. */
 TEST(gmm_place, a_move_needs_no_turn)
 {
 	struct gmm_page to;
@@ -260,7 +260,7 @@ TEST(gmm_place, move_errors)
 	EXPECT(move(a, PAGE_ID_NIL, &to) == Q_NOT_FOUND);
 	EXPECT(move(a, freed, &to) == Q_STATE);
 	EXPECT(move(b, from, &to) == Q_NOT_OWNER);
-	/* Fuller already: the other chunk has the free page. */
+	/* Its chunk is fuller already: the free page is in the other one. */
 	EXPECT(move(a, from, &to) == Q_NOT_FOUND);
 	EXPECT(free_some(a, &ids[P + 1], 2) == Q_OK);
 	EXPECT(gmm_balloon_inflate(a, 3) == Q_OK);
@@ -286,7 +286,7 @@ TEST(gmm_place, the_emptiest_chunk_is_the_source_if_the_rest_has_room)
 	EXPECT(free_some(a, ids + 2 * P, P / 4) == Q_OK);
 	EXPECT(alloc(b, P) == Q_OK && free_some(b, ids, P / 2 - 1) == Q_OK);
 	page_id_t last = ids[P - 1];
-	/* One page is missing. */
+	/* One free page is missing. */
 	EXPECT(!gmm_move_source(0, &first));
 	EXPECT(free_some(b, &last, 1) == Q_OK);
 	/* B's chunk has half in use, A's second and third three quarters; the first is full. */
@@ -299,7 +299,7 @@ TEST(gmm_place, the_emptiest_chunk_is_the_source_if_the_rest_has_room)
 	gmm_check();
 }
 
-/* A BOUND chunk is never emptied, nor filled with others' pages. */
+/* A BOUND chunk is never emptied, nor filled with other VMs' pages. */
 TEST(gmm_place, bound_chunks_are_no_source_and_no_place)
 {
 	struct gmm_page to;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared pages: references, holds, the books of VMs, SHARED chunks beside every claim. */
+/* Shared pages: references, holds, the books of VMs, and SHARED chunks beside the claims. */
 #include "mm/gmm/gmm.h"
 #include "mm/gmm/gmm_internal.h"
 
@@ -65,7 +65,7 @@ TEST(gmm_share, two_vms_share_a_page)
 	EXPECT(stats_now().shared_pages == 1 && stats_now().shared_references == 0);
 	EXPECT(stats_now().pages_saved == 0);
 
-	/* One reference saves nothing, also beside Quire's hold. */
+	/* One reference saves nothing, and neither does Quire's hold. */
 	EXPECT(replace(a, page_a.id, shared) == Q_OK);
 	EXPECT(info_of(shared).references == 2);
 	EXPECT(stats_now().private_pages == 1 && stats_now().pages_saved == 0);
@@ -78,7 +78,7 @@ TEST(gmm_share, two_vms_share_a_page)
 	EXPECT(put(GMM_VM_QUIRE, shared) == Q_OK);
 	EXPECT(info_of(shared).references == 2 && stats_now().pages_saved == 1);
 
-	/* A writes: its own page, and one reference fewer. B keeps the page. */
+	/* A writes: it gets a page of its own, and drops its reference. B keeps the shared page. */
 	EXPECT(alloc_one(a).id.raw != shared.raw);
 	EXPECT(put(a, shared) == Q_OK);
 	EXPECT(vm_stats(a).private_pages == 1 && vm_stats(a).shared_pages == 0);
@@ -90,7 +90,7 @@ TEST(gmm_share, two_vms_share_a_page)
 	EXPECT(stats_now().shared_pages == 0 && stats_now().chunk_count == 2);
 }
 
-/* In whatever order references and the hold go, the last one frees the page. */
+/* The last of the references and the hold frees the page, in whatever order they go. */
 TEST(gmm_share, last_reference_frees_the_page)
 {
 	const unsigned orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
@@ -141,7 +141,7 @@ TEST(gmm_share, replace_at_the_limit)
 	EXPECT(stats_now().private_pages == 0 && stats_now().pages_saved == 1);
 }
 
-/* Every wrong id, with nothing changed: unknown, free, somebody else's, of the other kind. */
+/* Unknown ids, and pages that are free, another VM's or of the other kind, change nothing. */
 TEST(gmm_share, wrong_ids_change_nothing)
 {
 	set_up(4);
@@ -167,9 +167,9 @@ TEST(gmm_share, wrong_ids_change_nothing)
 		EXPECT(get(GMM_VM_QUIRE, bad_shared[i]) == status_shared[i]);
 		EXPECT(put(a, bad_shared[i]) == status_shared[i]);
 	}
-	/* Nobody has a reference yet. */
+	/* No VM has a reference. */
 	EXPECT(put(a, shared) == Q_NOT_OWNER);
-	/* A shared page is none of the private calls' business. */
+	/* Functions for private pages refuse a shared one. */
 	EXPECT(free_some(a, &shared, 1) == Q_STATE);
 	EXPECT(gmm_page_set_gfn(a, shared, gfn(0)) == Q_STATE);
 	EXPECT(stats_are(&before));
@@ -202,7 +202,7 @@ TEST(gmm_share, put_stops_at_the_first_error)
 	EXPECT(gmm_shared_put(a, some + 3, 1, &done) == Q_OK && done == 1);
 }
 
-/* The counters of the word, at their ends. */
+/* The counters of the word at their limits. */
 TEST(gmm_share, counters_do_not_wrap)
 {
 	set_up(4);
@@ -253,7 +253,7 @@ TEST(gmm_share, chunks_fill_up_and_go_back)
 	EXPECT(stats_now().chunk_count == 2);
 }
 
-/* Free pages of SHARED chunks are nobody's, and VMs do not count on them. */
+/* Free pages of SHARED chunks are not available to VMs. */
 TEST(gmm_share, free_shared_pages_are_not_available)
 {
 	set_up(2);
@@ -266,7 +266,7 @@ TEST(gmm_share, free_shared_pages_are_not_available)
 	EXPECT(gmm_pages_available(a, 4 * P) == P);
 }
 
-/* A chunk becomes SHARED only beside every claim, at both sides of the edge. */
+/* A chunk becomes SHARED only if all claims fit without it: both sides of the edge. */
 TEST(gmm_share, claims_come_first)
 {
 	struct gmm_page page;
@@ -282,7 +282,7 @@ TEST(gmm_share, claims_come_first)
 	EXPECT(gmm_shared_alloc(&page) == Q_OK);
 }
 
-/* What is kept for sharing is no VM's beyond its guarantee, and does not stand in the guarantee's way. */
+/* Beyond its guarantee no VM gets what is kept for sharing; guarantees are met all the same. */
 TEST(gmm_share, a_chunk_can_be_kept_for_sharing)
 {
 	struct gmm_page page;
@@ -294,7 +294,7 @@ TEST(gmm_share, a_chunk_can_be_kept_for_sharing)
 	EXPECT(alloc(a, 2 * P + 1) == Q_NO_MEMORY && alloc(a, 2 * P) == Q_OK);
 	EXPECT(alloc(a, 1) == Q_NO_MEMORY && gmm_pages_available(b, 4 * P) == P);
 	EXPECT(alloc(b, P) == Q_OK && alloc(b, 1) == Q_NO_MEMORY);
-	/* So merging can begin, and until it gave something back nothing changes for VMs. */
+	/* So merging can begin. Until it gives something back, nothing changes for VMs. */
 	EXPECT(gmm_shared_alloc(&page) == Q_OK);
 	EXPECT(alloc(a, 1) == Q_NO_MEMORY);
 	EXPECT(put(GMM_VM_QUIRE, page.id) == Q_OK);
@@ -303,7 +303,7 @@ TEST(gmm_share, a_chunk_can_be_kept_for_sharing)
 	EXPECT(alloc(a, P) == Q_OK && gmm_shared_alloc(&page) == Q_NO_MEMORY);
 }
 
-/* A guarantee that is claimed late takes from what is kept: then less is out of reach, not more. */
+/* A new guarantee takes from what is kept; the two do not add up. */
 TEST(gmm_share, a_guarantee_takes_what_is_kept)
 {
 	set_up(2);
@@ -318,7 +318,7 @@ TEST(gmm_share, a_guarantee_takes_what_is_kept)
 	gmm_shared_keep(0);
 }
 
-/* Enough pages are free, but no chunk is: kept chunks and spare KERNEL ones count. */
+/* Single free pages are not enough; a wholly free chunk that GMM keeps is. */
 TEST(gmm_share, needs_a_whole_chunk)
 {
 	struct gmm_page page;
@@ -364,7 +364,7 @@ TEST(gmm_share, sharing_inside_the_guarantee_can_be_broken)
 		EXPECT(gmm_shared_replace(a, ids[i], shared) == Q_OK);
 	gmm_check();
 	EXPECT(stats_now().unclaimed_pages == P);
-	/* Whatever another VM takes. */
+	/* Whatever another VM takes: here all it can get. */
 	EXPECT(alloc(hog, (unsigned)gmm_pages_available(hog, 4 * P)) == Q_OK);
 	EXPECT(alloc(hog, 1) == Q_NO_MEMORY);
 	for (unsigned i = 0; i < P / 2; i++) {
@@ -374,7 +374,7 @@ TEST(gmm_share, sharing_inside_the_guarantee_can_be_broken)
 	EXPECT(vm_stats(a).private_pages == P / 2 && vm_stats(a).shared_pages == 0);
 }
 
-/* What sharing frees beyond guarantees, others can have. */
+/* Other VMs can get what sharing frees beyond guarantees. */
 TEST(gmm_share, merged_pages_are_there_for_others)
 {
 	set_up(2);
@@ -389,7 +389,7 @@ TEST(gmm_share, merged_pages_are_there_for_others)
 	EXPECT(alloc(b, P) == Q_OK);
 }
 
-/* References are part of the promise when it is made smaller. */
+/* A promise cannot shrink below the VM's references. */
 TEST(gmm_share, references_count_against_a_smaller_promise)
 {
 	set_up(4);

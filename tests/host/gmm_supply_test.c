@@ -54,7 +54,7 @@ TEST(gmm_supply, vms_side_by_side_do_not_mix)
 	gmm_check();
 }
 
-/* The four steps of an allocation in their order, told by where the page is. */
+/* The four steps of an allocation in their order, as the places of the pages show. */
 TEST(gmm_supply, own_then_kept_then_machine_then_foreign)
 {
 	hpa_t kernel;
@@ -81,7 +81,7 @@ TEST(gmm_supply, own_then_kept_then_machine_then_foreign)
 	EXPECT(alloc(vm, 1) == Q_NO_MEMORY);
 }
 
-/* Of others' chunks the emptiest of the VM with most free pages, so that few get mixed. */
+/* Foreign pages: the emptiest chunk of the VM with most free pages, so that few get mixed. */
 TEST(gmm_supply, foreign_pages_come_from_who_has_most)
 {
 	set_up(4);
@@ -98,7 +98,7 @@ TEST(gmm_supply, foreign_pages_come_from_who_has_most)
 	EXPECT(stats_now().mixed_chunks == 1);
 }
 
-/* A mixed chunk whose VM leaves goes to who has most pages in it. */
+/* When its VM ends, a mixed chunk goes to the VM that has most pages in it. */
 TEST(gmm_supply, chunk_goes_to_its_main_owner)
 {
 	set_up(1);
@@ -116,7 +116,7 @@ TEST(gmm_supply, chunk_goes_to_its_main_owner)
 	EXPECT(chunk->tag == few && chunk->own_count == 20);
 }
 
-/* A KERNEL chunk that is wholly free stays as long as one page of it is set aside for a VM. */
+/* A wholly free KERNEL chunk stays as long as a VM claims one page of it. */
 TEST(gmm_supply, chunk_of_the_last_page_set_aside_stays)
 {
 	hpa_t kernel;
@@ -129,7 +129,7 @@ TEST(gmm_supply, chunk_of_the_last_page_set_aside_stays)
 	EXPECT(gmm_kernel_page_alloc(vm, GMM_FIXED, &kernel) == Q_OK);
 }
 
-/* What was zeroed ahead is zeroed still when the chunk comes back from the machine. */
+/* Pages that were zeroed ahead are still zeroed when their chunk comes back from the machine. */
 TEST(gmm_supply, zeroed_pages_survive_the_way_to_the_machine)
 {
 	hpa_t kernel;
@@ -149,7 +149,7 @@ TEST(gmm_supply, zeroed_pages_survive_the_way_to_the_machine)
 	for (unsigned i = 0; i < 10; i++)
 		EXPECT(gmm_page_is_zero(ids[i]));
 	gmm_vm_destroy(vm);
-	/* Whoever uses it: a page that comes back is not known to be zero. */
+	/* A page that was used is not known to be zero, whatever it was used for. */
 	EXPECT(gmm_kernel_page_alloc(GMM_VM_QUIRE, GMM_FIXED, &kernel) == Q_OK);
 	memset(physmem_kernel_ptr(kernel), 0xff, PAGE_SIZE);
 	gmm_kernel_page_free(GMM_VM_QUIRE, GMM_FIXED, kernel);

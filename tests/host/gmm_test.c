@@ -34,7 +34,7 @@ TEST(gmm_id, first_chunk_is_one_and_ids_rest_before_reuse)
 	}
 }
 
-/* The next id is in use when the numbers have gone round. */
+/* Id 1 is still in use when the ids have gone round. */
 TEST(gmm_id, used_ids_are_passed_over)
 {
 	set_up(2);
@@ -131,7 +131,7 @@ static uint32_t random_below(uint32_t limit)
 #define MODEL_VMS    4u
 #define MODEL_CHUNKS 6u
 
-/* What each VM holds, kept beside GMM's own books. */
+/* What each VM has, recorded independently of GMM's books. */
 static struct {
 	gmm_vm_t vm;
 	page_id_t held[MODEL_CHUNKS * P];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who gets the memory that no reservation claims, when not all who ask can have some. */
+/* Which VMs get unclaimed memory when there is not enough for all that ask. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +52,7 @@ static gmm_vm_t create_normal(void)
 	return create(0, GMM_PRIORITY_NORMAL);
 }
 
-/* Takes the pages and forgets them: they go with the VM. */
+/* Allocates pages and forgets them; the end of the VM frees them. */
 static q_status_t take(gmm_vm_t vm, unsigned count)
 {
 	q_status_t status = gmm_pages_alloc(vm, pages, count);
@@ -60,7 +60,7 @@ static q_status_t take(gmm_vm_t vm, unsigned count)
 	return status;
 }
 
-/* Gives back the page that was taken last. */
+/* Frees a page of the last take() that succeeded. */
 static void give_back_one(gmm_vm_t vm)
 {
 	unsigned done;
@@ -97,7 +97,7 @@ TEST(gmm_wait, nobody_waits_so_everybody_may_ask)
 	EXPECT(take(low, PAGES_ALL - 1) == Q_OK && take(high, 1) == Q_OK);
 }
 
-/* The one that runs asks a thousand times for each page that comes back, and the waiter gets it. */
+/* A running VM asks a thousand times for a page that came back, and the waiter gets it. */
 TEST(gmm_wait, who_runs_cannot_starve_who_waits)
 {
 	set_up();
@@ -188,7 +188,7 @@ TEST(gmm_wait, inside_its_reservation_a_vm_needs_no_turn)
 	EXPECT(take(inside, 1) == Q_OK);
 }
 
-/* Neither the first waiter nor anybody else gets what another's reservation still claims. */
+/* Not even the first waiter gets what another VM's reservation claims. */
 TEST(gmm_wait, a_turn_gives_no_right_to_what_is_claimed)
 {
 	set_up();
@@ -209,7 +209,7 @@ TEST(gmm_wait, a_waiter_behind_can_use_its_reservation)
 	EXPECT(available(second) == 5 && take(second, 5) == Q_OK && take(second, 1) == Q_NO_MEMORY);
 }
 
-/* What is no longer guaranteed is there for others, and can be claimed again while it is. */
+/* Other VMs can get pages that are no longer guaranteed; free ones can be claimed again. */
 TEST(gmm_reserve, a_reservation_is_dropped_and_claimed_again)
 {
 	set_up();
@@ -254,7 +254,7 @@ TEST(gmm_wait, a_destroyed_waiter_leaves_its_place)
 	gmm_vm_destroy(a);
 	gmm_check();
 	EXPECT(gmm_wait_first() == b);
-	/* The handle comes again, the place does not. */
+	/* A new VM gets the handle, but not the place. */
 	EXPECT(create_normal() == a && gmm_wait_first() == b && available(a) == 0);
 	gmm_vm_destroy(b);
 	gmm_check();
@@ -305,7 +305,7 @@ static unsigned below(unsigned limit)
 	return (unsigned)(random_state >> 33) % limit;
 }
 
-/* Pages that nobody has and no reservation claims. */
+/* Pages that no VM has and no reservation claims. */
 static uint64_t model_unclaimed(void)
 {
 	uint64_t unclaimed = PAGES_ALL;
@@ -323,7 +323,7 @@ static void model_create(struct model_vm *vm)
 	vm->handle = create(vm->guaranteed, vm->priority);
 }
 
-/* The first waiter, by looking at all of them. */
+/* Finds the first waiter by looking at all VMs. */
 static const struct model_vm *model_first(void)
 {
 	const struct model_vm *first = NULL;
@@ -337,7 +337,7 @@ static const struct model_vm *model_first(void)
 	return first;
 }
 
-/* What the VM can have, from the words of gmm.h. */
+/* What the VM can have, by what gmm.h says. */
 static uint64_t model_available(const struct model_vm *asking)
 {
 	const struct model_vm *first = model_first();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tracking word, in the layout of this build, against numbers that were
- * worked out from the drawings in gmm_word32.h and gmm_word64.h by hand.
+ * The tracking word, in the layout of this build, compared with numbers that were
+ * worked out by hand from the drawings in gmm_word32.h and gmm_word64.h.
  */
 #include "mm/gmm/gmm.h"
 #include "mm/gmm/gmm_internal.h"
@@ -38,7 +38,7 @@ TEST(gmm_word, golden_words)
 		       (GMM_WORD_BITS == 64 ? golden[i].in_64_bits : golden[i].in_32_bits));
 }
 
-/* Each field at its largest, alone and with its neighbours at theirs. */
+/* Each field at its largest value, alone and with its neighbours at theirs. */
 TEST(gmm_word, largest_values)
 {
 	EXPECT(GMM_VM_LAST == (GMM_WORD_BITS == 64 ? 1023 : 255));
@@ -79,7 +79,7 @@ TEST(gmm_word, fields_come_back)
 	EXPECT(!gmm_word_is_zeroed(gmm_word_free(GMM_INDEX_NIL, false)));
 }
 
-/* Whether a page is free can be told without knowing the kind of its chunk. */
+/* The word alone tells whether a page is free, whatever the kind of its chunk. */
 TEST(gmm_word, free_words_differ_from_all_used_ones)
 {
 	EXPECT(gmm_word_is_free(gmm_word_free(GMM_INDEX_NIL, true)));

@@ -8,7 +8,7 @@
 #include "seam/seam.h"
 #include "test.h"
 
-/* Merged and broken again: alone for 2 passes, then for 4, 8, 16, 32, 32. */
+/* A page that is merged and broken is left alone for 2 passes, then for 4, 8, 16, 32, 32. */
 TEST(share, broken_pages_are_left_alone_for_longer_and_longer)
 {
 	set_up();
@@ -38,7 +38,7 @@ static bool is_left_alone(const struct share_page *page)
 	return stats().left_alone > before;
 }
 
-/* The count of passes that the history keeps goes round after 128. */
+/* The history's count of passes goes round at 128. */
 TEST(share, waiting_ends_in_every_pass)
 {
 	struct share_page a;
@@ -84,7 +84,7 @@ TEST(share, only_the_page_that_was_broken_waits)
 	EXPECT(!is_left_alone(&a));
 }
 
-/* Whoever else has its slot in the history. */
+/* Whichever other page has its slot in the history. */
 TEST(share, a_page_that_was_never_merged_does_not_wait)
 {
 	set_up();

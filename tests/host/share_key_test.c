@@ -8,7 +8,7 @@
 #include "seam/seam.h"
 #include "test.h"
 
-/* Pages that differ where the sample does not look: after one try they are told apart. */
+/* Pages that differ outside of the sample are told apart after one try. */
 TEST(share, pages_with_one_key_are_hashed_as_a_whole)
 {
 	set_up();
@@ -25,7 +25,7 @@ TEST(share, pages_with_one_key_are_hashed_as_a_whole)
 	EXPECT(stats().hashed_whole == 3 && stats().differed == 1);
 }
 
-/* Found by a hash of the whole page, a candidate is forgotten by such a hash, too. */
+/* A candidate that was found by a hash of the whole page is also forgotten by such a hash. */
 TEST(share, a_candidate_found_by_its_whole_content_is_forgotten)
 {
 	set_up();
@@ -44,7 +44,7 @@ TEST(share, a_candidate_found_by_its_whole_content_is_forgotten)
 	EXPECT(look(&c) == SHARE_NOTHING);
 }
 
-/* As if two pages that differ had one hash of all their bytes. */
+/* As if two different pages had the same hash of all their bytes. */
 TEST(share, pages_with_one_whole_key_are_given_up)
 {
 	set_up_with(SIZE_BYTES, 0);
@@ -58,7 +58,7 @@ TEST(share, pages_with_one_whole_key_are_given_up)
 	EXPECT(stats().candidates == 0);
 }
 
-/* Wherever a page has its one bit: what the sample does not see counts as well. */
+/* One bit anywhere in a page counts, also outside of the sample. */
 TEST(share, each_word_of_a_page_counts)
 {
 	set_up();

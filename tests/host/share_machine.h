@@ -57,7 +57,7 @@ static inline void set_up(void)
 	set_up_with(SIZE_BYTES, ~0ull);
 }
 
-/* A page of a VM, all of one byte but for the word at `offset`. */
+/* Makes a page of a VM: each byte is `byte`, except for the word at `offset`. */
 static inline struct share_page page_of(gmm_vm_t vm, uint64_t frame, uint8_t byte, unsigned offset,
 					uint64_t word)
 {
@@ -93,7 +93,7 @@ static inline struct share_stats stats(void)
 	return figures;
 }
 
-/* What the scanner does with a pair: a shared page, which both refer to. */
+/* Does what the scanner does with a pair: makes a shared page, to which both refer. */
 static inline page_id_t merge(const struct share_match *match, const struct share_page *a,
 			      const struct share_page *b)
 {

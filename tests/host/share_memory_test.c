@@ -10,10 +10,10 @@
 #include "seam/seam.h"
 #include "test.h"
 
-/* All of a key but what chooses the bucket: everything is in the first one. */
+/* A key without the bits that choose the bucket: everything is in the first bucket. */
 #define ONE_BUCKET 0xffffffff00000000
 
-/* Notes a page with the content `word` that is at this frame. */
+/* Notes a page with the content `word`, at the guest frame `word`. */
 static void note(const struct share_page *page, uint64_t word)
 {
 	struct share_page noted = *page;
@@ -24,7 +24,7 @@ static void note(const struct share_page *page, uint64_t word)
 	EXPECT(look(&noted) == SHARE_NOTHING);
 }
 
-/* A page of the other VM like the one that was noted pairs with it, if it is still there. */
+/* True if a page of the other VM with this content would be paired. Changes nothing. */
 static bool is_noted(const struct share_page *page, uint64_t word)
 {
 	struct share_page like = *page;
@@ -129,7 +129,7 @@ TEST(share, entries_and_history_do_not_meet)
 	EXPECT(share.bucket_count * 4 <= share.entry_count);
 }
 
-/* Two equal pages, one of each VM, that have become one. */
+/* Merges two equal pages, one of each VM. */
 static page_id_t shared_by_both(void)
 {
 	struct share_page a = plain_page(one, 5, 1), b = plain_page(two, 9, 1);
@@ -173,7 +173,7 @@ TEST(share, shared_pages_without_users_are_let_go)
 	gmm_check();
 }
 
-/* Beside one that goes: what has a user left stays. */
+/* Of two shared pages, only the one without users goes. */
 TEST(share, only_shared_pages_without_users_are_let_go)
 {
 	set_up();

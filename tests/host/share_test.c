@@ -143,7 +143,7 @@ TEST(share, the_same_frame_of_another_vm_is_another_page)
 	EXPECT(match.advice == SHARE_PAIR && match.other_vm == one && match.other_gfn.raw == 5);
 }
 
-/* Written since the last pass, so it will be again: also if there is a shared page like it. */
+/* A page written since the last pass is left alone, even if there is a shared page like it. */
 TEST(share, unsettled_pages_join_nothing)
 {
 	set_up();
@@ -159,7 +159,7 @@ TEST(share, unsettled_pages_join_nothing)
 	EXPECT(look(&c) == SHARE_JOIN);
 }
 
-/* The page that was noted has other content by now, or is gone. */
+/* The candidate's content has changed, or its page is gone. */
 TEST(share, a_candidate_that_changed_is_forgotten)
 {
 	set_up();
@@ -176,7 +176,7 @@ TEST(share, a_candidate_that_changed_is_forgotten)
 	EXPECT(look(&b) == SHARE_NOTHING && stats().candidates == 1);
 }
 
-/* The page that is looked at changed meanwhile: the candidate stays. */
+/* The page that was looked at has changed: the candidate stays. */
 TEST(share, a_page_that_changed_is_no_pair)
 {
 	set_up();
@@ -190,7 +190,7 @@ TEST(share, a_page_that_changed_is_no_pair)
 	EXPECT(look(&c) == SHARE_PAIR);
 }
 
-/* Two candidates of one content: that one of them changed says nothing about the other. */
+/* Of two candidates with one content, one has changed: the other one stays. */
 TEST(share, only_the_candidate_that_changed_is_forgotten)
 {
 	set_up();
@@ -210,7 +210,7 @@ TEST(share, only_the_candidate_that_changed_is_forgotten)
 	EXPECT(stats().candidates == 2);
 }
 
-/* By the key alone; a page that differs where it does not look is found out later. */
+/* By the key alone: share_is_like() does not see a difference outside of the sample. */
 TEST(share, whether_a_candidate_looks_the_same_still)
 {
 	set_up();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * GMM's two locks, with threads. Mapping a KERNEL chunk is the slow work; the
- * tests stop inside it and let other threads do what they must be able to do
- * meanwhile. Whoever waits for what he must not wait for is ended by an alarm.
+ * GMM's two locks, with threads. Mapping a KERNEL chunk is the slow work. The tests
+ * stop inside it and let other threads do what they must be able to do meanwhile.
+ * An alarm ends a test in which a thread waits for what it must not wait for.
  */
 #include <pthread.h>
 #include <unistd.h>
@@ -40,7 +40,7 @@ static void helper_join(void)
 	EXPECT(pthread_join(helper, NULL) == 0);
 }
 
-/* The helper comes to its end while this thread is inside the mapping. */
+/* Runs the helper to its end while this thread is inside the mapping. */
 static void on_map(void)
 {
 	fake_kernel_map_hook(NULL);
@@ -63,7 +63,7 @@ static gmm_vm_t first, second;
 static page_id_t shared;
 static page_id_t some[8];
 
-/* In a thread other than cmocka's, EXPECT cannot report: assertions. */
+/* EXPECT cannot report from a thread other than cmocka's, so these are assertions. */
 static void ordinary_work(void)
 {
 	struct gmm_page page;
@@ -81,7 +81,7 @@ static void ordinary_work(void)
 	Q_ASSERT(gmm_shared_put(first, &shared, 1, &done) == Q_OK);
 	Q_ASSERT(gmm_shared_alloc(&page) == Q_OK);
 	Q_ASSERT(gmm_shared_put(GMM_VM_QUIRE, &page.id, 1, &done) == Q_OK);
-	/* A chunk of its own, and all of it back. */
+	/* Takes a whole chunk, and gives all of it back. */
 	Q_ASSERT(gmm_chunk_alloc(first, gfn(0), &page) == Q_OK);
 	for (unsigned i = 0; i < P; i++) {
 		page_id_t id = { page.id.raw + i };
@@ -183,7 +183,7 @@ TEST(gmm_lock, promises_are_made_with_what_is_there_at_the_end)
 	gmm_check();
 	EXPECT(stats_now().vm_count == 1 && stats_now().unclaimed_pages == 0);
 	EXPECT(stats_now().private_pages == 3 * P);
-	/* What the creation had on its way can be had again. */
+	/* The chunk that was on its way to KERNEL memory can be allocated again. */
 	EXPECT(gmm_pages_available(first, P) == P);
 	EXPECT(alloc(first, P) == Q_OK);
 	alarm(0);
@@ -206,7 +206,7 @@ TEST(gmm_lock, old_claims_hold_while_a_vm_is_resized)
 	alarm(0);
 }
 
-/* Old claims and the new KERNEL chunks must fit beside each other for as long as it takes. */
+/* Old claims and new KERNEL chunks must fit beside each other until the resize is done. */
 TEST(gmm_lock, resize_is_declined_if_old_claims_do_not_fit_meanwhile)
 {
 	set_up(2);
@@ -228,7 +228,7 @@ static void second_allocates(void)
 	Q_ASSERT(gmm_pages_alloc(second, &page, 1) == Q_OK);
 }
 
-/* The VM itself goes on, too, and its promise is weighed against what it has at the end. */
+/* The VM itself goes on, and its new promise is compared with what it has at the end. */
 TEST(gmm_lock, vm_allocates_while_it_is_resized)
 {
 	set_up(4);
@@ -248,7 +248,7 @@ TEST(gmm_lock, vm_allocates_while_it_is_resized)
 	alarm(0);
 }
 
-/* --- who needs what is on its way -------------------------------------------------------- */
+/* --- threads that need a chunk on its way ------------------------------------------------ */
 
 static unsigned helper_is_waiting;
 static q_status_t helper_status;
@@ -270,11 +270,11 @@ static void on_unmap(void)
 	helper_start(alloc_guaranteed);
 	while (!atomic_load_acquire(&helper_is_waiting))
 		usleep(100);
-	/* Long enough to get as far as the lock; if it is not, the test is only weaker. */
+	/* Long enough for the helper to reach the lock; if it is not, the test is only weaker. */
 	usleep(20000);
 }
 
-/* A guarantee that needs the chunk which is just leaving KERNEL memory waits for it. */
+/* An allocation inside a guarantee waits for the chunk that is just leaving KERNEL memory. */
 TEST(gmm_lock, guarantee_waits_for_a_chunk_on_its_way)
 {
 	static hpa_t kernel[2 * P];
@@ -314,7 +314,7 @@ static void on_second_map(void)
 	usleep(20000);
 }
 
-/* Two who want a page of Quire's at the same time both get one. */
+/* Two threads that allocate a kernel page for Quire at the same time both get one. */
 TEST(gmm_lock, two_take_kernel_pages_at_once)
 {
 	hpa_t mine;
@@ -336,7 +336,7 @@ static void end_second(void)
 	gmm_vm_destroy(second);
 }
 
-/* It walks over all chunks; then it has to wait for the first lock. */
+/* The helper walks over all chunks; then it has to wait for gmm.lock. */
 static void on_map_destroy(void)
 {
 	fake_kernel_map_hook(NULL);
@@ -345,7 +345,7 @@ static void on_map_destroy(void)
 	usleep(20000);
 }
 
-/* The walk passes over the chunk that is on its way, which holds nobody's page. */
+/* The walk passes over the chunk that is on its way, in which no VM has a page. */
 TEST(gmm_lock, vm_ends_while_a_chunk_is_on_its_way)
 {
 	hpa_t kernel;
@@ -386,7 +386,7 @@ struct worker {
 	unsigned kernel_count;
 };
 
-static page_id_t common; /* a shared page that all refer to */
+static page_id_t common; /* a shared page to which all workers refer */
 
 static uint32_t below(struct worker *worker, uint32_t limit)
 {
