@@ -1,41 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two equal pages of two VMs become one. Who scans has no lock of the VMs and asks
- * each owner; an owner checks again, under its PGM lock, what the scanner
- * believes:
+ * Two equal pages of two VMs become one shared page, as in vm/scan_merge.c. The
+ * scanner has no lock of the VMs, so it asks the owner of each page, and the owner
+ * checks under its PGM lock what the scanner believes:
  *
- *   1  both pages are private, and look alike
- *   2  both owners are asked to write-monitor them
- *   3  both are compared, byte by byte, now that a write would be noticed
- *   4  a shared page is made, copied, and compared with both
- *   5  both owners are asked to switch, which each does if its page is still the
- *      same one, still monitored, and equal to the shared page
- *   6  the scanner gives back its own reference, and asks an owner that did not
- *      switch to end the monitoring
+ *   1  The scanner has seen two private pages that look alike.
+ *   2  It asks both owners to monitor their pages.
+ *   3  It looks at both records: a page that was written is not monitored any more.
+ *   4  It makes a shared page, which it holds, and copies one of the two into it.
+ *   5  It asks both owners to exchange their pages. Each owner does so if its page is
+ *      still the same one, still monitored, and equal to the shared page.
+ *   6  It drops its hold, and asks the owner of a page that was not exchanged to end the
+ *      monitoring. If a page was exchanged, the hold goes to the working set first, which
+ *      may drop it at any moment.
  *
- * The last comparison, under the lock, is what makes it right: `still monitored'
- * alone may be somebody else's monitoring after a write that ended ours.
+ * Contents are compared in step 5 only, and that makes it right: `still monitored' alone
+ * may be a second monitoring, after a write that has ended the first. What only decides
+ * what is tried, and how it is counted, is left out: keys, and the comparison that tells
+ * why a page was not exchanged.
  *
- * Two VMs with a page of two words each, whose guests read and write at any
- * moment, and which may be destroyed; a scanner. What is done under a PGM lock is one step here, and the queue of
- * requests is request_queue.pml's; TLBs are cow_flush.pml's.
+ * Each of the two VMs has a page of two words, which its guest reads and writes at any
+ * moment, and may be destroyed. What the code does under a PGM lock is one step here. The
+ * queue of requests is in request_queue.pml, TLBs are in cow_flush.pml.
  *
- * Proven: a guest reads what it wrote last, a page in use is not freed and its
- * count of references is right, nobody waits for ever, and no page stays monitored.
+ * Proven: a guest reads what it wrote last; a page in use is not freed, and its count of
+ * references is right; no thread waits for ever; no page stays monitored.
  *
- * variant TWO_SCANNERS: two, which meet on the same pages in opposite order.
+ * variant TWO_SCANNERS: two of them, which meet on the same pages in opposite order.
+ * variant JOINS: the second scanner lets a page join the shared page of the first.
  *
- * mistake COMPARE_BEFORE_PROTECT: compares and copies before the pages are monitored.
- * mistake TRUST_MONITORING: switches without the comparison under the lock.
- * mistake NO_RECHECK: switches a page that is no longer the same one.
- * mistake NO_COPY_ON_WRITE: writes to a shared page.
- * mistake NO_REFERENCE: switches without a reference of its own.
- * mistake DROPS_EARLY: the scanner gives back its reference before the answers.
+ * mistake COMPARE_BEFORE_PROTECT: only the scanner compares, before the pages are monitored.
+ * mistake TRUST_MONITORING: only the scanner compares, while the pages are monitored.
+ * mistake NO_RECHECK: an owner does not check whether its page is still the same one.
+ * mistake NO_COPY_ON_WRITE: a guest writes to a shared page.
+ * mistake NO_REFERENCE: an owner exchanges its page, and does not count its reference.
+ * mistake DROPS_EARLY: the scanner drops its hold before the owners have answered.
+ * mistake JOIN_WITHOUT_HOLD: the second scanner relies on the working set's hold.
  * mistake NO_CANCEL: a VM that is destroyed leaves requests unanswered.
- * mistake LEAVES_MONITORED: the scanner forgets the page that did not switch.
+ * mistake LEAVES_MONITORED: the scanner forgets the page that was not exchanged.
  */
 
-#ifdef TRUST_MONITORING
+#ifdef JOIN_WITHOUT_HOLD
+#define JOINS
+#endif
+
+#if defined(TRUST_MONITORING) || defined(NO_RECHECK) || defined(JOINS)
 #define TWO_SCANNERS
 #endif
 
@@ -43,25 +52,35 @@
 #define WORDS 2
 #ifdef TWO_SCANNERS
 #define SCANNERS 2
-#define WRITES   1          /* of each guest */
-#define MAY_END  (me == 0) /* the other case is this one in the mirror */
+#define WRITES   1 /* of each guest */
 #else
 #define SCANNERS 1
 #define WRITES   3
-#define MAY_END  true
+#endif
+#if defined(TWO_SCANNERS) && !defined(JOINS)
+#define MAY_END (me == 0) /* the case of the other VM is the mirror image */
+#else
+#define MAY_END true
 #endif
 
-/* Frames: two of each VM, in turn, then what each scanner makes. */
+/* Frames: two of each VM, which it uses in turn, then one that each scanner makes. */
 #define FRAMES       6
 #define FRAME(vm, i) ((vm) * 2 + (i))
 #define SHARED(s)    (4 + (s))
 #define IS_SHARED(f) ((f) >= 4)
 
+/* The shared page for which a scanner asks the owners to exchange theirs. */
+#ifdef JOINS
+#define TARGET(s) SHARED(0)
+#else
+#define TARGET(s) SHARED(s)
+#endif
+
 #define WORD(f, i) content[(f) * WORDS + (i)]
 #define EQUAL(a, b) (WORD(a, 0) == WORD(b, 0) && WORD(a, 1) == WORD(b, 1))
 
 bit content[12];
-byte references[FRAMES]; /* a private page has one */
+byte references[FRAMES]; /* holds included; a private page has one */
 
 /* Each VM's record of its page, changed by its thread only. */
 byte frame[VMS];
@@ -77,7 +96,10 @@ mtype kind[4] = NOTHING;
 mtype answer[4] = NOTHING;
 byte expected[4];
 
-byte scanners_done;
+#ifdef JOINS
+bool is_known; /* the working set has an entry for SHARED(0), with the first scanner's hold */
+#endif
+byte owners_started, scanners_done;
 
 inline put(f)
 {
@@ -98,11 +120,12 @@ inline check_page()
 	assert(WORD(frame[me], 1) == written[me * WORDS + 1])
 }
 
+/* VM 0 gets the frame again that it had before the exchange, VM 1 the other one. */
 inline make_private()
 {
 	if
-	:: references[FRAME(me, 0)] == 0 -> f = FRAME(me, 0)
-	:: else -> f = FRAME(me, 1)
+	:: references[FRAME(me, me)] == 0 -> f = FRAME(me, me)
+	:: else -> f = FRAME(me, 1 - me)
 	fi;
 	assert(references[f] == 0);
 	references[f] = 1;
@@ -136,12 +159,13 @@ inline guest_write(i)
 #define IS_EXPECTED(r) (frame[me] == expected[r])
 #endif
 
-#if defined(COMPARE_BEFORE_PROTECT) || defined(TRUST_MONITORING) || defined(NO_RECHECK)
+#if defined(COMPARE_BEFORE_PROTECT) || defined(TRUST_MONITORING)
 #define IS_EQUAL(s) true
 #else
-#define IS_EQUAL(s) EQUAL(frame[me], SHARED(s))
+#define IS_EQUAL(s) EQUAL(expected[REQUEST(s, me)], TARGET(s))
 #endif
 
+/* pgm_page_monitor(), pgm_page_unmonitor(), pgm_page_share() */
 inline execute(s)
 {
 	if
@@ -156,7 +180,7 @@ inline execute(s)
 	   IS_EQUAL(s) ->
 		is_monitored[me] = false;
 		put(frame[me]);
-		frame[me] = SHARED(s);
+		frame[me] = TARGET(s);
 		assert(references[frame[me]] > 0);
 #ifndef NO_REFERENCE
 		references[frame[me]]++;
@@ -194,7 +218,8 @@ active [VMS] proctype owner()
 	byte me = _pid, f, writes;
 	atomic {
 		frame[me] = FRAME(me, 0);
-		references[frame[me]] = 1
+		references[frame[me]] = 1;
+		owners_started++
 	}
 end_idle:
 	do
@@ -222,7 +247,7 @@ end_idle:
 	od
 }
 
-/* --- who scans ----------------------------------------------------------------------------------- */
+/* --- a scanner ----------------------------------------------------------------------------------- */
 
 inline post(what, vm, f)
 {
@@ -249,6 +274,15 @@ inline ask_both(what)
 	IS_ANSWERED(second)
 }
 
+inline ask_one(what)
+{
+	post(what, first, first_frame);
+	IS_ANSWERED(first)
+}
+
+/* Reads a record without a lock, in one step. */
+#define IS_STILL_WATCHED(vm, f) (!is_closed[vm] && frame[vm] == (f) && is_monitored[vm])
+
 /* Word by word, without a lock; a frame that was freed meanwhile reads as anything. */
 inline compare(a, b)
 {
@@ -264,18 +298,32 @@ inline copy(to, from)
 
 inline make_shared()
 {
-	compare(first_frame, second_frame);
+	references[SHARED(me)] = 1;
+	has_hold = true;
+	copy(SHARED(me), first_frame);
+#if defined(COMPARE_BEFORE_PROTECT) || defined(TRUST_MONITORING)
+	compare(SHARED(me), first_frame);
 	if
-	:: is_equal ->
-		references[SHARED(me)] = 1;
-		copy(SHARED(me), first_frame);
-		compare(SHARED(me), first_frame);
-		if
-		:: is_equal -> compare(SHARED(me), second_frame)
-		:: else
-		fi
+	:: is_equal -> compare(SHARED(me), second_frame)
 	:: else
 	fi
+#endif
+}
+
+/* The working set's entry goes with its hold. */
+inline drop_hold()
+{
+	atomic {
+		if
+		:: has_hold ->
+			put(TARGET(me));
+			has_hold = false;
+#ifdef JOINS
+			is_known = is_known && me == 1
+#endif
+		:: else
+		fi
+	}
 }
 
 inline unmonitor(vm, f)
@@ -284,11 +332,11 @@ inline unmonitor(vm, f)
 	IS_ANSWERED(vm)
 }
 
-inline give_up(vm, f, is_ours)
+inline give_up(vm, f, is_watched)
 {
 #ifndef LEAVES_MONITORED
 	if
-	:: is_ours -> unmonitor(vm, f)
+	:: is_watched -> unmonitor(vm, f)
 	:: else
 	fi
 #else
@@ -296,11 +344,8 @@ inline give_up(vm, f, is_ours)
 #endif
 }
 
-active [SCANNERS] proctype scanner()
+inline merge_pair()
 {
-	byte me = _pid - VMS, first, second, first_frame, second_frame;
-	bool is_equal, first_is_ours, second_is_ours;
-	d_step { first = me; second = 1 - me }
 	first_frame = frame[first];
 	second_frame = frame[second];
 	if
@@ -309,39 +354,86 @@ active [SCANNERS] proctype scanner()
 	fi;
 #ifdef COMPARE_BEFORE_PROTECT
 	make_shared();
-	ask_both(MONITOR);
-	d_step { first_is_ours = SUCCEEDED(first); second_is_ours = SUCCEEDED(second) }
-	is_equal = is_equal && first_is_ours && second_is_ours;
-#else
-	ask_both(MONITOR);
-	d_step { first_is_ours = SUCCEEDED(first); second_is_ours = SUCCEEDED(second) }
-	if
-	:: first_is_ours && second_is_ours -> make_shared()
-	:: else
-	fi;
 #endif
+	ask_both(MONITOR);
+	d_step { first_is_watched = SUCCEEDED(first); second_is_watched = SUCCEEDED(second) }
+	first_is_watched = first_is_watched && IS_STILL_WATCHED(first, first_frame);
+	second_is_watched = second_is_watched && IS_STILL_WATCHED(second, second_frame);
 	if
-	:: is_equal ->
+	:: first_is_watched && second_is_watched ->
+#ifndef COMPARE_BEFORE_PROTECT
+		make_shared();
+#endif
+#if defined(COMPARE_BEFORE_PROTECT) || defined(TRUST_MONITORING)
+		if
+		:: !is_equal -> goto settle
+		:: else
+		fi;
+#endif
 #ifdef DROPS_EARLY
-		atomic { put(SHARED(me)) }
+		drop_hold();
 #endif
 		ask_both(SHARE);
 		d_step {
-			first_is_ours = !SUCCEEDED(first);
-			second_is_ours = !SUCCEEDED(second)
+			first_is_watched = !SUCCEEDED(first);
+			second_is_watched = !SUCCEEDED(second);
+#ifdef JOINS
+			is_known = !first_is_watched || !second_is_watched
+#endif
 		}
 	:: else
+	fi
+}
+
+#ifdef JOINS
+/* The hold comes before all else: the working set may drop its own at any moment. */
+inline join()
+{
+	first = 1;
+	first_frame = frame[first];
+	if
+	:: IS_SHARED(first_frame) -> goto done
+	:: else
 	fi;
-#ifndef DROPS_EARLY
-	atomic {
-		if
-		:: references[SHARED(me)] > 0 -> put(SHARED(me))
-		:: else
-		fi
-	}
+	if
+	:: atomic {
+		is_known;
+#ifndef JOIN_WITHOUT_HOLD
+		references[TARGET(me)]++;
+		has_hold = true
 #endif
-	give_up(first, first_frame, first_is_ours);
-	give_up(second, second_frame, second_is_ours);
+	   }
+	:: true -> goto done
+	fi;
+	ask_one(MONITOR);
+	first_is_watched = SUCCEEDED(first);
+	first_is_watched = first_is_watched && IS_STILL_WATCHED(first, first_frame);
+	if
+	:: first_is_watched ->
+		ask_one(SHARE);
+		first_is_watched = !SUCCEEDED(first)
+	:: else
+	fi
+}
+#endif
+
+active [SCANNERS] proctype scanner()
+{
+	byte me = _pid - VMS, first, second, first_frame, second_frame;
+	bool is_equal, has_hold, first_is_watched, second_is_watched;
+	owners_started == VMS;
+	d_step { first = me; second = 1 - me }
+#ifdef JOINS
+	if
+	:: me == 1 -> join(); goto settle
+	:: else
+	fi;
+#endif
+	merge_pair();
+settle:
+	drop_hold();
+	give_up(first, first_frame, first_is_watched);
+	give_up(second, second_frame, second_is_watched);
 done:
 	skip;
 	d_step {
