@@ -1,37 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One guest page while its nested entry changes, and what the TLBs of CPUs that
- * are in the guest still hold. What each vCPU does between safe point and exit is
- * vm/vm_loop.c; what the VM's own thread does to the page is write-monitoring,
- * sharing and copy on write in mm/pgm.
+ * One guest page while its nested entry changes, and what the TLBs of CPUs that are
+ * in the guest still hold. What a vCPU does between its safe point and its exit is
+ * in vm/vm_loop.c. What the VM's own thread does to the page is in mm/pgm:
+ * write-monitoring, sharing and copy on write.
  *
- * The rules, for any number of CPUs (with one, no vCPU is in the guest while a
- * thread changes an entry, so that waiting is nothing):
+ * The rules, for any number of CPUs. (With one CPU, no vCPU is in the guest while a
+ * thread changes an entry, so there is nothing to wait for.)
  *   1  Change the entry, then raise the generation, then kick, then wait until each
- *      vCPU is out of the guest or went in with the new generation. Only then is
- *      the change done: only then compare, copy, let anybody write, or free.
- *   2  A vCPU says that it is about to enter before it reads the generation, and
+ *      vCPU is out of the guest or has entered with the new generation. Only then is
+ *      the change complete. Do not compare, copy, allow writing, or free before that.
+ *   2  A vCPU says that it is about to enter before it reads the generation. It says
  *      that it is out before it waits for anything.
- *   3  Until rule 1 is satisfied, old and new translation must allow the same: the
- *      copy of a shared page is mapped read-only first.
- *   4  Whoever switches the page checks under the lock that it is still protected.
+ *   3  Until rule 1 is satisfied, the old and the new translation must allow the same.
+ *      So the copy of a shared page is mapped read-only first.
+ *   4  A thread that switches the page checks under the lock that it is still
+ *      protected.
  *
- * Two vCPUs read and write; a third thread of the VM monitors the page, copies
- * it, and switches to the copy, which is shared; a write copies it again.
+ * Two vCPUs read and write. A third thread of the VM monitors the page, copies it,
+ * and switches to the copy, which is shared; a write copies the page again.
  *
- * Proven: every read gives what was written last, by whichever CPU; nobody reads
- * or writes a frame that was freed; nobody waits for ever.
+ * Proven: every read returns what was written last, by whichever CPU; no CPU reads or
+ * writes a frame that was freed; no thread waits for ever.
  *
- * variant THREE_VCPUS: a third one reads, and the page is shared from the start.
+ * variant THREE_VCPUS: a third vCPU reads, and the page is shared from the start.
  *
  * mistake COPY_BEFORE_PROTECT: copies, then protects, and trusts the copy.
  * mistake NO_RECHECK: switches a page that was written since it was copied.
- * mistake MONITOR_WITHOUT_WAIT: compares while a CPU may still write.
+ * mistake MONITOR_WITHOUT_WAIT: copies while a CPU may still write.
  * mistake FREE_BEFORE_WAIT: frees the old frame while a CPU may still use it.
  * mistake NO_FLUSH: a vCPU does not compare generations when it enters.
  * mistake GENERATION_FIRST: raises the generation, then changes the entry.
- * mistake ENTERS_UNSEEN: reads the generation, then says that it enters.
- * mistake LEAVES_LATE: says that it is out after it has handled the exit.
+ * mistake ENTERS_UNSEEN: a vCPU reads the generation, then says that it enters.
+ * mistake LEAVES_LATE: a vCPU says that it is out after it has handled the exit.
  * mistake NO_KICK: waits for a CPU that has no reason to leave the guest.
  * mistake COPY_WITHOUT_WAIT: copies on write, and enters at once.
  * mistake WRITABLE_AT_ONCE: maps the copy writable while a CPU may read the original.
@@ -51,17 +52,17 @@
 #define MAY_WRITE true
 #endif
 
-/* Frames: the guest's own, the shared copy, the one from the handy stock. */
+/* Frames: the guest's own, the shared copy, and one from the stock of handy pages. */
 #define NONE   0
 #define OWN    1
 #define SHARED 2
 #define HANDY  3
 
 bit content[4];
-bool is_free[4]; /* and somebody else's at any moment */
-bit written; /* what the guest wrote last: what a read must give */
+bool is_free[4]; /* it may be given to another owner at any moment */
+bit written; /* what the guest wrote last, and a read must return */
 
-/* The nested entry and the record, guarded by the lock; the entry is also read by CPUs. */
+/* The nested entry and the record. The lock guards both; CPUs read the entry without it. */
 #ifdef THREE_VCPUS
 byte frame = SHARED;
 bool is_writable = false;
@@ -73,7 +74,7 @@ bool is_monitored;
 byte generation = 1;
 bool lock;
 
-/* Each vCPU's, read by whoever waits. */
+/* Each vCPU's own; a thread that waits for it reads them. */
 bool is_inside[VCPUS];
 byte entered_with[VCPUS];
 bool is_kicked[VCPUS];
@@ -111,7 +112,7 @@ inline kick(v)
 #endif
 }
 
-/* Of the change that was made last: the lock is held, so `generation` stays. */
+/* For the last change: the lock is held, so `generation` stays. */
 inline wait_for(v)
 {
 	!is_inside[v] || entered_with[v] == generation
@@ -139,7 +140,7 @@ inline enter()
 	seen = generation;
 	is_inside[me] = true;
 #else
-	is_inside[me] = true; /* with a full fence behind it */
+	is_inside[me] = true; /* followed by a full fence */
 	seen = generation;
 #endif
 #ifndef NO_FLUSH
@@ -167,7 +168,7 @@ inline copy_on_write()
 #ifndef COPY_WITHOUT_WAIT
 	flush_and_wait();
 #endif
-	/* More is allowed than before: no flush; who has the old one faults and looks again. */
+	/* No flush, because this allows more: a CPU with the old entry faults and looks again. */
 	is_writable = true;
 	is_free[SHARED] = true
 }
@@ -225,7 +226,7 @@ active [VCPUS] proctype vcpu()
 	do
 	:: is_kicked[me] -> leave(); enter()
 	:: accesses == ACCESSES ->
-		/* In a loop of its own, for as long as nobody kicks it. */
+		/* The guest is in a loop until its CPU is kicked. */
 end_busy:	is_kicked[me] -> leave(); enter()
 	:: accesses < ACCESSES && tlb_frame == NONE ->
 		/* The CPU's walk is one load. */

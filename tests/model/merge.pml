@@ -20,8 +20,8 @@
  * why a page was not exchanged.
  *
  * Each of the two VMs has a page of two words, which its guest reads and writes at any
- * moment, and may be destroyed. What the code does under a PGM lock is one step here. The
- * queue of requests is in request_queue.pml, TLBs are in cow_flush.pml.
+ * moment. A VM may be destroyed at any moment. What the code does under a PGM lock is
+ * one step here. The queue of requests is in request_queue.pml, TLBs are in cow_flush.pml.
  *
  * Proven: a guest reads what it wrote last; a page in use is not freed, and its count of
  * references is right; no thread waits for ever; no page stays monitored.

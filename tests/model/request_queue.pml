@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests to a VM: lib/request_queue.c and vm/request.c, step by step. One
- * class, since the two lists of a queue do not meet.
+ * Requests to a VM: lib/request_queue.c and vm/request.c, step by step. There is one
+ * class of requests only, because the two lists of a queue never meet.
  *
- * A poster that waits, twice with the same storage, and whose thread then ends;
- * a poster that polls, then frees its storage; vCPU 0's thread, which serves; the
- * operator's, which destroys the VM at any moment.
+ * The threads: one posts and waits, twice with the same storage, and then ends; one
+ * posts and polls, and then frees its storage; vCPU 0's serves; the operator's
+ * destroys the VM at any moment.
  *
- * Proven: each request is answered exactly once, in the order of one poster;
- * nobody sleeps for ever; nobody touches a request that is its poster's again, a
+ * Proven: each request is answered exactly once, and those of one poster in order; no
+ * thread sleeps for ever; no thread touches a request that is its poster's again, a
  * thread that has ended, or a VM that is gone.
  *
- * variant TWO_AT_ONCE: who polls posts two; who waits does so once.
- * variant SIBLING: instead of who waits, vCPU 1 posts to its own VM and serves.
+ * variant TWO_AT_ONCE: the polling thread posts two requests, the waiting one waits once.
+ * variant SIBLING: instead of the waiting thread, vCPU 1 posts to its own VM and serves.
  *
  * mistake EXCHANGE_TAKE: takes with an exchange, over the mark of a closed list.
  * mistake NO_CLOSED_MARK: closing leaves an open list behind.
- * mistake KICK_BEFORE_POST: the server is told before there is something.
+ * mistake KICK_BEFORE_POST: the server is kicked before the request is in the queue.
  * mistake SERVE_FLAG_LAST: the flag is cleared after the queue was looked at.
  * mistake NO_PERMIT: an unpark before the park is lost.
- * mistake NO_REVERSAL: serves what was posted last first.
- * mistake NEXT_AFTER_ANSWER: follows a request that is no longer its own.
- * mistake DONE_BEFORE_WAKE: no ANSWERED: lets go of the request, then wakes.
+ * mistake NO_REVERSAL: serves the request first that was posted last.
+ * mistake NEXT_AFTER_ANSWER: follows the link of a request that is its poster's again.
+ * mistake DONE_BEFORE_WAKE: without ANSWERED: lets go of the request, then wakes its poster.
  * mistake WAIT_WITHOUT_SWAP: tests for an answer, then sleeps.
  * mistake NO_REFERENCE: the VM goes while a poster is about to kick it.
  */
@@ -54,17 +54,17 @@
 #define SERVE 1
 #define END   2
 
-#define WHO_WAITS(r) (r == 4 -> SIBLING_ : WAITER)
+#define WAITER_OF(r) (r == 4 -> SIBLING_ : WAITER)
 
-/* Requests: 1 is the waiter's, 2 and 3 the poller's, in this order, 4 the sibling's. */
+/* Requests: 1 is the waiting thread's, 2 and 3 the polling one's in this order, 4 the sibling's. */
 #define REQUESTS 5
 
 byte head;
 byte next[REQUESTS];
 byte state[REQUESTS];
 byte answers[REQUESTS];     /* since the post */
-bool is_posters[REQUESTS];  /* nobody else may touch it */
-byte last_served;           /* of the poller's */
+bool is_posters[REQUESTS];  /* no other thread may touch it */
+byte last_served;           /* of the polling thread's */
 
 bool permit[4];
 bool is_asleep[4];          /* for NO_PERMIT only */
@@ -122,7 +122,7 @@ inline post(r, is_queued)
 	newest = NONE
 }
 
-/* `list` becomes what was queued, oldest first. */
+/* Moves what was queued to `list`, oldest first. */
 inline take(list)
 {
 	list = NONE;
@@ -156,7 +156,7 @@ inline turn_round(list)
 	do
 	:: newest == NONE -> break
 	:: else ->
-		/* Nobody else looks at it, so one step. */
+		/* No other thread looks at these, so this is one step. */
 		d_step {
 			assert(!is_posters[newest]);
 			older = next[newest];
@@ -177,7 +177,7 @@ inline answer(r)
 		answers[r]++;
 		if
 		:: state[r] == QUEUED -> state[r] = DONE; is_posters[r] = true
-		:: else -> assert(state[r] == WAITED); whom = WHO_WAITS(r); goto_wake = true
+		:: else -> assert(state[r] == WAITED); whom = WAITER_OF(r); goto_wake = true
 		fi
 	}
 	if
@@ -248,7 +248,7 @@ inline check_answer(r)
 	assert(is_posters[r] && answers[r] == 1 && state[r] == DONE)
 }
 
-/* For a moment: posting does not sleep. */
+/* A reference for a moment: posting does not sleep. */
 inline get_vm(is_there)
 {
 	atomic { is_there = !is_removed; references = references + is_there }
@@ -306,7 +306,7 @@ active proctype polls()
 		put_vm();
 #ifdef TWO_AT_ONCE
 		state[3] == DONE;
-		next[3] = NONE; /* freed: its link is junk from then on */
+		next[3] = NONE; /* freed: its link is junk from here on */
 		check_answer(3);
 #endif
 		state[2] == DONE;
@@ -321,7 +321,7 @@ inline execute(r)
 	if
 	:: r == 2 || r == 3 ->
 #ifndef SIBLING
-		assert(r > last_served); /* with two servers, the order is that of taking */
+		assert(r > last_served); /* two servers keep only the order of taking */
 #endif
 		last_served = r
 	:: else
@@ -379,7 +379,7 @@ active proctype vcpu_0()
 #endif
 		if
 		:: flags == 0 ->
-end_idle:		/* where it stays if nobody destroys the VM */
+end_idle:		/* where it stays if the VM is not destroyed */
 			park(SERVER)
 		:: else
 		fi;
