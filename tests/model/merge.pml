@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two equal pages of two VMs become one shared page, as in vm/scan_merge.c. The
+ * Two equal pages of two VMs become one shared page, as in reclaim/share_merge.c. The
  * scanner has no lock of the VMs, so it asks the owner of each page, and the owner
  * checks under its PGM lock what the scanner believes:
  *
