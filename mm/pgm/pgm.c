@@ -164,7 +164,8 @@ static q_status_t zero_page_make(struct pgm *pgm)
 	return Q_OK;
 }
 
-static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram)
+/* Without the lock, as is all of pgm_create(): no other thread knows the VM yet. */
+static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram) Q_NO_ANALYSIS
 {
 	struct pgm_record empty = pgm_record_of_empty_ram(pgm);
 	uint64_t count;
@@ -207,7 +208,7 @@ static q_status_t pgm_build(struct pgm *pgm, const struct slat_format *format,
 }
 
 static q_status_t pgm_create_in(gmm_vm_t vm, const struct pgm_config *config,
-				const struct ram_layout *layout, struct pgm **out_pgm)
+				const struct ram_layout *layout, struct pgm **out_pgm) Q_NO_ANALYSIS
 {
 	void *page;
 
@@ -287,7 +288,7 @@ void pgm_reset_locked(struct pgm *pgm)
 	gmm_balloon_reset(pgm->vm);
 }
 
-void pgm_reset(struct pgm *pgm)
+void pgm_reset(struct pgm *pgm) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	pgm_reset_locked(pgm);

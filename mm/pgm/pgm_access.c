@@ -49,6 +49,7 @@ static void *record_page(struct pgm_record record)
 }
 
 static q_status_t piece_read_locked(const struct pgm *pgm, struct piece piece, void *to)
+	Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_record *record = pgm_record_find_memory(pgm, piece.gfn);
 	if (!record)
@@ -81,7 +82,7 @@ q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size
 	return Q_OK;
 }
 
-static q_status_t piece_read(struct pgm *pgm, struct piece piece, void *to)
+static q_status_t piece_read(struct pgm *pgm, struct piece piece, void *to) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = piece_read_locked(pgm, piece, to);
@@ -90,7 +91,7 @@ static q_status_t piece_read(struct pgm *pgm, struct piece piece, void *to)
 }
 
 static q_status_t range_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes,
-			     enum side side, uint64_t *out_done)
+			     enum side side, uint64_t *out_done) Q_EXCLUDES(pgm->lock)
 {
 	q_status_t status = Q_OK;
 	uint64_t done = 0;
@@ -108,18 +109,20 @@ static q_status_t range_read(struct pgm *pgm, gpa_t from, void *to, uint64_t siz
 }
 
 q_status_t pgm_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes, uint64_t *out_done)
+	Q_EXCLUDES(pgm->lock)
 {
 	return range_read(pgm, from, to, size_bytes, SIDE_FRONT, out_done);
 }
 
 q_status_t pgm_handler_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size_bytes,
-			    uint64_t *out_done)
+			    uint64_t *out_done) Q_EXCLUDES(pgm->lock)
 {
 	return range_read(pgm, from, to, size_bytes, SIDE_BEHIND, out_done);
 }
 
 /* Makes a page that others may see, or that is monitored, the VM's own and writable. */
 static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+	Q_REQUIRES(pgm->lock)
 {
 	if (pgm_page_needs_stock(*record) && pgm->handy_count <= PGM_HANDY_SYNC) {
 		q_status_t status = pgm_handy_refill_locked(pgm);
@@ -135,7 +138,7 @@ static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 
 /* The record of what a write to this page of memory reaches, or NULL. */
 static struct pgm_record *record_written(const struct pgm *pgm, gfn_t gfn,
-					 struct pgm_record *record)
+					 struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	if (pgm_record_type(*record) == PGM_TYPE_ROM_SHADOWED)
 		return pgm_rom_written(pgm, gfn, record);
@@ -144,7 +147,7 @@ static struct pgm_record *record_written(const struct pgm *pgm, gfn_t gfn,
 
 /* Makes ready the page that a write reaches. */
 static q_status_t write_prepare(struct pgm *pgm, gfn_t gfn, enum side side,
-				struct pgm_record **out_record)
+				struct pgm_record **out_record) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
 	if (!record || !pgm_record_is_memory(*record))
@@ -193,6 +196,7 @@ q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_b
 }
 
 static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const void *from)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record;
 
@@ -205,6 +209,7 @@ static q_status_t piece_write_locked(struct pgm *pgm, struct piece piece, const 
 }
 
 static q_status_t piece_write(struct pgm *pgm, struct piece piece, const void *from)
+	Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = piece_write_locked(pgm, piece, from);
@@ -213,7 +218,7 @@ static q_status_t piece_write(struct pgm *pgm, struct piece piece, const void *f
 }
 
 static q_status_t range_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
-			      enum side side, uint64_t *out_done)
+			      enum side side, uint64_t *out_done) Q_EXCLUDES(pgm->lock)
 {
 	q_status_t status = Q_OK;
 	uint64_t done = 0;
@@ -231,13 +236,13 @@ static q_status_t range_write(struct pgm *pgm, gpa_t to, const void *from, uint6
 }
 
 q_status_t pgm_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
-		     uint64_t *out_done)
+		     uint64_t *out_done) Q_EXCLUDES(pgm->lock)
 {
 	return range_write(pgm, to, from, size_bytes, SIDE_FRONT, out_done);
 }
 
 q_status_t pgm_handler_write(struct pgm *pgm, gpa_t to, const void *from, uint64_t size_bytes,
-			     uint64_t *out_done)
+			     uint64_t *out_done) Q_EXCLUDES(pgm->lock)
 {
 	return range_write(pgm, to, from, size_bytes, SIDE_BEHIND, out_done);
 }

@@ -70,7 +70,7 @@ static bool is_marked(const struct pgm_record *record)
 	return record->d2 & PGM_RECORD_AHEAD;
 }
 
-static void page_map(struct pgm *pgm, gfn_t gfn, struct pgm_record record)
+static void page_map(struct pgm *pgm, gfn_t gfn, struct pgm_record record) Q_REQUIRES(pgm->lock)
 {
 	q_status_t status = slat_map(&pgm->slat, gfn, pgm_record_frame(record), SLAT_ALL, 1);
 
@@ -92,6 +92,7 @@ static bool is_untouched(const struct pgm_record *record)
 
 /* Hands out one page, if the stock stays large enough for what comes next. */
 static bool page_hand_out(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_ahead *ahead = &pgm->ahead;
 
@@ -107,7 +108,7 @@ static bool page_hand_out(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 }
 
 /* One page of a run. False: the run ends before it. */
-static bool page_prepare(struct pgm *pgm, gfn_t gfn, enum mem_access access)
+static bool page_prepare(struct pgm *pgm, gfn_t gfn, enum mem_access access) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
 
@@ -123,7 +124,7 @@ static bool page_prepare(struct pgm *pgm, gfn_t gfn, enum mem_access access)
 
 /* --- taking back ------------------------------------------------------------------------ */
 
-static bool is_used(const struct pgm *pgm, gfn_t gfn)
+static bool is_used(const struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 {
 	struct slat_entry entry;
 	unsigned level;
@@ -134,6 +135,7 @@ static bool is_used(const struct pgm *pgm, gfn_t gfn)
 
 /* False: it was used after all. */
 static bool page_take_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+	Q_REQUIRES(pgm->lock)
 {
 	if (!slat_unmap_clean(&pgm->slat, gfn))
 		return false;
@@ -149,7 +151,7 @@ static bool page_take_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
  * Goes through the list: of the first `take_count`, what is unused is taken back;
  * of all, what is used is forgotten. Returns how many were taken back.
  */
-static unsigned list_clean(struct pgm *pgm, unsigned take_count)
+static unsigned list_clean(struct pgm *pgm, unsigned take_count) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_ahead *ahead = &pgm->ahead;
 	unsigned kept = 0, taken = 0, kept_old = 0;
@@ -191,7 +193,7 @@ unsigned pgm_ahead_take_all(struct pgm *pgm)
 	return list_clean(pgm, pgm->ahead.count);
 }
 
-void pgm_ahead_rest(struct pgm *pgm)
+void pgm_ahead_rest(struct pgm *pgm) Q_EXCLUDES(pgm->lock)
 {
 	/* Without the lock: a page handed out meanwhile is the business of the next time. */
 	if (atomic_load_relaxed(&pgm->ahead.count) == 0)

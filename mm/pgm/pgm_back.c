@@ -28,7 +28,7 @@ bool pgm_page_needs_stock(struct pgm_record record)
 
 /* A handy page for what is not plain RAM: what else the record says of the page stays. */
 Q_NOINLINE static void odd_page_install(struct pgm *pgm, struct pgm_record *record,
-					const struct gmm_page *page)
+					const struct gmm_page *page) Q_REQUIRES(pgm->lock)
 {
 	*record = pgm_record_replace(*record, PGM_STATE_NORMAL, page->frame, page->id);
 	if (pgm_record_type(*record) == PGM_TYPE_RAM)
@@ -38,6 +38,7 @@ Q_NOINLINE static void odd_page_install(struct pgm *pgm, struct pgm_record *reco
 }
 
 static bool page_take(struct pgm *pgm, gfn_t gfn, struct pgm_record *record, page_id_t shared)
+	Q_REQUIRES(pgm->lock)
 {
 	const struct gmm_page *page = pgm_handy_take(pgm, gfn, shared);
 	if (!page && pgm_ahead_take_all(pgm) > 0)
@@ -54,6 +55,7 @@ static bool page_take(struct pgm *pgm, gfn_t gfn, struct pgm_record *record, pag
 }
 
 static bool zero_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+	Q_REQUIRES(pgm->lock)
 {
 	if (pgm_large_has_right(pgm) && pgm_large_back(pgm, gfn))
 		return true;
@@ -61,6 +63,7 @@ static bool zero_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 }
 
 static bool shared_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+	Q_REQUIRES(pgm->lock)
 {
 	page_id_t shared = pgm_record_id(*record);
 
@@ -73,6 +76,7 @@ static bool shared_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *reco
 }
 
 static bool ballooned_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+	Q_REQUIRES(pgm->lock)
 {
 	if (!page_take(pgm, gfn, record, PAGE_ID_NIL))
 		return false;
@@ -82,7 +86,7 @@ static bool ballooned_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *r
 	return true;
 }
 
-static void monitored_page_back(struct pgm *pgm, struct pgm_record *record)
+static void monitored_page_back(struct pgm *pgm, struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	if (pgm_record_type(*record) == PGM_TYPE_DEVICE) {
 		pgm_device_note_write(record);

@@ -19,6 +19,7 @@
 
 /* True: the page went into the balloon. */
 static bool page_inflate(struct pgm *pgm, gfn_t gfn, struct pgm_free_batch *batch)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 
@@ -32,6 +33,7 @@ static bool page_inflate(struct pgm *pgm, gfn_t gfn, struct pgm_free_batch *batc
 }
 
 static unsigned balloon_inflate_locked(struct pgm *pgm, const gfn_t *gfns, unsigned count)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_free_batch batch = { .private_count = 0 };
 	unsigned done = 0;
@@ -49,6 +51,7 @@ static unsigned balloon_inflate_locked(struct pgm *pgm, const gfn_t *gfns, unsig
 }
 
 void pgm_balloon_inflate(struct pgm *pgm, const gfn_t *gfns, unsigned count, unsigned *out_done)
+	Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	*out_done = balloon_inflate_locked(pgm, gfns, count);
@@ -57,7 +60,7 @@ void pgm_balloon_inflate(struct pgm *pgm, const gfn_t *gfns, unsigned count, uns
 
 /* --- deflate ----------------------------------------------------------------------------- */
 
-static bool page_deflate(struct pgm *pgm, gfn_t gfn)
+static bool page_deflate(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 
@@ -70,6 +73,7 @@ static bool page_deflate(struct pgm *pgm, gfn_t gfn)
 }
 
 void pgm_balloon_deflate(struct pgm *pgm, const gfn_t *gfns, unsigned count, unsigned *out_done)
+	Q_EXCLUDES(pgm->lock)
 {
 	unsigned done = 0;
 

@@ -20,7 +20,7 @@ struct recount {
 
 /* --- the map ----------------------------------------------------------------------------- */
 
-static void regions_check(const struct pgm *pgm)
+static void regions_check(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	uint64_t previous_end = 0;
 
@@ -49,7 +49,7 @@ static uint64_t page_records_count(const struct pgm_record *page)
 }
 
 /* Records that are not zero, in or out of regions; asserts P9 for record pages. */
-static uint64_t records_count(const struct pgm *pgm)
+static uint64_t records_count(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	uint64_t count = 0, pages = 0;
 
@@ -164,7 +164,7 @@ static bool rom_half_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record r
 }
 
 static void rom_shadowed_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
-			       struct recount *recount)
+			       struct recount *recount) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record hidden = *pgm_rom_hidden(pgm, gfn);
 	enum pgm_rom_mode mode = pgm_record_rom_mode(record);
@@ -196,6 +196,7 @@ static void device_record_check(struct pgm_record record, bool is_tracked)
 
 /* D2 */
 static void device_place_check(const struct pgm *pgm, const struct pgm_device *device)
+	Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_region *region = pgm_region_find(pgm, device->start);
 	uint64_t count = device->shelf->page_count;
@@ -207,7 +208,7 @@ static void device_place_check(const struct pgm *pgm, const struct pgm_device *d
 		Q_ASSERT(record_is_zero(pgm_shelf_record(device->shelf, i)));
 }
 
-static void devices_check(const struct pgm *pgm)
+static void devices_check(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	uint64_t pages = 0, regions = 0, mapped = 0;
 
@@ -226,7 +227,7 @@ static void devices_check(const struct pgm *pgm)
 }
 
 static void region_records_check(const struct pgm *pgm, const struct pgm_region *region,
-				 struct recount *recount)
+				 struct recount *recount) Q_REQUIRES(pgm->lock)
 {
 	for (gfn_t gfn = region->start; gfn.raw < region->end.raw; gfn.raw++) {
 		const struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -268,6 +269,7 @@ static void next_page_check(const struct gmm_page *page)
 
 /* The record of the reported frame has the page, or the hidden half of shadowed ROM does. */
 static void report_check(const struct pgm *pgm, const struct pgm_report *report)
+	Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_record *record = pgm_record_find(pgm, gfn(report->gfn));
 
@@ -278,7 +280,7 @@ static void report_check(const struct pgm *pgm, const struct pgm_report *report)
 	Q_ASSERT(pgm_record_id(*record).raw == report->id.raw);
 }
 
-static void handy_check(const struct pgm *pgm)
+static void handy_check(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_handy *handy = pgm->handy;
 
@@ -301,6 +303,7 @@ static void handy_check(const struct pgm *pgm)
 
 /* P8: page `index` of those that the leaf translates. */
 static void leaf_page_check(const struct pgm *pgm, const struct slat_leaf *leaf, uint64_t index)
+	Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_record *record = pgm_record_find_memory(pgm, gfn(leaf->gfn.raw + index));
 
@@ -309,7 +312,7 @@ static void leaf_page_check(const struct pgm *pgm, const struct slat_leaf *leaf,
 	Q_ASSERT(!(leaf->entry.permission & SLAT_WRITE) || !pgm_record_is_read_only(*record));
 }
 
-static void tables_check(const struct pgm *pgm)
+static void tables_check(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	gfn_t end = gfn(PGM_GFN_END);
 	struct slat_leaf leaf = { .end = gfn(0) };
@@ -336,6 +339,7 @@ static bool is_listed_before(const struct pgm_ahead *ahead, unsigned i)
 
 /* P12: one marked page; true if it is unused. */
 static bool marked_page_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record)
+	Q_REQUIRES(pgm->lock)
 {
 	struct slat_entry entry;
 	unsigned level;
@@ -349,7 +353,7 @@ static bool marked_page_check(const struct pgm *pgm, gfn_t gfn, struct pgm_recor
 }
 
 /* `marked` is the recount. */
-static void ahead_check(const struct pgm *pgm, uint64_t marked)
+static void ahead_check(const struct pgm *pgm, uint64_t marked) Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_ahead *ahead = &pgm->ahead;
 	uint64_t unused = 0;
@@ -368,7 +372,7 @@ static void ahead_check(const struct pgm *pgm, uint64_t marked)
 }
 
 /* Reports that drop a reference to a shared page. */
-static uint64_t drops_count(const struct pgm *pgm)
+static uint64_t drops_count(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	uint64_t count = 0;
 
@@ -379,6 +383,7 @@ static uint64_t drops_count(const struct pgm *pgm)
 
 /* P9, P10 */
 static void accounts_check(const struct pgm *pgm, const struct recount *recount)
+	Q_REQUIRES(pgm->lock)
 {
 	struct gmm_vm_stats stats;
 
@@ -397,7 +402,7 @@ static void accounts_check(const struct pgm *pgm, const struct recount *recount)
 	Q_ASSERT(pgm->rom_pages <= PGM_ROM_PAGES);
 }
 
-static void pgm_check_locked(const struct pgm *pgm)
+static void pgm_check_locked(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	struct recount recount = { 0 };
 
@@ -426,7 +431,7 @@ static void pgm_check_locked(const struct pgm *pgm)
 	accounts_check(pgm, &recount);
 }
 
-void pgm_check(struct pgm *pgm)
+void pgm_check(struct pgm *pgm) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	pgm_check_locked(pgm);

@@ -51,6 +51,7 @@ struct pgm_record *pgm_device_record(const struct pgm *pgm, const struct pgm_dev
 }
 
 void *pgm_device_page(struct pgm *pgm, const struct pgm_device *device, uint64_t index)
+	Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	struct pgm_record record = *pgm_device_record(pgm, device, index);
@@ -71,6 +72,7 @@ static void page_make(struct pgm *pgm, struct pgm_record *record)
 }
 
 static q_status_t add_locked(struct pgm *pgm, uint64_t page_count, struct pgm_device **out_device)
+	Q_REQUIRES(pgm->lock)
 {
 	if (pgm->device_count == PGM_DEVICE_MAX)
 		return Q_LIMIT;
@@ -92,6 +94,7 @@ static q_status_t add_locked(struct pgm *pgm, uint64_t page_count, struct pgm_de
 }
 
 q_status_t pgm_device_add(struct pgm *pgm, uint64_t size_bytes, struct pgm_device **out_device)
+	Q_EXCLUDES(pgm->lock)
 {
 	if (size_bytes == 0 || !is_aligned(size_bytes, PAGE_SIZE))
 		return Q_INVALID;
@@ -106,6 +109,7 @@ q_status_t pgm_device_add(struct pgm *pgm, uint64_t size_bytes, struct pgm_devic
 /* --- map and unmap -------------------------------------------------------------------------- */
 
 static q_status_t map_locked(struct pgm *pgm, struct pgm_device *device, gpa_t start)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_region region = { .kind = PGM_REGION_DEVICE };
 
@@ -129,6 +133,7 @@ static q_status_t map_locked(struct pgm *pgm, struct pgm_device *device, gpa_t s
 }
 
 q_status_t pgm_device_map(struct pgm *pgm, struct pgm_device *device, gpa_t start)
+	Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = map_locked(pgm, device, start);
@@ -137,6 +142,7 @@ q_status_t pgm_device_map(struct pgm *pgm, struct pgm_device *device, gpa_t star
 }
 
 static bool has_handler(const struct pgm *pgm, const struct pgm_device *device)
+	Q_REQUIRES(pgm->lock)
 {
 	for (uint64_t i = 0; i < device->shelf->page_count; i++)
 		if (pgm_record_handler(*pgm_device_record(pgm, device, i)) != PGM_HANDLER_NONE)
@@ -144,7 +150,7 @@ static bool has_handler(const struct pgm *pgm, const struct pgm_device *device)
 	return false;
 }
 
-static q_status_t unmap_locked(struct pgm *pgm, struct pgm_device *device)
+static q_status_t unmap_locked(struct pgm *pgm, struct pgm_device *device) Q_REQUIRES(pgm->lock)
 {
 	gfn_t start = device->start, end = device_end(device);
 
@@ -164,7 +170,7 @@ static q_status_t unmap_locked(struct pgm *pgm, struct pgm_device *device)
 	return Q_OK;
 }
 
-q_status_t pgm_device_unmap(struct pgm *pgm, struct pgm_device *device)
+q_status_t pgm_device_unmap(struct pgm *pgm, struct pgm_device *device) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = unmap_locked(pgm, device);
@@ -182,6 +188,7 @@ void pgm_device_note_write(struct pgm_record *record)
 
 /* Monitors all pages, or none any more; none is written to. */
 static void pages_set(struct pgm *pgm, struct pgm_device *device, enum pgm_operation operation)
+	Q_REQUIRES(pgm->lock)
 {
 	for (uint64_t i = 0; i < device->shelf->page_count; i++) {
 		struct pgm_record *record = pgm_device_record(pgm, device, i);
@@ -193,6 +200,7 @@ static void pages_set(struct pgm *pgm, struct pgm_device *device, enum pgm_opera
 }
 
 static q_status_t track_set(struct pgm *pgm, struct pgm_device *device, bool is_tracked)
+	Q_EXCLUDES(pgm->lock)
 {
 	q_status_t status = Q_STATE;
 
@@ -206,12 +214,12 @@ static q_status_t track_set(struct pgm *pgm, struct pgm_device *device, bool is_
 	return status;
 }
 
-q_status_t pgm_device_track_start(struct pgm *pgm, struct pgm_device *device)
+q_status_t pgm_device_track_start(struct pgm *pgm, struct pgm_device *device) Q_EXCLUDES(pgm->lock)
 {
 	return track_set(pgm, device, true);
 }
 
-q_status_t pgm_device_track_stop(struct pgm *pgm, struct pgm_device *device)
+q_status_t pgm_device_track_stop(struct pgm *pgm, struct pgm_device *device) Q_EXCLUDES(pgm->lock)
 {
 	return track_set(pgm, device, false);
 }
@@ -226,7 +234,7 @@ static bool dirty_take(struct pgm_record *record)
 }
 
 static q_status_t dirty_take_locked(struct pgm *pgm, struct pgm_device *device, uint64_t first,
-				    uint64_t count, uint64_t *out_bitmap)
+				    uint64_t count, uint64_t *out_bitmap) Q_REQUIRES(pgm->lock)
 {
 	if (!device->is_tracked)
 		return Q_STATE;
@@ -243,7 +251,7 @@ static q_status_t dirty_take_locked(struct pgm *pgm, struct pgm_device *device, 
 }
 
 q_status_t pgm_device_dirty_take(struct pgm *pgm, struct pgm_device *device, uint64_t first,
-				 uint64_t count, uint64_t *out_bitmap)
+				 uint64_t count, uint64_t *out_bitmap) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = dirty_take_locked(pgm, device, first, count, out_bitmap);

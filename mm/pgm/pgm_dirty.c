@@ -18,7 +18,7 @@ static bool may_be_dirty(const struct pgm_record *record)
 	return record && pgm_record_state(*record) == PGM_STATE_NORMAL;
 }
 
-static void page_note(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+static void page_note(struct pgm *pgm, gfn_t gfn, struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	uint32_t mark = record->d2 & PGM_RECORD_AHEAD;
 
@@ -35,7 +35,7 @@ bool pgm_has_dirty_bits(const struct pgm *pgm)
 	return pgm->has_dirty_bits;
 }
 
-void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count)
+void pgm_dirty_note(struct pgm *pgm, gfn_t first, unsigned count) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	for (gfn_t gfn = first; gfn.raw < first.raw + count; gfn.raw++) {

@@ -49,6 +49,7 @@ static enum pgm_outcome fault_classify(const struct pgm_record *record, enum mem
 }
 
 static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record record)
+	Q_REQUIRES(pgm->lock)
 {
 	uint8_t permission = pgm_record_is_read_only(record) ? SLAT_READ_EXEC : SLAT_ALL;
 	hfn_t frame = pgm_record_frame(record);
@@ -65,7 +66,7 @@ static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record 
 
 /* False: the stock is empty, nothing changed. */
 static bool fault_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record,
-		       enum mem_access access)
+		       enum mem_access access) Q_REQUIRES(pgm->lock)
 {
 	if (access != MEM_WRITE) {
 		pgm->faults_read++;
@@ -79,7 +80,7 @@ static bool fault_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record,
 
 /* The access is emulated; what comes of it is the handler's to say. */
 static enum pgm_outcome fault_to_handler(struct pgm *pgm, struct pgm_fault *fault,
-					 struct pgm_record record)
+					 struct pgm_record record) Q_REQUIRES(pgm->lock)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 
@@ -92,7 +93,7 @@ static enum pgm_outcome fault_to_handler(struct pgm *pgm, struct pgm_fault *faul
 
 /* All kinds of memory, with and without handlers. */
 Q_NOINLINE static enum pgm_outcome any_fault(struct pgm *pgm, struct pgm_fault *fault,
-					     struct pgm_record *record)
+					     struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 
@@ -108,7 +109,7 @@ Q_NOINLINE static enum pgm_outcome any_fault(struct pgm *pgm, struct pgm_fault *
 
 /* RAM that nobody wants to see, ready for the access. */
 static enum pgm_outcome plain_map(struct pgm *pgm, const struct pgm_fault *fault,
-				  struct pgm_record *record)
+				  struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 
@@ -121,6 +122,7 @@ static enum pgm_outcome plain_map(struct pgm *pgm, const struct pgm_fault *fault
 }
 
 static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *fault)
+	Q_REQUIRES(pgm->lock)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -138,7 +140,7 @@ static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *f
 	return pgm_page_back(pgm, gfn, record) ? plain_map(pgm, fault, record) : PGM_NO_MEMORY;
 }
 
-bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn)
+bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	const struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -149,7 +151,7 @@ bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn)
 	return is_zero;
 }
 
-enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault)
+enum pgm_outcome pgm_fault_handle(struct pgm *pgm, struct pgm_fault *fault) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	enum pgm_outcome outcome = fault_handle_locked(pgm, fault);

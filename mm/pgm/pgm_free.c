@@ -32,6 +32,7 @@ void pgm_free_flush(struct pgm *pgm, struct pgm_free_batch *batch)
 }
 
 static void private_release(struct pgm *pgm, page_id_t id, struct pgm_free_batch *batch)
+	Q_REQUIRES(pgm->lock)
 {
 	batch->private_ids[batch->private_count++] = id;
 	pgm->private_pages--;
@@ -40,6 +41,7 @@ static void private_release(struct pgm *pgm, page_id_t id, struct pgm_free_batch
 }
 
 static void shared_release(struct pgm *pgm, page_id_t id, struct pgm_free_batch *batch)
+	Q_REQUIRES(pgm->lock)
 {
 	batch->shared_ids[batch->shared_count++] = id;
 	pgm->shared_pages--;
@@ -64,7 +66,7 @@ void pgm_page_release(struct pgm *pgm, struct pgm_record *record, struct pgm_fre
 }
 
 static void region_release(struct pgm *pgm, const struct pgm_region *ram,
-			   struct pgm_free_batch *batch)
+			   struct pgm_free_batch *batch) Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_record empty = pgm_record_of_empty_ram(pgm);
 	uint64_t count;

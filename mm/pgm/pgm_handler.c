@@ -39,7 +39,7 @@ static bool is_same(const struct pgm_handler *a, const struct pgm_handler *b)
 }
 
 /* The first range that ends after `at`; handler_count if there is none. */
-static unsigned index_after(const struct pgm *pgm, gfn_t at)
+static unsigned index_after(const struct pgm *pgm, gfn_t at) Q_REQUIRES(pgm->lock)
 {
 	unsigned low = 0, high = pgm->handler_count;
 
@@ -64,7 +64,7 @@ const struct pgm_handler *pgm_handler_find(const struct pgm *pgm, gfn_t gfn)
 
 /* Puts `count` ranges in the place of `removed` ones. There is room. */
 static void ranges_replace(struct pgm *pgm, unsigned at, unsigned removed,
-			   const struct pgm_handler *with, unsigned count)
+			   const struct pgm_handler *with, unsigned count) Q_REQUIRES(pgm->lock)
 {
 	unsigned end = pgm->handler_count - removed + count;
 
@@ -82,6 +82,7 @@ static void ranges_replace(struct pgm *pgm, unsigned at, unsigned removed,
 
 /* Writes the summary into the records, and takes away what the tables must not say any more. */
 static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handler_kind kind)
+	Q_REQUIRES(pgm->lock)
 {
 	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++) {
 		struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -97,7 +98,7 @@ static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handle
 /* --- add --------------------------------------------------------------------------------- */
 
 /* All of it is memory, which can have handlers in any state. */
-static bool is_all_memory(const struct pgm *pgm, gfn_t start, gfn_t end)
+static bool is_all_memory(const struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock)
 {
 	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++) {
 		const struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -107,7 +108,7 @@ static bool is_all_memory(const struct pgm *pgm, gfn_t start, gfn_t end)
 	return true;
 }
 
-static q_status_t add_locked(struct pgm *pgm, struct pgm_handler wanted)
+static q_status_t add_locked(struct pgm *pgm, struct pgm_handler wanted) Q_REQUIRES(pgm->lock)
 {
 	gfn_t start = wanted.start, end = wanted.end;
 	unsigned at = index_after(pgm, start), removed = 0;
@@ -134,7 +135,7 @@ static q_status_t add_locked(struct pgm *pgm, struct pgm_handler wanted)
 }
 
 q_status_t pgm_handler_add(struct pgm *pgm, gpa_t start, uint64_t size_bytes,
-			   enum pgm_handler_kind kind, uint32_t tag)
+			   enum pgm_handler_kind kind, uint32_t tag) Q_EXCLUDES(pgm->lock)
 {
 	if (kind != PGM_HANDLER_WRITE && kind != PGM_HANDLER_ALL)
 		return Q_INVALID;
@@ -161,7 +162,7 @@ static gfn_t gfn_min(gfn_t a, gfn_t b)
 	return a.raw < b.raw ? a : b;
 }
 
-static q_status_t remove_locked(struct pgm *pgm, gfn_t start, gfn_t end)
+static q_status_t remove_locked(struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock)
 {
 	unsigned first = index_after(pgm, start), last = first, count = 0;
 	struct pgm_handler kept[2]; /* what sticks out below and above */
@@ -188,6 +189,7 @@ static q_status_t remove_locked(struct pgm *pgm, gfn_t start, gfn_t end)
 }
 
 q_status_t pgm_handler_remove(struct pgm *pgm, gpa_t start, uint64_t size_bytes)
+	Q_EXCLUDES(pgm->lock)
 {
 	q_status_t status = pgm_range_check(start, size_bytes);
 	if (status != Q_OK)

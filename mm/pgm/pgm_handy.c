@@ -42,7 +42,7 @@ const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shar
 }
 
 /* GMM need not know whose page it nearly became. */
-static void report_cancel(struct pgm *pgm, page_id_t id)
+static void report_cancel(struct pgm *pgm, page_id_t id) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_report *reports = pgm->handy->reports;
 
@@ -126,7 +126,7 @@ q_status_t pgm_handy_refill_locked(struct pgm *pgm)
 	return Q_OK;
 }
 
-q_status_t pgm_handy_refill(struct pgm *pgm)
+q_status_t pgm_handy_refill(struct pgm *pgm) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = pgm_handy_refill_locked(pgm);

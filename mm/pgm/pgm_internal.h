@@ -182,7 +182,10 @@ struct pgm {
 
 _Static_assert(sizeof(struct pgm) <= PAGE_SIZE, "struct pgm is one page");
 
-/* The record of a guest page; NULL if no record page covers it. */
+/*
+ * The record of a guest page; NULL if no record page covers it. Readers that
+ * tolerate stale values call it, and pgm_record_find_ram(), without the lock.
+ */
 static inline struct pgm_record *pgm_record_find(const struct pgm *pgm, gfn_t gfn)
 {
 	if (gfn.raw >= PGM_GFN_END)
@@ -197,7 +200,7 @@ static inline struct pgm_record *pgm_record_find(const struct pgm *pgm, gfn_t gf
 
 /* The records from `gfn` on that follow each other in memory, not beyond `end`; they exist. */
 static inline struct pgm_record *pgm_record_run(const struct pgm *pgm, gfn_t gfn, gfn_t end,
-						uint64_t *out_count)
+						uint64_t *out_count) Q_REQUIRES(pgm->lock)
 {
 	uint64_t in_page = PGM_RECORDS - (gfn.raw & (PGM_RECORDS - 1));
 	struct pgm_record *first = pgm_record_find(pgm, gfn);
@@ -229,6 +232,7 @@ static inline struct pgm_record pgm_record_emptied(const struct pgm *pgm, struct
 
 /* The record if the page is RAM, ROM or device memory, else NULL. */
 static inline struct pgm_record *pgm_record_find_memory(const struct pgm *pgm, gfn_t gfn)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
 	return record && pgm_record_is_memory(*record) ? record : NULL;
@@ -236,7 +240,7 @@ static inline struct pgm_record *pgm_record_find_memory(const struct pgm *pgm, g
 
 /* --- pgm.c, under the lock ------------------------------------------------------------------ */
 
-void pgm_reset_locked(struct pgm *pgm);
+void pgm_reset_locked(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_region.c ---------------------------------------------------------------------------- */
 
@@ -244,55 +248,61 @@ void pgm_reset_locked(struct pgm *pgm);
 q_status_t pgm_range_check(gpa_t start, uint64_t size_bytes) Q_MUST_USE;
 /* As above, and Q_CONFLICT: overlaps a region; Q_LIMIT: no room for it. */
 q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_bytes,
-			    struct pgm_region *out_region) Q_MUST_USE;
+			    struct pgm_region *out_region) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /* Adds a region that was admitted. */
-void pgm_region_insert(struct pgm *pgm, struct pgm_region region);
+void pgm_region_insert(struct pgm *pgm, struct pgm_region region) Q_REQUIRES(pgm->lock);
 /* Removes the region that starts there. Its records are zero already. */
-void pgm_region_remove(struct pgm *pgm, gfn_t start);
+void pgm_region_remove(struct pgm *pgm, gfn_t start) Q_REQUIRES(pgm->lock);
 /* The region that covers the page, or NULL. */
-const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn);
+const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock);
 
 /* How many record pages and directories pgm_record_pages_make() would allocate. */
-uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end);
+uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end)
+	Q_REQUIRES(pgm->lock);
 /* After a failure what was made stays, empty: it means nothing and is used by the next try. */
-q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end) Q_MUST_USE;
+q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end)
+	Q_REQUIRES(pgm->lock) Q_MUST_USE;
 
 /* --- pgm_promise.c, under the lock ----------------------------------------------------------- */
 
 /* Admission: Q_DECLINED, Q_NO_MEMORY as gmm_vm_resize(); Q_STATE: unreserved. */
-q_status_t pgm_promise_raise(struct pgm *pgm, struct pgm_promise more) Q_MUST_USE;
-void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less);
+q_status_t pgm_promise_raise(struct pgm *pgm, struct pgm_promise more)
+	Q_REQUIRES(pgm->lock) Q_MUST_USE;
+void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_shelf.c, under the lock --------------------------------------------------------------- */
 
 /* Pages of the FIXED account that a shelf for so many records takes. */
 uint64_t pgm_shelf_size(uint64_t page_count);
 /* Of what was promised; all records are zero. */
-struct pgm_shelf *pgm_shelf_make(struct pgm *pgm, uint64_t page_count);
-void pgm_shelf_free(struct pgm *pgm, struct pgm_shelf *shelf);
+struct pgm_shelf *pgm_shelf_make(struct pgm *pgm, uint64_t page_count) Q_REQUIRES(pgm->lock);
+void pgm_shelf_free(struct pgm *pgm, struct pgm_shelf *shelf) Q_REQUIRES(pgm->lock);
 struct pgm_record *pgm_shelf_record(const struct pgm_shelf *shelf, uint64_t index);
 
 /* --- pgm_rom.c, under the lock ---------------------------------------------------------------- */
 
 bool pgm_rom_page_is_zero(const uint8_t *page);
 /* Fills the VM's page `id` and tells GMM its guest frame. */
-void pgm_rom_page_fill(struct pgm *pgm, gfn_t gfn, page_id_t id, const uint8_t *image);
+void pgm_rom_page_fill(struct pgm *pgm, gfn_t gfn, page_id_t id, const uint8_t *image)
+	Q_REQUIRES(pgm->lock);
 
 /* --- pgm_rom_shadow.c, under the lock ------------------------------------------------------------ */
 
 /* The half of a page of shadowed ROM that is not read. */
-struct pgm_record *pgm_rom_hidden(const struct pgm *pgm, gfn_t gfn);
+struct pgm_record *pgm_rom_hidden(const struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock);
 /* The half that takes writes, or NULL if they are ignored. */
-struct pgm_record *pgm_rom_written(const struct pgm *pgm, gfn_t gfn, struct pgm_record *record);
+struct pgm_record *pgm_rom_written(const struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
+	Q_REQUIRES(pgm->lock);
 /* Reads ROM and ignores writes again; shadows are all zero and own nothing. */
-void pgm_rom_reset(struct pgm *pgm);
+void pgm_rom_reset(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_handler.c, under the lock --------------------------------------------------------- */
 
 /* The range that covers the page, or NULL. */
-const struct pgm_handler *pgm_handler_find(const struct pgm *pgm, gfn_t gfn);
-void pgm_handlers_check(const struct pgm *pgm);
-void pgm_handler_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record);
+const struct pgm_handler *pgm_handler_find(const struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock);
+void pgm_handlers_check(const struct pgm *pgm) Q_REQUIRES(pgm->lock);
+void pgm_handler_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record)
+	Q_REQUIRES(pgm->lock);
 
 /* True: a handler wants to see such an access before memory does. */
 static inline bool pgm_handler_wants(struct pgm_record record, enum mem_access access)
@@ -304,7 +314,7 @@ static inline bool pgm_handler_wants(struct pgm_record record, enum mem_access a
 /* The most that pgm_record_pages_make() allocates for so many pages in one place. */
 uint64_t pgm_record_pages_anywhere(uint64_t page_count);
 /* Frees the record pages and directories of [start, end) that have no record. */
-void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end);
+void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_large.c, under the lock --------------------------------------------------------------- */
 
@@ -315,22 +325,22 @@ static inline bool pgm_large_is_at_place(gfn_t gfn, hfn_t frame)
 }
 
 /* A page of RAM, mapped writable, at its place: can all of its block be one large entry? */
-bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame);
+bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame) Q_REQUIRES(pgm->lock);
 /* Maps that block. Q_NO_MEMORY: no page for a table above it. */
-q_status_t pgm_large_map(struct pgm *pgm, gfn_t gfn, hfn_t frame) Q_MUST_USE;
+q_status_t pgm_large_map(struct pgm *pgm, gfn_t gfn, hfn_t frame) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /* Whole chunks are for VMs that have a right to all their memory. */
 static inline bool pgm_large_has_right(const struct pgm *pgm)
 {
 	return GMM_PAGES_PER_CHUNK == PAGES_PER_LARGE && pgm->overcommit == GMM_OVERCOMMIT_NONE;
 }
 /* Backs the whole block of a page of RAM with a chunk. False: it cannot be; nothing changed. */
-bool pgm_large_back(struct pgm *pgm, gfn_t gfn);
+bool pgm_large_back(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_device.c, under the lock ------------------------------------------------------------- */
 
 /* Of page `index` of the device, in the map or on its shelf. */
 struct pgm_record *pgm_device_record(const struct pgm *pgm, const struct pgm_device *device,
-				     uint64_t index);
+				     uint64_t index) Q_REQUIRES(pgm->lock);
 /* A page of a device is about to be written. */
 void pgm_device_note_write(struct pgm_record *record);
 
@@ -338,45 +348,47 @@ void pgm_device_note_write(struct pgm_record *record);
 
 /* An aligned word of 4 or 8 bytes of memory, under the lock: for table walks. Q_RANGE. */
 q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size_bytes,
-				uint64_t *out_word) Q_MUST_USE;
+				uint64_t *out_word) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /*
  * Exchanges such a word, if it is still `expected`, as a write of the guest does.
  * Q_CONFLICT: it is not; Q_RANGE: what is read there takes no writes; Q_HANDLER;
  * Q_NO_MEMORY.
  */
 q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_bytes,
-				    uint64_t expected, uint64_t word) Q_MUST_USE;
+				    uint64_t expected, uint64_t word)
+	Q_REQUIRES(pgm->lock) Q_MUST_USE;
 
 /* --- pgm_handy.c, under the lock -------------------------------------------------------------- */
 
-q_status_t pgm_handy_refill_locked(struct pgm *pgm) Q_MUST_USE;
+q_status_t pgm_handy_refill_locked(struct pgm *pgm) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /*
  * A zeroed page for `gfn`, or NULL if the stock is empty; valid until the next
  * refill. `shared`: the page whose place it takes, or NIL.
  */
-const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shared);
+const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shared)
+	Q_REQUIRES(pgm->lock);
 /* Tells GMM what it does not know yet; before pages are freed, counted or shared. */
-void pgm_handy_report(struct pgm *pgm);
+void pgm_handy_report(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 /* A page that was taken and is still all zero comes back: nobody reaches it any more. */
-void pgm_handy_return(struct pgm *pgm, struct gmm_page page);
+void pgm_handy_return(struct pgm *pgm, struct gmm_page page) Q_REQUIRES(pgm->lock);
 /* Gives the stock back to GMM; after pgm_handy_report(). */
-void pgm_handy_drop(struct pgm *pgm);
+void pgm_handy_drop(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_ahead.c, under the lock --------------------------------------------------------------- */
 
 /* A fault of the guest at `gfn` was resolved, and its page mapped. */
-void pgm_ahead_follow(struct pgm *pgm, gfn_t gfn, enum mem_access access);
+void pgm_ahead_follow(struct pgm *pgm, gfn_t gfn, enum mem_access access) Q_REQUIRES(pgm->lock);
 /* The page is used, or its leaf will not tell. */
 static inline void pgm_ahead_use(struct pgm_record *record)
 {
 	record->d2 &= ~PGM_RECORD_AHEAD;
 }
 /* At a refill: takes back what was there at the one before. Returns how many pages. */
-unsigned pgm_ahead_age(struct pgm *pgm);
+unsigned pgm_ahead_age(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 /* Takes back all that is unused. Returns how many pages. */
-unsigned pgm_ahead_take_all(struct pgm *pgm);
+unsigned pgm_ahead_take_all(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 /* All records are as at power-on. */
-void pgm_ahead_reset(struct pgm *pgm);
+void pgm_ahead_reset(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_back.c, under the lock ---------------------------------------------------------------- */
 
@@ -385,7 +397,7 @@ void pgm_ahead_reset(struct pgm *pgm);
  * there is no page, nothing changed. Where it was mapped, the caller maps it
  * anew or removes that.
  */
-bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record);
+bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record) Q_REQUIRES(pgm->lock);
 /* pgm_page_back() takes a page from the stock for it. */
 bool pgm_page_needs_stock(struct pgm_record record);
 
@@ -403,10 +415,11 @@ struct pgm_free_batch {
  * Takes a RAM page's own or shared page away, which goes back with the batch,
  * and makes it ZERO. The caller has removed its translation.
  */
-void pgm_page_release(struct pgm *pgm, struct pgm_record *record, struct pgm_free_batch *batch);
+void pgm_page_release(struct pgm *pgm, struct pgm_record *record, struct pgm_free_batch *batch)
+	Q_REQUIRES(pgm->lock);
 /* Frees what is in the batch. */
-void pgm_free_flush(struct pgm *pgm, struct pgm_free_batch *batch);
+void pgm_free_flush(struct pgm *pgm, struct pgm_free_batch *batch) Q_REQUIRES(pgm->lock);
 /* Releases every page of RAM. The nested tables are empty. */
-void pgm_ram_release(struct pgm *pgm);
+void pgm_ram_release(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 #endif

@@ -63,6 +63,7 @@ static bool is_untouched(const struct pgm *pgm, struct pgm_record record)
 
 /* The record of the block's page `index`, or one that is nothing. */
 static struct pgm_record record_at(const struct pgm *pgm, gfn_t start, unsigned index)
+	Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_record *record = pgm_record_find(pgm, gfn(start.raw + index));
 	return record ? *record : (struct pgm_record){ 0 };
@@ -85,7 +86,7 @@ bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame)
 	return true;
 }
 
-static bool is_block_untouched(const struct pgm *pgm, gfn_t start)
+static bool is_block_untouched(const struct pgm *pgm, gfn_t start) Q_REQUIRES(pgm->lock)
 {
 	if (!is_untouched(pgm, record_at(pgm, start, PAGES_PER_LARGE - 1)))
 		return false;
@@ -96,6 +97,7 @@ static bool is_block_untouched(const struct pgm *pgm, gfn_t start)
 }
 
 static void block_fill(struct pgm *pgm, gfn_t start, const struct gmm_page *first)
+	Q_REQUIRES(pgm->lock)
 {
 	for (unsigned i = 0; i < PAGES_PER_LARGE; i++) {
 		page_id_t id = { first->id.raw + i };

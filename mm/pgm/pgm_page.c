@@ -37,7 +37,7 @@
 
 /* The record of a private RAM page that still is the expected one and may be so treated, else NULL. */
 static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_t expected,
-				      enum pgm_operation operation)
+				      enum pgm_operation operation) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 
@@ -50,7 +50,7 @@ static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_
 	return record;
 }
 
-static void page_unmap(struct pgm *pgm, gfn_t gfn)
+static void page_unmap(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 {
 	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
 }
@@ -63,6 +63,7 @@ static struct pgm_record record_in_state(struct pgm_record record, enum pgm_stat
 }
 
 static q_status_t page_monitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_MONITOR);
 
@@ -74,7 +75,7 @@ static q_status_t page_monitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expe
 	return Q_OK;
 }
 
-q_status_t pgm_page_monitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+q_status_t pgm_page_monitor(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = page_monitor_locked(pgm, gfn, expected);
@@ -83,6 +84,7 @@ q_status_t pgm_page_monitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 }
 
 static q_status_t page_unmonitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_UNMONITOR);
 
@@ -94,7 +96,7 @@ static q_status_t page_unmonitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t ex
 	return Q_OK;
 }
 
-q_status_t pgm_page_unmonitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+q_status_t pgm_page_unmonitor(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = page_unmonitor_locked(pgm, gfn, expected);
@@ -105,7 +107,7 @@ q_status_t pgm_page_unmonitor(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 /* --- share ----------------------------------------------------------------------------------- */
 
 static q_status_t page_share_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected,
-				    page_id_t shared)
+				    page_id_t shared) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_SHARE);
 
@@ -130,6 +132,7 @@ static q_status_t page_share_locked(struct pgm *pgm, gfn_t gfn, page_id_t expect
 }
 
 q_status_t pgm_page_share(struct pgm *pgm, gfn_t gfn, page_id_t expected, page_id_t shared)
+	Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = page_share_locked(pgm, gfn, expected, shared);
@@ -140,6 +143,7 @@ q_status_t pgm_page_share(struct pgm *pgm, gfn_t gfn, page_id_t expected, page_i
 /* --- zero --------------------------------------------------------------------------------------- */
 
 static q_status_t page_zero_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_free_batch batch = { .private_count = 0 };
 	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_ZERO);
@@ -157,7 +161,7 @@ static q_status_t page_zero_locked(struct pgm *pgm, gfn_t gfn, page_id_t expecte
 	return Q_OK;
 }
 
-q_status_t pgm_page_zero(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+q_status_t pgm_page_zero(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = page_zero_locked(pgm, gfn, expected);
@@ -168,6 +172,7 @@ q_status_t pgm_page_zero(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 /* --- move --------------------------------------------------------------------------------------- */
 
 static q_status_t page_move_locked(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = page_expect(pgm, gfn, expected, PGM_OP_MOVE);
 	struct gmm_page page;
@@ -189,7 +194,7 @@ static q_status_t page_move_locked(struct pgm *pgm, gfn_t gfn, page_id_t expecte
 	return Q_OK;
 }
 
-q_status_t pgm_page_move(struct pgm *pgm, gfn_t gfn, page_id_t expected)
+q_status_t pgm_page_move(struct pgm *pgm, gfn_t gfn, page_id_t expected) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = page_move_locked(pgm, gfn, expected);

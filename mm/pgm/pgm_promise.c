@@ -12,7 +12,7 @@
 #include "pgm_internal.h"
 
 /* Modulo 2^64, so that lowering is raising by the complement. */
-static q_status_t promise_add(struct pgm *pgm, struct pgm_promise more)
+static q_status_t promise_add(struct pgm *pgm, struct pgm_promise more) Q_REQUIRES(pgm->lock)
 {
 	struct gmm_vm_stats now;
 

@@ -24,7 +24,7 @@
 
 /* --- regions -------------------------------------------------------------------------- */
 
-static bool region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end)
+static bool region_overlaps(const struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock)
 {
 	for (unsigned i = 0; i < pgm->region_count; i++) {
 		const struct pgm_region *region = &pgm->regions[i];
@@ -91,7 +91,7 @@ void pgm_region_insert(struct pgm *pgm, struct pgm_region region)
 	pgm->regions[i] = region;
 }
 
-q_status_t pgm_mmio_add(struct pgm *pgm, gpa_t start, uint64_t size_bytes)
+q_status_t pgm_mmio_add(struct pgm *pgm, gpa_t start, uint64_t size_bytes) Q_EXCLUDES(pgm->lock)
 {
 	struct pgm_region region = { .kind = PGM_REGION_MMIO };
 
@@ -105,7 +105,7 @@ q_status_t pgm_mmio_add(struct pgm *pgm, gpa_t start, uint64_t size_bytes)
 
 /* --- record pages ------------------------------------------------------------------------ */
 
-static struct pgm_directory **directory_slot(struct pgm *pgm, gfn_t gfn)
+static struct pgm_directory **directory_slot(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 {
 	return &pgm->directories[gfn.raw >> PGM_DIRECTORY_SHIFT];
 }
@@ -134,7 +134,7 @@ uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end)
 }
 
 /* A zeroed page of the FIXED account. */
-static q_status_t fixed_page_alloc(struct pgm *pgm, void **out_page)
+static q_status_t fixed_page_alloc(struct pgm *pgm, void **out_page) Q_REQUIRES(pgm->lock)
 {
 	hpa_t page;
 
@@ -147,7 +147,7 @@ static q_status_t fixed_page_alloc(struct pgm *pgm, void **out_page)
 }
 
 /* Makes sure that the record page of one frame exists. */
-static q_status_t record_page_make(struct pgm *pgm, gfn_t gfn)
+static q_status_t record_page_make(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_directory **directory = directory_slot(pgm, gfn);
 	void *page;
@@ -201,7 +201,7 @@ static bool is_empty(const void *page)
 }
 
 /* True: the page had nothing in it and is gone. */
-static bool fixed_page_trim(struct pgm *pgm, const void *page)
+static bool fixed_page_trim(struct pgm *pgm, const void *page) Q_REQUIRES(pgm->lock)
 {
 	if (!page || !is_empty(page))
 		return false;

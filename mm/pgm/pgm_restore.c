@@ -13,7 +13,7 @@
 
 #include "pgm_internal.h"
 
-static q_status_t restore_begin_locked(struct pgm *pgm, uint64_t page_count)
+static q_status_t restore_begin_locked(struct pgm *pgm, uint64_t page_count) Q_REQUIRES(pgm->lock)
 {
 	if (page_count > pgm->ram_pages)
 		return Q_LIMIT;
@@ -34,7 +34,7 @@ static q_status_t restore_begin_locked(struct pgm *pgm, uint64_t page_count)
 	return status;
 }
 
-q_status_t pgm_restore_begin(struct pgm *pgm, uint64_t page_count)
+q_status_t pgm_restore_begin(struct pgm *pgm, uint64_t page_count) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = restore_begin_locked(pgm, page_count);
@@ -43,6 +43,7 @@ q_status_t pgm_restore_begin(struct pgm *pgm, uint64_t page_count)
 }
 
 static q_status_t restore_page_locked(struct pgm *pgm, gfn_t gfn, const void *content)
+	Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find_ram(pgm, gfn);
 	struct gmm_page page;
@@ -62,7 +63,7 @@ static q_status_t restore_page_locked(struct pgm *pgm, gfn_t gfn, const void *co
 	return Q_OK;
 }
 
-q_status_t pgm_restore_page(struct pgm *pgm, gfn_t gfn, const void *content)
+q_status_t pgm_restore_page(struct pgm *pgm, gfn_t gfn, const void *content) Q_EXCLUDES(pgm->lock)
 {
 	spin_lock(&pgm->lock);
 	q_status_t status = restore_page_locked(pgm, gfn, content);

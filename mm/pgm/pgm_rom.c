@@ -19,6 +19,7 @@
 #include "pgm_internal.h"
 
 static q_status_t allowance_check(const struct pgm *pgm, const struct pgm_region *rom)
+	Q_REQUIRES(pgm->lock)
 {
 	struct gmm_vm_stats stats;
 
@@ -51,7 +52,7 @@ void pgm_rom_page_fill(struct pgm *pgm, gfn_t gfn, page_id_t id, const uint8_t *
 
 /* Fills one page and makes it the guest's. Nothing here can fail. */
 static void rom_page_install(struct pgm *pgm, gfn_t gfn, const struct gmm_page *page,
-			     const uint8_t *image)
+			     const uint8_t *image) Q_REQUIRES(pgm->lock)
 {
 	pgm_rom_page_fill(pgm, gfn, page->id, image);
 	*pgm_record_find(pgm, gfn) =
@@ -60,7 +61,7 @@ static void rom_page_install(struct pgm *pgm, gfn_t gfn, const struct gmm_page *
 
 /* `pages` are as many as the image has pages that are not zero. */
 static void rom_install(struct pgm *pgm, const struct pgm_region *rom, const uint8_t *image,
-			const struct gmm_page *pages)
+			const struct gmm_page *pages) Q_REQUIRES(pgm->lock)
 {
 	for (gfn_t at = rom->start; at.raw < rom->end.raw; at.raw++, image += PAGE_SIZE) {
 		if (pgm_rom_page_is_zero(image))
@@ -74,6 +75,7 @@ static void rom_install(struct pgm *pgm, const struct pgm_region *rom, const uin
 }
 
 static q_status_t rom_add_locked(struct pgm *pgm, struct pgm_region rom, const uint8_t *image)
+	Q_REQUIRES(pgm->lock)
 {
 	struct gmm_page pages[PGM_ROM_PAGES];
 	unsigned count = 0;
@@ -95,6 +97,7 @@ static q_status_t rom_add_locked(struct pgm *pgm, struct pgm_region rom, const u
 }
 
 q_status_t pgm_rom_add(struct pgm *pgm, gpa_t start, const void *image, uint64_t size_bytes)
+	Q_EXCLUDES(pgm->lock)
 {
 	struct pgm_region rom = { .kind = PGM_REGION_ROM };
 

@@ -86,7 +86,7 @@ static struct pgm_record zero_record(const struct pgm *pgm)
 }
 
 /* Makes a page the zero page again; true if it was one of its own. */
-static bool page_free(struct pgm *pgm, struct pgm_record *record)
+static bool page_free(struct pgm *pgm, struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	page_id_t id = pgm_record_id(*record);
 	unsigned done;
@@ -101,7 +101,7 @@ static bool page_free(struct pgm *pgm, struct pgm_record *record)
 
 /* The virgin pages, on the shelf. After a failure there are none. */
 static q_status_t virgins_make(struct pgm *pgm, const struct pgm_region *rom, const uint8_t *image,
-			       uint64_t private_count)
+			       uint64_t private_count) Q_REQUIRES(pgm->lock)
 {
 	uint64_t count = rom->end.raw - rom->start.raw;
 	struct supply supply = { .left = private_count };
@@ -125,7 +125,7 @@ static q_status_t virgins_make(struct pgm *pgm, const struct pgm_region *rom, co
 }
 
 /* Virgins into the map, shadows onto the shelf. Nothing here can fail. */
-static void rom_install(struct pgm *pgm, const struct pgm_region *rom)
+static void rom_install(struct pgm *pgm, const struct pgm_region *rom) Q_REQUIRES(pgm->lock)
 {
 	q_status_t status = pgm_record_pages_make(pgm, rom->start, rom->end);
 
@@ -139,6 +139,7 @@ static void rom_install(struct pgm *pgm, const struct pgm_region *rom)
 }
 
 static q_status_t add_locked(struct pgm *pgm, struct pgm_region rom, const uint8_t *image)
+	Q_REQUIRES(pgm->lock)
 {
 	uint64_t count = rom.end.raw - rom.start.raw, private_count = 0;
 
@@ -168,7 +169,7 @@ static q_status_t add_locked(struct pgm *pgm, struct pgm_region rom, const uint8
 }
 
 q_status_t pgm_rom_add_shadowed(struct pgm *pgm, gpa_t start, const void *image,
-				uint64_t size_bytes)
+				uint64_t size_bytes) Q_EXCLUDES(pgm->lock)
 {
 	struct pgm_region rom = { .kind = PGM_REGION_ROM_SHADOWED };
 
@@ -191,7 +192,7 @@ static bool is_stale(struct pgm_record before, struct pgm_record after)
 	       (!pgm_record_is_read_only(before) && pgm_record_is_read_only(after));
 }
 
-static void page_mode_set(struct pgm *pgm, gfn_t gfn, enum pgm_rom_mode mode)
+static void page_mode_set(struct pgm *pgm, gfn_t gfn, enum pgm_rom_mode mode) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
 	struct pgm_record *hidden = pgm_rom_hidden(pgm, gfn);
@@ -208,6 +209,7 @@ static void page_mode_set(struct pgm *pgm, gfn_t gfn, enum pgm_rom_mode mode)
 }
 
 static q_status_t mode_set_locked(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_rom_mode mode)
+	Q_REQUIRES(pgm->lock)
 {
 	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++) {
 		const struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -220,7 +222,7 @@ static q_status_t mode_set_locked(struct pgm *pgm, gfn_t start, gfn_t end, enum 
 }
 
 q_status_t pgm_rom_mode_set(struct pgm *pgm, gpa_t start, uint64_t size_bytes,
-			    enum pgm_rom_mode mode)
+			    enum pgm_rom_mode mode) Q_EXCLUDES(pgm->lock)
 {
 	if (mode > PGM_ROM_READ_RAM_WRITE_RAM)
 		return Q_INVALID;
@@ -234,7 +236,7 @@ q_status_t pgm_rom_mode_set(struct pgm *pgm, gpa_t start, uint64_t size_bytes,
 	return status;
 }
 
-static void region_reset(struct pgm *pgm, const struct pgm_region *rom)
+static void region_reset(struct pgm *pgm, const struct pgm_region *rom) Q_REQUIRES(pgm->lock)
 {
 	for (gfn_t gfn = rom->start; gfn.raw < rom->end.raw; gfn.raw++) {
 		page_mode_set(pgm, gfn, PGM_ROM_READ_ROM);

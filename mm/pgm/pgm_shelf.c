@@ -23,7 +23,7 @@ uint64_t pgm_shelf_size(uint64_t page_count)
 	return 1 + record_pages(page_count);
 }
 
-static hpa_t shelf_page_alloc(struct pgm *pgm)
+static hpa_t shelf_page_alloc(struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	hpa_t page = hpa(0);
 

@@ -126,7 +126,7 @@ static unsigned level_shift(const struct walk_mode *mode, unsigned level)
 /* --- entries -------------------------------------------------------------------------- */
 
 static q_status_t entry_read(const struct pgm *pgm, struct walk *walk, uint64_t table,
-			     unsigned level, uint64_t *out_entry)
+			     unsigned level, uint64_t *out_entry) Q_REQUIRES(pgm->lock)
 {
 	const struct walk_mode *mode = walk->mode;
 	uint64_t index = walk->virt >> level_shift(mode, level) & (BIT64(mode->index_bits) - 1);
@@ -221,7 +221,7 @@ static uint32_t error_code(const struct walk *walk)
 /* --- the walk -------------------------------------------------------------------------------- */
 
 static q_status_t walk_tables(const struct pgm *pgm, struct walk *walk, gpa_t *out_addr,
-			      uint32_t *out_error_code)
+			      uint32_t *out_error_code) Q_REQUIRES(pgm->lock)
 {
 	uint64_t table = walk->regs->cr3 & walk->mode->root;
 
@@ -254,7 +254,7 @@ static q_status_t walk_tables(const struct pgm *pgm, struct walk *walk, gpa_t *o
 }
 
 /* Q_CONFLICT: an entry has changed; Q_NO_MEMORY. */
-static q_status_t bits_set(struct pgm *pgm, const struct walk *walk)
+static q_status_t bits_set(struct pgm *pgm, const struct walk *walk) Q_REQUIRES(pgm->lock)
 {
 	for (unsigned i = 0; i < walk->step_count; i++) {
 		const struct step *step = &walk->steps[i];
@@ -271,7 +271,7 @@ static q_status_t bits_set(struct pgm *pgm, const struct walk *walk)
 }
 
 static q_status_t walk_locked(struct pgm *pgm, struct walk *walk, gpa_t *out_addr,
-			      uint32_t *out_error_code)
+			      uint32_t *out_error_code) Q_REQUIRES(pgm->lock)
 {
 	for (unsigned i = 0; i < RESTART_MAX; i++) {
 		q_status_t status = walk_tables(pgm, walk, out_addr, out_error_code);
@@ -286,6 +286,7 @@ static q_status_t walk_locked(struct pgm *pgm, struct walk *walk, gpa_t *out_add
 
 q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t virt,
 		    enum mem_access access, gpa_t *out_addr, uint32_t *out_error_code)
+	Q_EXCLUDES(pgm->lock)
 {
 	const struct walk_mode *mode = mode_of(regs);
 	bool is_long = regs->efer & EFER_LMA;
