@@ -87,6 +87,7 @@ struct memory_row {
 };
 
 #define MEMORY(field) offsetof(struct memory_row, memory.field)
+#define COUNTER_ROW(name, text) { #name, NULL, LISTING_COUNT, MEMORY(counters.name) },
 static const struct listing_column memory_rows[] = {
 	{ "name", "NAME", LISTING_NAME, offsetof(struct memory_row, name) },
 	{ "pages", "MEMORY", LISTING_PAGES, MEMORY(pages) },
@@ -103,13 +104,9 @@ static const struct listing_column memory_rows[] = {
 	{ "table_pages", "TABLES", LISTING_PAGES, MEMORY(table_pages) },
 	{ "large", NULL, LISTING_COUNT, MEMORY(large) },
 	{ "record_bytes", "RECORDS", LISTING_BYTES_K, MEMORY(record_bytes) },
-	{ "faults_read", NULL, LISTING_COUNT, MEMORY(faults_read) },
-	{ "faults_write", NULL, LISTING_COUNT, MEMORY(faults_write) },
-	{ "refills", NULL, LISTING_COUNT, MEMORY(refills) },
-	{ "elided", "ELIDED", LISTING_PAGES, MEMORY(elided) },
 	{ "ahead", NULL, LISTING_COUNT, MEMORY(ahead) },
-	{ "ahead_given", NULL, LISTING_COUNT, MEMORY(ahead_given) },
-	{ "ahead_taken", NULL, LISTING_COUNT, MEMORY(ahead_taken) },
+	PGM_COUNTERS(COUNTER_ROW) /* all of them for programs, and for people: */
+	{ NULL, "ELIDED", LISTING_PAGES, MEMORY(counters.elided) },
 };
 static const struct listing_columns memory_columns = LISTING_COLUMNS(memory_rows);
 

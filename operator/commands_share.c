@@ -74,7 +74,7 @@ static const struct listing_column share_rows[] = {
 	{ "private", "PRIVATE", LISTING_PAGES, offsetof(struct share_row, memory.private_pages) },
 	{ "shared", "SHARED", LISTING_PAGES, offsetof(struct share_row, memory.shared) },
 	{ "zero", "ZERO", LISTING_PAGES, offsetof(struct share_row, memory.zero) },
-	{ "broken", "BROKEN", LISTING_COUNT, offsetof(struct share_row, memory.copies) },
+	{ "broken", "BROKEN", LISTING_COUNT, offsetof(struct share_row, memory.counters.copies) },
 };
 static const struct listing_columns share_columns = LISTING_COLUMNS(share_rows);
 

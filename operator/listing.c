@@ -85,6 +85,8 @@ static void json_fields(struct listing *listing, const struct listing_columns *c
 {
 	for (unsigned i = 0; i < columns->count; i++) {
 		const struct listing_column *column = &columns->rows[i];
+		if (!column->key)
+			continue;
 		if (is_text(column))
 			json_text(&listing->json, column->key, text_of(column, data));
 		else

@@ -31,7 +31,7 @@ enum listing_kind {
 };
 
 struct listing_column {
-	const char *key;
+	const char *key;   /* NULL: for people only */
 	const char *title; /* NULL: for programs only */
 	enum listing_kind kind;
 	size_t offset; /* in the struct that a row is made of */

@@ -299,7 +299,7 @@ MUTATIONS = [
           "a page that left the balloon by a write would still count as in it"),
          ("\trecord->d2 |= PGM_RECORD_WRITTEN_TO;\n", "",
           "that a watched page was written would not be known"),
-         ("\tpgm->monitored_pages--;\n\tpgm->monitor_hits++;", "\tpgm->monitor_hits++;",
+         ("\tpgm->monitored_pages--;\n\tpgm->counters.monitor_hits++;", "\tpgm->counters.monitor_hits++;",
           "a page would count as watched for ever"),
          ("\tif (pgm_record_type(*record) == PGM_TYPE_DEVICE) {\n", "\tif (false) {\n",
           "writes to device memory would count as those to watched RAM")),

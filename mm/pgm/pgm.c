@@ -329,6 +329,8 @@ gmm_vm_t pgm_vm(const struct pgm *pgm)
 	return pgm->vm;
 }
 
+#define COUNTER_LOAD(name, text) .name = atomic_load_relaxed(&pgm->counters.name),
+
 void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 {
 	struct gmm_vm_stats gmm;
@@ -355,14 +357,7 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 		.record_bytes = (atomic_load_relaxed(&pgm->record_pages) +
 				 atomic_load_relaxed(&pgm->shelf_pages)) *
 				PAGE_SIZE,
-		.faults_read = atomic_load_relaxed(&pgm->faults_read),
-		.faults_write = atomic_load_relaxed(&pgm->faults_write),
-		.refills = atomic_load_relaxed(&pgm->refills),
-		.copies = atomic_load_relaxed(&pgm->copies),
-		.monitor_hits = atomic_load_relaxed(&pgm->monitor_hits),
-		.elided = atomic_load_relaxed(&pgm->elided),
 		.ahead = atomic_load_relaxed(&pgm->ahead.count),
-		.ahead_given = atomic_load_relaxed(&pgm->ahead.given),
-		.ahead_taken = atomic_load_relaxed(&pgm->ahead.taken),
+		.counters = { PGM_COUNTERS(COUNTER_LOAD) },
 	};
 }

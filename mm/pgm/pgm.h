@@ -223,6 +223,26 @@ uint64_t pgm_slat_generation(const struct pgm *pgm);
 /* --- figures and checks --------------------------------------------------------------- */
 
 /*
+ * Events, counted since the VM was created. A new counter is one line here and the
+ * line that counts: pgm_stats() and `memory --json` have all of them.
+ */
+#define PGM_COUNTERS(X)                                                \
+	X(faults_read, "read and execute faults on memory")            \
+	X(faults_write, "write faults on memory that takes writes")    \
+	X(refills, "refills of the handy stock that brought pages")    \
+	X(copies, "writes to shared pages: each makes a copy")         \
+	X(monitor_hits, "writes to monitored pages of RAM")            \
+	X(elided, "pages that the guest cleared and that stayed zero") \
+	X(ahead_given, "pages handed out ahead of their first write")  \
+	X(ahead_taken, "pages handed out ahead, not used and taken back")
+
+struct pgm_counters {
+#define PGM_COUNTER_FIELD(name, text) uint64_t name;
+	PGM_COUNTERS(PGM_COUNTER_FIELD)
+#undef PGM_COUNTER_FIELD
+};
+
+/*
  * pages == zero + private_pages + shared + ballooned (RAM); rom apart: its pages
  * that are not zero, rom_shadow: those in the shadow of ROM. device: pages of
  * device memory, mapped or not.
@@ -230,12 +250,9 @@ uint64_t pgm_slat_generation(const struct pgm *pgm);
 struct pgm_stats {
 	uint64_t pages, zero, private_pages, shared, monitored, ballooned;
 	uint64_t rom, rom_shadow, device, handy, reserved, table_pages, record_bytes;
-	uint64_t large;                              /* mappings of 2 MiB each */
-	uint64_t faults_read, faults_write, refills; /* refills: entries into GMM for pages */
-	uint64_t copies, monitor_hits;               /* writes to shared and to monitored pages */
-	uint64_t elided; /* pages that the guest cleared and that stayed zero */
-	uint64_t ahead;  /* private pages given ahead, at most; not yet known to be used */
-	uint64_t ahead_given, ahead_taken; /* back; since creation */
+	uint64_t large; /* mappings of 2 MiB each */
+	uint64_t ahead; /* private pages given ahead, at most; not yet known to be used */
+	struct pgm_counters counters;
 };
 void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats);
 gmm_vm_t pgm_vm(const struct pgm *pgm);

@@ -102,7 +102,7 @@ static bool page_hand_out(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 	Q_ASSERT(is_backed);
 	record->d2 |= PGM_RECORD_AHEAD;
 	ahead->gfns[ahead->count++] = (uint32_t)gfn.raw;
-	ahead->given++;
+	pgm->counters.ahead_given++;
 	page_map(pgm, gfn, *record);
 	return true;
 }
@@ -142,7 +142,7 @@ static bool page_take_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 	struct gmm_page page = { .frame = pgm_record_frame(*record), .id = pgm_record_id(*record) };
 	*record = pgm_record_emptied(pgm, *record, PGM_STATE_ZERO);
 	pgm->private_pages--;
-	pgm->ahead.taken++;
+	pgm->counters.ahead_taken++;
 	pgm_handy_return(pgm, page);
 	return true;
 }

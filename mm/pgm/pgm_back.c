@@ -70,7 +70,7 @@ static bool shared_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *reco
 	if (!page_take(pgm, gfn, record, shared))
 		return false;
 	pgm->shared_pages--;
-	pgm->copies++;
+	pgm->counters.copies++;
 	gmm_page_copy(pgm_record_id(*record), shared);
 	return true;
 }
@@ -96,7 +96,7 @@ static void monitored_page_back(struct pgm *pgm, struct pgm_record *record) Q_RE
 				     pgm_record_id(*record));
 	record->d2 |= PGM_RECORD_WRITTEN_TO;
 	pgm->monitored_pages--;
-	pgm->monitor_hits++;
+	pgm->counters.monitor_hits++;
 }
 
 bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)

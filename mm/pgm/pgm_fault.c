@@ -69,10 +69,10 @@ static bool fault_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record,
 		       enum mem_access access) Q_REQUIRES(pgm->lock)
 {
 	if (access != MEM_WRITE) {
-		pgm->faults_read++;
+		pgm->counters.faults_read++;
 		return true;
 	}
-	pgm->faults_write++;
+	pgm->counters.faults_write++;
 	if (pgm_record_type(*record) == PGM_TYPE_ROM_SHADOWED)
 		record = pgm_rom_written(pgm, gfn, record);
 	return pgm_page_back(pgm, gfn, record);
@@ -133,10 +133,10 @@ static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *f
 	if (!pgm_record_is_plain_ram(*record))
 		return any_fault(pgm, fault, record);
 	if (fault->access != MEM_WRITE) {
-		pgm->faults_read++;
+		pgm->counters.faults_read++;
 		return plain_map(pgm, fault, record);
 	}
-	pgm->faults_write++;
+	pgm->counters.faults_write++;
 	return pgm_page_back(pgm, gfn, record) ? plain_map(pgm, fault, record) : PGM_NO_MEMORY;
 }
 
@@ -146,7 +146,7 @@ bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn) Q_EXCLUDES(pgm->lock)
 	const struct pgm_record *record = pgm_record_find(pgm, gfn);
 	bool is_zero = record && pgm_record_is_plain_ram(*record) &&
 		       pgm_record_state(*record) == PGM_STATE_ZERO;
-	pgm->elided += is_zero;
+	pgm->counters.elided += is_zero;
 	spin_unlock(&pgm->lock);
 	return is_zero;
 }

@@ -119,7 +119,7 @@ q_status_t pgm_handy_refill_locked(struct pgm *pgm)
 		if (!fresh[i].is_zeroed)
 			gmm_page_clear(fresh[i].id);
 	atomic_store_relaxed(&pgm->handy_count, pgm->handy_count + count);
-	pgm->refills++;
+	pgm->counters.refills++;
 	/* Memory is short: not the time for pages that nobody uses. */
 	if (count < wanted)
 		(void)pgm_ahead_take_all(pgm);

@@ -135,7 +135,6 @@ struct pgm_ahead {
 	struct pgm_runs reads, writes;
 	unsigned count, old_count; /* old: handed out before the last refill; they come first */
 	uint32_t gfns[PGM_AHEAD_MAX];
-	uint64_t given, taken; /* back */
 };
 
 /* --- one VM ----------------------------------------------------------------------------- */
@@ -176,8 +175,7 @@ struct pgm {
 	uint64_t rom_pages;         /* of the guest's ROM */
 	uint64_t rom_private_pages; /* of that and of shadowed ROM not the zero page */
 	uint64_t rom_shadow_pages;  /* in the shadow of ROM, not the zero page */
-	uint64_t faults_read, faults_write, refills, elided;
-	uint64_t copies, monitor_hits; /* writes to SHARED and to MONITORED pages */
+	struct pgm_counters counters;
 };
 
 _Static_assert(sizeof(struct pgm) <= PAGE_SIZE, "struct pgm is one page");

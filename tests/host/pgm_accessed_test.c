@@ -262,9 +262,9 @@ static void bits_of_shared_tables(const struct slat_format *format)
 	EXPECT(touch(TABLES, MEM_READ) == PGM_RESOLVED && !nested(TABLES).can_write);
 	uint64_t generation = pgm_slat_generation(pgm);
 	EXPECT(walk(VIRT, MEM_READ) == Q_OK);
-	EXPECT(stats().copies == 4 && stats().shared == 0 && stats().private_pages == 4);
+	EXPECT(stats().counters.copies == 4 && stats().shared == 0 && stats().private_pages == 4);
 	EXPECT(!nested(TABLES).is_present && pgm_slat_generation(pgm) != generation);
-	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().copies == 4);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().counters.copies == 4);
 	for (unsigned level = 1; level <= 4; level++)
 		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == (level == 1 ? A | D : A));
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
@@ -276,8 +276,8 @@ static void bits_of_shared_tables(const struct slat_format *format)
 		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == 0);
 		EXPECT(references(shared[level - 1]) == 1);
 	}
-	EXPECT(stats().shared == 4 && stats().copies == 0);
-	EXPECT(walk(VIRT, MEM_EXEC) == Q_OK && stats().copies == 0);
+	EXPECT(stats().shared == 4 && stats().counters.copies == 0);
+	EXPECT(walk(VIRT, MEM_EXEC) == Q_OK && stats().counters.copies == 0);
 	pgm_destroy(second);
 	check();
 }
@@ -305,11 +305,11 @@ TEST(pgm_walk_bits, without_a_page_for_the_copy_the_access_waits)
 	gmm_vm_t hog = hog_create(0);
 	for (unsigned i = 0; i < 3; i++)
 		EXPECT(walk(VIRT, MEM_WRITE) == Q_NO_MEMORY);
-	EXPECT(stats().shared == 4 && stats().copies == 0);
+	EXPECT(stats().shared == 4 && stats().counters.copies == 0);
 	for (unsigned level = 1; level <= 4; level++)
 		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == 0);
 	gmm_vm_destroy(hog);
-	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().copies == 4);
+	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().counters.copies == 4);
 	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D));
 }
 
@@ -322,7 +322,7 @@ TEST(pgm_walk_bits, monitored_tables_are_noted_as_written)
 		table_monitor(level);
 	stock_empty();
 	hog_create(0);
-	EXPECT(walk(VIRT, MEM_READ) == Q_OK && stats().monitor_hits == 4);
+	EXPECT(walk(VIRT, MEM_READ) == Q_OK && stats().counters.monitor_hits == 4);
 	table_monitor(4);
 	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK && stats().monitored == 1);
 	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D));

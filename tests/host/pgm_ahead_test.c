@@ -122,7 +122,7 @@ TEST(pgm_ahead, nothing_is_handed_out_where_nobody_says_what_is_used)
 	machine_set_up(MIB(64));
 	vm_create(config);
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
-	EXPECT(run_exits(RUN, 1, 36) == 36 && stats().ahead_given == 0);
+	EXPECT(run_exits(RUN, 1, 36) == 36 && stats().counters.ahead_given == 0);
 }
 
 /* Chunks, or single pages where no chunk is free: what it has is what it wrote. */
@@ -130,9 +130,9 @@ TEST(pgm_ahead, who_owns_all_memory_is_given_nothing_ahead)
 {
 	vm_make(&slat_npt, MIB(4), GMM_OVERCOMMIT_NONE);
 	(void)run_exits(MIB(1), 1, 36);
-	EXPECT(stats().private_pages == 36 && stats().ahead_given == 0);
+	EXPECT(stats().private_pages == 36 && stats().counters.ahead_given == 0);
 	(void)run_exits(RUN, 1, 36);
-	EXPECT(stats().ahead_given == 0 && stats().large == (GMM_CHUNK_SHIFT == 21));
+	EXPECT(stats().counters.ahead_given == 0 && stats().large == (GMM_CHUNK_SHIFT == 21));
 }
 
 TEST(pgm_ahead, runs_end_where_memory_is_not_untouched_ram)
@@ -180,7 +180,7 @@ TEST(pgm_ahead, reading_runs_map_what_is_there)
 	EXPECT(touch(0x200000, MEM_READ) == PGM_RESOLVED && !nested(0x201000).is_present);
 	EXPECT(touch(0x201000, MEM_READ) == PGM_RESOLVED);
 	EXPECT(nested(0x203000).is_present && !nested(0x204000).is_present);
-	EXPECT(stats().private_pages == 32 && stats().ahead_given == 0);
+	EXPECT(stats().private_pages == 32 && stats().counters.ahead_given == 0);
 }
 
 /* What a page was read as before is cached: handing it out is a change. */
@@ -208,7 +208,7 @@ static void unused_pages_come_back(const struct slat_format *format)
 	EXPECT(pgm_slat_generation(pgm) == generation);
 	refill();
 	EXPECT(stats().private_pages == RUN_PAGES && stats().ahead == 0);
-	EXPECT(stats().ahead_taken == ahead && stats().handy == PGM_HANDY_MAX);
+	EXPECT(stats().counters.ahead_taken == ahead && stats().handy == PGM_HANDY_MAX);
 	EXPECT(pgm_slat_generation(pgm) > generation);
 	EXPECT(!nested(AHEAD).is_present && nested(RUN + 9 * PAGE_SIZE).can_write);
 	EXPECT(base_pages() == RUN_PAGES + PGM_HANDY_MAX + 1);
@@ -230,7 +230,7 @@ TEST(pgm_ahead, unused_pages_come_before_no_memory)
 		EXPECT(touch(0x300000 + 2 * i * PAGE_SIZE % 0x100000 + i / 128 * PAGE_SIZE,
 			     MEM_WRITE) == PGM_RESOLVED);
 	EXPECT(touch(0x250000, MEM_WRITE) == PGM_NO_MEMORY);
-	EXPECT(stats().private_pages == RUN_PAGES + left && stats().ahead_taken == ahead);
+	EXPECT(stats().private_pages == RUN_PAGES + left && stats().counters.ahead_taken == ahead);
 	gmm_vm_destroy(hog);
 }
 
@@ -347,7 +347,7 @@ static void each_use_removes_the_mark(const struct slat_format *format)
 		struct pgm_record after = *record_of(AHEAD);
 		uint64_t taken = stats().ahead;
 		rest();
-		EXPECT(stats().ahead_taken > 0 && stats().ahead_taken < taken);
+		EXPECT(stats().counters.ahead_taken > 0 && stats().counters.ahead_taken < taken);
 		EXPECT(record_of(AHEAD)->q0 == after.q0 && record_of(AHEAD)->d2 == after.d2);
 		EXPECT(pgm_record_state(*record_of(AHEAD_NEXT)) == PGM_STATE_ZERO);
 	}

@@ -50,7 +50,7 @@ static void first_write_makes_one(const struct slat_format *format)
 	block_make(MIB(4) + 0x12345);
 	struct pgm_stats after = stats();
 	EXPECT(after.large == 1 && after.private_pages == 512);
-	EXPECT(after.faults_write == 1 && after.handy == before.handy);
+	EXPECT(after.counters.faults_write == 1 && after.handy == before.handy);
 	EXPECT(after.table_pages == before.table_pages + 2); /* no table of level 1 */
 	uint64_t machine = nested(MIB(4)).machine;
 	EXPECT(machine % BLOCK == 0);

@@ -112,7 +112,7 @@ static void a_write_is_noticed(const struct slat_format *format)
 	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED && nested(ADDR).can_write);
 	EXPECT(state_of(pgm, GFN) == PGM_STATE_NORMAL && stats().monitored == 0);
 	EXPECT(pgm_record_find(pgm, GFN)->d2 & PGM_RECORD_WRITTEN_TO);
-	EXPECT(accounts().allocated[GMM_BASE] == pages && stats().monitor_hits == 1);
+	EXPECT(accounts().allocated[GMM_BASE] == pages && stats().counters.monitor_hits == 1);
 }
 
 TEST(pgm_monitor, a_write_is_noticed_and_costs_no_page)
@@ -142,7 +142,7 @@ TEST(pgm_monitor, a_write_by_the_hypervisor_needs_no_memory)
 	hog_create(0);
 	EXPECT(try_write(ADDR + PAGE_SIZE, 2) == Q_NO_MEMORY);
 	write_byte(ADDR, 2);
-	EXPECT(state_of(pgm, GFN) == PGM_STATE_NORMAL && stats().monitor_hits == 1);
+	EXPECT(state_of(pgm, GFN) == PGM_STATE_NORMAL && stats().counters.monitor_hits == 1);
 }
 
 TEST(pgm_monitor, ends_without_a_write)
@@ -223,7 +223,7 @@ static void copy_on_write(const struct slat_format *format)
 	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED && nested(ADDR).can_write);
 	*nested_byte(ADDR) = 8;
 	EXPECT(byte_get(pgm, ADDR) == 8 && byte_get(second, ADDR) == 7);
-	EXPECT(stats().copies == 1 && stats().shared == 0 && stats().private_pages == 1);
+	EXPECT(stats().counters.copies == 1 && stats().shared == 0 && stats().private_pages == 1);
 	/* The reference is dropped with the next report. */
 	EXPECT(references(shared) == 2);
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
@@ -432,7 +432,7 @@ TEST(pgm_move, a_watched_page_stays_watched)
 	EXPECT(checked(pgm_page_move(pgm, last, id)) == Q_OK);
 	EXPECT(id_of(pgm, last).raw != id.raw && state_of(pgm, last) == PGM_STATE_MONITORED);
 	EXPECT(touch(last.raw << PAGE_SHIFT, MEM_WRITE) == PGM_RESOLVED);
-	EXPECT(stats().monitor_hits == 1);
+	EXPECT(stats().counters.monitor_hits == 1);
 }
 
 /* --- the balloon -------------------------------------------------------------------------------------- */

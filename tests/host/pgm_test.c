@@ -673,7 +673,7 @@ TEST(pgm_fault, reads_never_allocate)
 		EXPECT(buffer[i] == 0);
 	EXPECT(base_pages() == before && stats().zero == PAGES_4M);
 	EXPECT(stats().handy == 0 && stats().private_pages == 0);
-	EXPECT(stats().faults_read == 768);
+	EXPECT(stats().counters.faults_read == 768);
 	check();
 }
 
@@ -712,7 +712,7 @@ TEST(pgm_fault, spurious_faults_resolve)
 	EXPECT(touch(0x5000, MEM_EXEC) == PGM_RESOLVED);
 	EXPECT(pgm_slat_generation(pgm) == generation);
 	EXPECT(nested(0x5000).machine == result.machine && nested(0x5000).can_write);
-	EXPECT(stats().private_pages == 1 && stats().faults_write == 2);
+	EXPECT(stats().private_pages == 1 && stats().counters.faults_write == 2);
 }
 
 TEST(pgm_fault, both_formats_are_served)
@@ -874,7 +874,7 @@ TEST(pgm_handy, stock_is_low_at_its_threshold)
 	EXPECT(touch(0, MEM_WRITE) == PGM_NO_MEMORY);
 	EXPECT(stats().private_pages == 0);
 	refill();
-	EXPECT(stats().handy == PGM_HANDY_MAX && stats().refills == 1);
+	EXPECT(stats().handy == PGM_HANDY_MAX && stats().counters.refills == 1);
 	for (unsigned left = PGM_HANDY_MAX; left > 0; left--) {
 		EXPECT(stats().handy == left);
 		EXPECT(pgm_handy_is_low(pgm) == (left <= PGM_HANDY_LOW));
@@ -885,7 +885,7 @@ TEST(pgm_handy, stock_is_low_at_its_threshold)
 	EXPECT(touch(0, MEM_READ) == PGM_RESOLVED);
 	refill();
 	refill(); /* a full stock is no failure */
-	EXPECT(stats().handy == PGM_HANDY_MAX && stats().refills == 2);
+	EXPECT(stats().handy == PGM_HANDY_MAX && stats().counters.refills == 2);
 	EXPECT(touch(0, MEM_WRITE) == PGM_RESOLVED);
 }
 
@@ -1051,7 +1051,7 @@ TEST(pgm_reset, is_as_at_power_on)
 	check();
 	EXPECT(pgm_slat_generation(pgm) != generation);
 	struct pgm_stats after = stats();
-	after.faults_read = after.faults_write = after.refills = 0; /* since creation */
+	after.counters = (struct pgm_counters){ 0 }; /* since creation */
 	EXPECT(memcmp(&after, &fresh, sizeof(after)) == 0);
 	gmm_vm_stats(pgm_vm(pgm), &gmm_after);
 	EXPECT(memcmp(&gmm_after, &gmm_fresh, sizeof(gmm_after)) == 0);
@@ -1230,14 +1230,14 @@ TEST(pgm_zero_fill, is_done_exactly_where_ram_is_the_zero_page)
 	EXPECT(pgm_zero_fill(pgm, gfn(0x200)) && pgm_zero_fill(pgm, gfn(0)));
 	EXPECT(touch(0x201000, MEM_READ) == PGM_RESOLVED);
 	EXPECT(pgm_zero_fill(pgm, gfn(0x201)));
-	EXPECT(base_pages() == pages && stats().private_pages == 0 && stats().elided == 3);
+	EXPECT(base_pages() == pages && stats().private_pages == 0 && stats().counters.elided == 3);
 	/* A page of its own, though it be of zeros; ROM, a device, nobody, beyond everything. */
 	EXPECT(touch(0x202000, MEM_WRITE) == PGM_RESOLVED);
 	EXPECT(!pgm_zero_fill(pgm, gfn(0x202)));
 	EXPECT(!pgm_zero_fill(pgm, gfn(0xe0)) && !pgm_zero_fill(pgm, gfn(0xfee00)));
 	EXPECT(!pgm_zero_fill(pgm, gfn(0xa0)) && !pgm_zero_fill(pgm, gfn(0x400)));
 	EXPECT(!pgm_zero_fill(pgm, gfn(PGM_GFN_END)) && !pgm_zero_fill(pgm, gfn(~0ull >> 12)));
-	EXPECT(stats().elided == 3);
+	EXPECT(stats().counters.elided == 3);
 	check();
 }
 
