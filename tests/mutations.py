@@ -328,7 +328,7 @@ MUTATIONS = [
          ("\tpgm->monitored_pages--;\n\tpgm->private_pages--;\n\tpgm->shared_pages++;",
           "\tpgm->private_pages--;\n\tpgm->shared_pages++;",
           "a shared page would count as watched"),
-         ("\t/* First, so that nobody writes to it between the look and the exchange. */\n"
+         ("\t/* First, so that the guest cannot write between the comparison and the exchange. */\n"
           "\tpage_unmap(pgm, gfn);\n",
           "",
           "the guest would go on writing to a page that was freed"),

@@ -2,22 +2,22 @@
 /*
  * PGM, the page manager: one VM's guest-physical memory.
  *
- * Each page of RAM starts as the VM's one zero page, mapped read-only. The
- * first write replaces it by a page of the VM's own; reading never does. So a
- * guest costs what it has written. What is equal to another page may become
- * one shared page, what is not needed goes into the balloon; the next write
- * makes either the VM's own again.
+ * Each page of RAM starts as the VM's one zero page, mapped read-only. The first
+ * write replaces it by a page of the VM's own; reading never does. So a guest costs
+ * as much as it has written. Pages with equal contents may become one shared page,
+ * and pages that the guest does not need go into the balloon; the next write makes
+ * either the VM's own again.
  *
  *              ZERO, SHARED, BALLOONED, MONITORED
  *        a write |                        ^  pgm_page_zero, pgm_page_share,
  *                v                        |  pgm_balloon_inflate, pgm_page_monitor
  *              NORMAL --------------------+
  *
- * pgm_back.c has the way down, pgm_page.c and pgm_balloon.c the ways up;
+ * pgm_back.c makes the way down, pgm_page.c and pgm_balloon.c the ways up;
  * pgm_reset() and pgm_restore_begin() make every page ZERO. pgm_ahead.c takes a
- * page from ZERO to NORMAL ahead of its first write, and back if there is none.
+ * page from ZERO to NORMAL ahead of its first write, and back if no write comes.
  *
- * What there is of a VM, and what pays for it:
+ * What a VM consists of, and which account in GMM pays for it:
  *
  *   struct pgm          one page         FIXED
  *   handy stock         one page         FIXED    pgm_handy.c
@@ -30,43 +30,42 @@
  *   page and those in the handy stock    BASE     pgm_back.c, pgm_ahead.c, pgm_page.c, pgm_rom.c,
  *                                                 pgm_rom_shadow.c
  *
- * All of it belongs to the VM's account in GMM, struct pgm included. So giving
- * back a VM, whole or half built, is one call of gmm_vm_destroy(), once its
- * references to shared pages are dropped.
+ * The VM's accounts in GMM own all of it, struct pgm included. So one call of
+ * gmm_vm_destroy() gives back a VM, whole or half built, once its references to
+ * shared pages are dropped.
  *
  * Invariants, asserted by pgm_check():
- *   P1  Regions are sorted, disjoint and below PGM_GFN_END. A page has a record
- *       of a region's type if and only if it is in such a region of memory; all
- *       other records are zero.
+ *   P1  Regions are sorted, disjoint and below PGM_GFN_END. Each page of a region
+ *       of memory has a record of the region's type; all other records are zero.
  *   P2  A ROM page is ZERO or NORMAL. A recount by state gives ram_pages,
- *       private_pages, monitored_pages, shared_pages, ballooned_pages, and
- *       rom_pages and rom_private_pages.
+ *       private_pages, monitored_pages, shared_pages, ballooned_pages, rom_pages,
+ *       rom_private_pages and rom_shadow_pages.
  *   P3  ZERO and BALLOONED mean the zero page's frame and no id.
  *   P4  The id of a NORMAL or MONITORED page is a private page of this VM with
- *       that frame. GMM has its guest frame, or a report is waiting; never both.
+ *       that frame. GMM knows its guest frame, or a report is waiting; never both.
  *   P5  Pages in the handy stock are private, have no guest frame, and the next
  *       one to be taken is all zero.
  *   P6  The zero page is all zero.
- *   P7  A record is read-only unless it is RAM or a device's (or ROM's shadow in a
- *       mode that takes writes) and NORMAL and has no handler.
- *   P8  A leaf of the nested tables is memory, a page or 512 of them, and has the
- *       frame of each one's record; it can be read, and written only if none of
- *       the records is read-only.
+ *   P7  A record is read-only unless it is NORMAL, has no handler, and is RAM, device
+ *       memory, or ROM's shadow in mode READ_RAM_WRITE_RAM.
+ *   P8  A leaf of the nested tables maps one page of memory or 512, each to the frame
+ *       of its record. It can be read, and written only if none of the records is
+ *       read-only.
  *   P9  GMM's accounts of the VM hold exactly the pages listed above.
  *   P10 The id of a SHARED page is a shared page with that frame. GMM counts a
  *       reference of this VM for each such record, and for each report that
  *       drops one.
- *   P11 For each large leaf a table is left in the SHADOW account, so that it can
- *       be split at any time.
+ *   P11 For each large leaf the SHADOW account has one table left, so that the leaf
+ *       can be split at any time.
  *   P12 A page that is marked as handed out ahead has a small leaf of its own, and
  *       is all zero unless that is dirty; A1 and A2 of pgm_ahead.c.
  *
- * A present translation that changes raises the generation of the nested
- * tables. A vCPU flushes before it enters if the number is not the one of its
- * last entry. Pages go back to GMM only while no vCPU is in the guest: their
- * threads make all changes, and share one CPU.
+ * When a present translation changes, the generation of the nested tables rises. A
+ * vCPU flushes before it enters if the generation is not that of its last entry.
+ * Pages go back to GMM only while no vCPU is in the guest: the vCPUs' threads make
+ * all changes, and share one CPU.
  *
- * Locks: one per VM (LOCK_RANK_PGM), around GMM's.
+ * Locks: one per VM (LOCK_RANK_PGM), taken before GMM's.
  */
 #include "mm/pgm/pgm.h"
 
@@ -82,7 +81,7 @@ struct ram_layout {
 	struct pgm_region ranges[3]; /* sorted */
 	unsigned count;
 	uint64_t pages;
-	gfn_t low_end, high_end; /* of what is below and above 4 GiB; high_end: or 4 GiB */
+	gfn_t low_end, high_end; /* below 4 GiB; above it, or 4 GiB itself */
 };
 
 #define GFN_4G gfn(BIT64(32) >> PAGE_SHIFT)
@@ -99,7 +98,7 @@ static void range_add(struct ram_layout *layout, uint64_t start, uint64_t end)
 	layout->pages += ram.end.raw - ram.start.raw;
 }
 
-/* The 384 KiB below 1 MiB count as RAM in `ram_bytes` but are not there, as on any PC. */
+/* As on any PC, `ram_bytes` includes the 384 KiB below 1 MiB, where there is no RAM. */
 static q_status_t layout_make(uint64_t ram_bytes, struct ram_layout *out_layout)
 {
 	const uint64_t high_start = BIT64(32);
@@ -122,7 +121,7 @@ static uint64_t blocks(uint64_t pages, unsigned shift)
 	return align_up(pages, BIT64(shift)) >> shift;
 }
 
-/* Record pages and directories for all RAM. 4 GiB is where blocks of any size start. */
+/* Record pages and directories for all RAM. 4 GiB is a multiple of what either covers. */
 static uint64_t record_pages_for(const struct ram_layout *layout)
 {
 	uint64_t low = layout->low_end.raw, high = layout->high_end.raw - GFN_4G.raw;
@@ -131,7 +130,7 @@ static uint64_t record_pages_for(const struct ram_layout *layout)
 	       blocks(high, PGM_RECORDS_SHIFT) + blocks(high, PGM_DIRECTORY_SHIFT);
 }
 
-/* Nested tables for all RAM; none for the hole. */
+/* Nested tables for all RAM, but none for the hole. */
 static uint64_t tables_for(const struct ram_layout *layout)
 {
 	return slat_tables_worst_case(layout->low_end) + slat_tables_worst_case(layout->high_end) -
@@ -164,7 +163,7 @@ static q_status_t zero_page_make(struct pgm *pgm)
 	return Q_OK;
 }
 
-/* Without the lock, as is all of pgm_create(): no other thread knows the VM yet. */
+/* Without the lock, like all of pgm_create(): no other thread knows the VM yet. */
 static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram) Q_NO_ANALYSIS
 {
 	struct pgm_record empty = pgm_record_of_empty_ram(pgm);
@@ -184,7 +183,7 @@ static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram) Q_NO_ANALYSIS
 	return Q_OK;
 }
 
-/* What a failure leaves behind is the VM's and goes with it. */
+/* What a failure leaves behind belongs to the VM and goes with it. */
 static q_status_t pgm_build(struct pgm *pgm, const struct slat_format *format,
 			    const struct ram_layout *layout)
 {
@@ -224,7 +223,7 @@ static q_status_t pgm_create_in(gmm_vm_t vm, const struct pgm_config *config,
 	pgm->priority = config->priority;
 	pgm->is_bound = config->is_bound;
 	pgm->has_dirty_bits = config->has_dirty_bits;
-	/* Who owns all its memory gets whole chunks, see pgm_large.c. */
+	/* A VM that owns all its memory gets whole chunks instead, see pgm_large.c. */
 	pgm->works_ahead = config->works_ahead && config->has_dirty_bits &&
 			   config->overcommit != GMM_OVERCOMMIT_NONE;
 	pgm_ahead_reset(pgm);
@@ -268,10 +267,10 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 
 void pgm_destroy(struct pgm *pgm)
 {
-	/* GMM finds a VM's own pages, but not which shared ones it uses. */
+	/* GMM finds a VM's own pages, but not the shared pages that it uses. */
 	if (pgm->shared_pages > 0 || pgm->report_count > 0)
 		pgm_reset(pgm);
-	/* struct pgm goes, too. */
+	/* Frees struct pgm also. */
 	gmm_vm_destroy(pgm->vm);
 }
 
@@ -279,7 +278,7 @@ void pgm_destroy(struct pgm *pgm)
 
 void pgm_reset_locked(struct pgm *pgm)
 {
-	/* Translations first: nothing may reach a page that GMM gives to somebody else. */
+	/* Translations first: none may lead to a page that GMM gives to another VM. */
 	slat_clear(&pgm->slat);
 	pgm_ram_release(pgm);
 	pgm_rom_reset(pgm);
@@ -315,7 +314,7 @@ hpa_t pgm_slat_root(const struct pgm *pgm)
 
 uint64_t pgm_slat_generation(const struct pgm *pgm)
 {
-	/* Pairs with the release in slat.c: with the number come the entries. */
+	/* Pairs with the release in slat.c: a CPU that sees the number sees the changed entries. */
 	return atomic_load_acquire(&pgm->slat.generation);
 }
 
@@ -336,7 +335,7 @@ void pgm_stats(const struct pgm *pgm, struct pgm_stats *out_stats)
 	struct gmm_vm_stats gmm;
 
 	gmm_vm_stats(pgm->vm, &gmm);
-	/* Without the PGM lock: each figure is true, together they may be from different moments. */
+	/* Without the PGM lock: each figure is true, but they may be from different moments. */
 	uint64_t private_pages = atomic_load_relaxed(&pgm->private_pages);
 	uint64_t shared = atomic_load_relaxed(&pgm->shared_pages);
 	uint64_t ballooned = atomic_load_relaxed(&pgm->ballooned_pages);

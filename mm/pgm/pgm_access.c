@@ -2,10 +2,11 @@
 /*
  * The hypervisor reads and writes guest memory.
  *
- * The same rules as for the guest's own accesses: reading allocates nothing,
- * writing makes the page the VM's own first. Unlike a fault this may refill the
- * stock, because its callers may wait. Pages with a handler that wants the
- * access stop it, unless the caller is whom the handler called.
+ * The rules are those of the guest's own accesses: reading allocates nothing,
+ * writing makes the page the VM's own first. Unlike a fault, an access may refill
+ * the stock, because its callers may wait. It stops at a page with a handler that
+ * wants the access, unless the caller acts for that handler (pgm_handler_read(),
+ * pgm_handler_write()).
  *
  * The PGM lock is held for one page at a time, so that large copies do not
  * keep vCPUs waiting; a range is not written atomically.
@@ -21,7 +22,7 @@
 #include "pgm_internal.h"
 #include "pgm_transition.h"
 
-/* Whether handlers come first, or the caller is behind them. */
+/* In front of the handlers, which may want the access first, or behind them. */
 enum side { SIDE_FRONT, SIDE_BEHIND };
 
 /* The part of a range that lies in one page. */
@@ -40,7 +41,7 @@ static struct piece piece_at(gpa_t addr, uint64_t bytes_left, enum side side)
 	return piece;
 }
 
-/* The page that a record names, for as long as gmm_page_map() allows. */
+/* The content of the page that a record names, valid for as long as gmm_page_map() says. */
 static void *record_page(struct pgm_record record)
 {
 	if (pgm_record_type(record) == PGM_TYPE_DEVICE)
@@ -97,7 +98,7 @@ static q_status_t range_read(struct pgm *pgm, gpa_t from, void *to, uint64_t siz
 	uint64_t done = 0;
 
 	while (done < size_bytes && status == Q_OK) {
-		/* No overflow: all before this was below PGM_GPA_LIMIT. */
+		/* No overflow: all bytes before it were below PGM_GPA_LIMIT. */
 		struct piece piece = piece_at(gpa_add(from, done), size_bytes - done, side);
 		status = piece_read(pgm, piece, (uint8_t *)to + done);
 		if (status == Q_OK)
@@ -120,7 +121,7 @@ q_status_t pgm_handler_read(struct pgm *pgm, gpa_t from, void *to, uint64_t size
 	return range_read(pgm, from, to, size_bytes, SIDE_BEHIND, out_done);
 }
 
-/* Makes a page that others may see, or that is monitored, the VM's own and writable. */
+/* Makes a page that is not NORMAL the VM's own, and removes its translation. */
 static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 	Q_REQUIRES(pgm->lock)
 {
@@ -131,12 +132,12 @@ static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 	}
 	if (!pgm_page_back(pgm, gfn, record))
 		return Q_NO_MEMORY;
-	/* Not mapped anew: that could need a table, and the guest may never look. */
+	/* Not mapped anew: that could need a table, and the guest may never access it. */
 	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
 	return Q_OK;
 }
 
-/* The record of what a write to this page of memory reaches, or NULL. */
+/* The record of the page that a write to this address reaches, or NULL. */
 static struct pgm_record *record_written(const struct pgm *pgm, gfn_t gfn,
 					 struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
@@ -145,7 +146,7 @@ static struct pgm_record *record_written(const struct pgm *pgm, gfn_t gfn,
 	return pgm_transition_is_legal(*record, PGM_OP_WRITE) ? record : NULL;
 }
 
-/* Makes ready the page that a write reaches. */
+/* Makes the page that a write reaches ready for it, and returns its record. */
 static q_status_t write_prepare(struct pgm *pgm, gfn_t gfn, enum side side,
 				struct pgm_record **out_record) Q_REQUIRES(pgm->lock)
 {
@@ -162,13 +163,13 @@ static q_status_t write_prepare(struct pgm *pgm, gfn_t gfn, enum side side,
 		if (status != Q_OK)
 			return status;
 	}
-	/* No dirty bit will tell. */
+	/* This write sets no dirty bit in the nested tables. */
 	pgm_ahead_use(record);
 	*out_record = record;
 	return Q_OK;
 }
 
-/* True: the word was `expected`. Other CPUs of the guest may be at it at the same time. */
+/* Atomic: the guest's CPUs may change the word at the same time. True: it was `expected`. */
 static bool word_exchange(void *word, unsigned size_bytes, uint64_t expected, uint64_t value)
 {
 	uint32_t expected_32 = (uint32_t)expected;
@@ -183,7 +184,7 @@ q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_b
 {
 	struct pgm_record *record = pgm_record_find(pgm, gpa_to_gfn(addr));
 
-	/* ROM is read and its shadow written: there is no word that is both. */
+	/* ROM is read but its shadow written: no word is both. */
 	if (record && pgm_record_rom_mode(*record) == PGM_ROM_READ_ROM_WRITE_RAM)
 		return Q_RANGE;
 	q_status_t status = write_prepare(pgm, gpa_to_gfn(addr), SIDE_FRONT, &record);
@@ -224,7 +225,7 @@ static q_status_t range_write(struct pgm *pgm, gpa_t to, const void *from, uint6
 	uint64_t done = 0;
 
 	while (done < size_bytes && status == Q_OK) {
-		/* No overflow: all before this was below PGM_GPA_LIMIT. */
+		/* No overflow: all bytes before it were below PGM_GPA_LIMIT. */
 		struct piece piece = piece_at(gpa_add(to, done), size_bytes - done, side);
 		status = piece_write(pgm, piece, (const uint8_t *)from + done);
 		if (status == Q_OK)

@@ -3,29 +3,29 @@
  * Working ahead of a guest that goes through its memory page by page, so that
  * not each page costs it an exit.
  *
- * Faults that continue one another, up or down, are a run. Behind its second
- * fault the next pages of the run are mapped, twice as many each time: pages
- * that the VM has anyway, and, in a run of writes, pages that are still the zero
- * page, which are handed out of the stock ahead of their first write.
+ * A run is a series of faults, up or down, each where the one before left off. From
+ * the second fault of a run on, the next pages of the run are mapped as well, twice
+ * as many each time. These are pages that the VM has anyway, and, in a run of writes,
+ * pages that are still the zero page: for these, pages of the stock are handed out
+ * ahead of the first write.
  *
- * A page handed out ahead that stays unused is taken back. That it is unused
- * says the dirty bit of its leaf, so there is none of this on a CPU without
- * dirty bits. It is still all zero then, and goes back to the stock as it is.
- * Nor is there any in a VM with overcommit = none: it owns its memory, and gets
- * whole chunks of it (pgm_large.c).
+ * A page handed out ahead that stays unused is taken back. It is still all zero then,
+ * and goes back to the stock as it is. The dirty bit of its leaf tells whether it was
+ * used, so a VM works ahead only on CPUs with dirty bits. A VM with overcommit = none
+ * does not: it owns its memory and gets whole chunks of it (pgm_large.c).
  *
- * A mark in its record says that a page was handed out ahead and, as far as
- * anybody knows, not used. It goes with any change of the record
- * (pgm_record_seal()). Whoever writes to the page without the guest's tables,
- * maps it anew or removes its leaf has to remove it: pgm_ahead_use(); and so has
- * who clears its dirty bit, before. A block with a marked page is not mapped as
- * a large one. The scanner passes marked pages over.
+ * The mark PGM_RECORD_AHEAD says that a page was handed out ahead and is not known to
+ * be used. It goes with any change of the record (pgm_record_seal()). Code that writes
+ * to the page other than through the nested tables, maps it anew or removes its leaf
+ * must remove the mark with pgm_ahead_use(); code that clears its dirty bit must do
+ * that first. A block with a marked page is not mapped as a large one. The scanner
+ * skips marked pages.
  *
  * A1  Marked records are RAM, NORMAL and without a handler, and each is in the
- *     list. The list may hold others, too: their mark went since.
+ *     list. The list may also hold pages that lost their mark since.
  * A2  The stock and the marked pages that are unused are together at most
- *     PGM_HANDY_MAX. So a VM has never more pages than without all this, and
- *     there is room in the stock for every page that is taken back.
+ *     PGM_HANDY_MAX. So working ahead never gives a VM more pages, and there is
+ *     room in the stock for every page that is taken back.
  *
  * Pages are taken back by the second refill after they were handed out, when
  * the guest rests, and when no other page can be had.
@@ -39,7 +39,7 @@
 
 /* --- runs of faults ------------------------------------------------------------------ */
 
-/* The run that the fault continues, or a new one. +1, -1: where it goes; 0: it is new. */
+/* Finds the run that the fault continues; +1 or -1 is its direction. 0: *out_run begins here. */
 static int run_continue(struct pgm_runs *runs, gfn_t gfn, struct pgm_run **out_run)
 {
 	for (unsigned i = 0; i < PGM_RUN_COUNT; i++) {
@@ -55,7 +55,7 @@ static int run_continue(struct pgm_runs *runs, gfn_t gfn, struct pgm_run **out_r
 	return 0;
 }
 
-/* Where it goes on behind `at`. */
+/* Makes the run go on behind `at`, in the direction of `step`; 0: in either. */
 static void run_set(struct pgm_run *run, int step, gfn_t at, unsigned batch)
 {
 	run->up = step >= 0 ? at.raw + 1 : PGM_RUN_NOWHERE;
@@ -74,11 +74,11 @@ static void page_map(struct pgm *pgm, gfn_t gfn, struct pgm_record record) Q_REQ
 {
 	q_status_t status = slat_map(&pgm->slat, gfn, pgm_record_frame(record), SLAT_ALL, 1);
 
-	/* The fault that led here made the table, or the large leaf that says the same. */
+	/* The fault that led here made the table, or there is a large leaf that maps the same. */
 	Q_ASSERT(status == Q_OK);
 }
 
-/* A page of the VM's own that any access may reach, and that is not marked. */
+/* True for an unmarked page of the VM's own that takes every access. */
 static bool is_own(const struct pgm_record *record)
 {
 	return pgm_record_is_plain_ram(*record) && pgm_record_state(*record) == PGM_STATE_NORMAL &&
@@ -90,7 +90,7 @@ static bool is_untouched(const struct pgm_record *record)
 	return pgm_record_is_plain_ram(*record) && pgm_record_state(*record) == PGM_STATE_ZERO;
 }
 
-/* Hands out one page, if the stock stays large enough for what comes next. */
+/* Hands out one page, unless too few would be left in the stock. */
 static bool page_hand_out(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 	Q_REQUIRES(pgm->lock)
 {
@@ -107,7 +107,7 @@ static bool page_hand_out(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 	return true;
 }
 
-/* One page of a run. False: the run ends before it. */
+/* Maps one more page of a run. False: the run ends before that page. */
 static bool page_prepare(struct pgm *pgm, gfn_t gfn, enum mem_access access) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_record *record = pgm_record_find(pgm, gfn);
@@ -129,11 +129,11 @@ static bool is_used(const struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 	struct slat_entry entry;
 	unsigned level;
 
-	/* No leaf any more: nobody knows. */
+	/* Without a leaf it may have been used. */
 	return !slat_lookup(&pgm->slat, gfn, &entry, &level) || entry.dirty;
 }
 
-/* False: it was used after all. */
+/* Takes one page back. False: it was used. */
 static bool page_take_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 	Q_REQUIRES(pgm->lock)
 {
@@ -148,8 +148,8 @@ static bool page_take_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 }
 
 /*
- * Goes through the list: of the first `take_count`, what is unused is taken back;
- * of all, what is used is forgotten. Returns how many were taken back.
+ * Goes through the list. Takes back the unused pages among the first `take_count`
+ * and forgets all used ones. Returns how many were taken back.
  */
 static unsigned list_clean(struct pgm *pgm, unsigned take_count) Q_REQUIRES(pgm->lock)
 {
@@ -166,7 +166,7 @@ static unsigned list_clean(struct pgm *pgm, unsigned take_count) Q_REQUIRES(pgm-
 			continue;
 		}
 		bool is_kept = i >= take_count && !is_used(pgm, at);
-		/* For now, so that a page that is listed twice is kept once. */
+		/* The loop below sets the mark again. Until then a second entry finds none. */
 		pgm_ahead_use(record);
 		if (!is_kept)
 			continue;
@@ -195,7 +195,7 @@ unsigned pgm_ahead_take_all(struct pgm *pgm)
 
 void pgm_ahead_rest(struct pgm *pgm) Q_EXCLUDES(pgm->lock)
 {
-	/* Without the lock: a page handed out meanwhile is the business of the next time. */
+	/* Without the lock: the next call takes care of a page that is handed out meanwhile. */
 	if (atomic_load_relaxed(&pgm->ahead.count) == 0)
 		return;
 	spin_lock(&pgm->lock);
@@ -217,10 +217,10 @@ void pgm_ahead_follow(struct pgm *pgm, gfn_t at, enum mem_access access)
 	}
 	unsigned batch = run->batch * 2 < PGM_AHEAD_BATCH ? run->batch * 2 : PGM_AHEAD_BATCH;
 	if (access == MEM_WRITE && pgm->ahead.count + batch > PGM_AHEAD_MAX)
-		(void)list_clean(pgm, 0); /* room, if some are used */
+		(void)list_clean(pgm, 0); /* makes room, if some are used */
 	for (unsigned i = 0; i < batch; i++) {
 		gfn_t next = gfn(at.raw + (uint64_t)step);
-		/* Another table could be missing. */
+		/* Not beyond the table of the first page: the next table may be missing. */
 		if ((next.raw ^ at.raw) >= PAGES_PER_LARGE || !page_prepare(pgm, next, access))
 			break;
 		at = next;

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making a page of RAM, or of ROM's shadow, the VM's own: what the first write to it does, by the
- * guest or for it.
+ * Backing a page: making it the VM's own and NORMAL, as its first write does, by the
+ * guest or on its behalf. What happens depends on the state:
  *
- *   ZERO       a page of the handy stock, which is all zero, takes its place; or
- *              a whole chunk that of 512 pages, see pgm_large.c
- *   BALLOONED  the same, and the balloon has one page less: a guest that writes
- *              to what it gave back takes it again
- *   SHARED     the same, and the shared page's content is copied; the reference
- *              is dropped with the next report, so the content stays until then
- *   MONITORED  no page is needed; that it was written is noted
+ *   ZERO       a page of the handy stock, which is all zero, replaces the zero page;
+ *              or a whole chunk replaces it in 512 records, see pgm_large.c
+ *   BALLOONED  a page of the stock likewise, and the balloon has one page less: a
+ *              guest that writes to a page it gave back takes it again
+ *   SHARED     a page of the stock gets a copy of the shared page's content; the
+ *              reference is dropped with the next report, so the content stays
+ *              until then
+ *   MONITORED  no page is needed; the record notes that the page was written
  *
- * The record comes first, then the content, then (by the caller) the mapping:
- * so no translation ever leads to a page that is not filled yet.
+ * The record is changed first, then the content; the caller maps the page last. So
+ * no translation ever leads to a page that is not filled yet.
  */
 #include "mm/pgm/pgm.h"
 
@@ -26,7 +27,7 @@ bool pgm_page_needs_stock(struct pgm_record record)
 	       pgm_record_state(record) != PGM_STATE_MONITORED;
 }
 
-/* A handy page for what is not plain RAM: what else the record says of the page stays. */
+/* Installs a handy page where there is a handler or ROM's shadow: the record keeps what it says. */
 Q_NOINLINE static void odd_page_install(struct pgm *pgm, struct pgm_record *record,
 					const struct gmm_page *page) Q_REQUIRES(pgm->lock)
 {

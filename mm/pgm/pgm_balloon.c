@@ -2,11 +2,10 @@
 /*
  * The balloon: pages that the guest says it does not use.
  *
- * The guest cannot be trusted with its own list, so the state of each page is
- * kept in its record: a page that is reported twice counts once, and one that
- * is written after all leaves the balloon by that write (pgm_back.c). GMM counts
- * ballooned pages against the VM's promise, so the VM cannot have them and
- * others' memory as well.
+ * PGM does not trust the guest's list, but keeps the state of each page in its
+ * record: a page that is listed twice counts once, and a write takes a page out of
+ * the balloon (pgm_back.c). GMM counts ballooned pages against the VM's promise, so
+ * the VM cannot inflate the balloon and then allocate as much as before.
  */
 #include "mm/pgm/pgm.h"
 
@@ -44,7 +43,7 @@ static unsigned balloon_inflate_locked(struct pgm *pgm, const gfn_t *gfns, unsig
 	pgm_free_flush(pgm, &batch);
 	if (done == 0)
 		return 0;
-	/* All pages of RAM and all that is allocated besides were promised: it fits. */
+	/* It fits: all RAM and all that is allocated besides RAM was promised. */
 	q_status_t status = gmm_balloon_inflate(pgm->vm, done);
 	Q_ASSERT(status == Q_OK);
 	return done;
@@ -66,7 +65,7 @@ static bool page_deflate(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 
 	if (!record || !pgm_transition_is_legal(*record, PGM_OP_DEFLATE))
 		return false;
-	/* The translation may stay: both states read as the zero page. */
+	/* The translation may stay: both states are the zero page. */
 	*record = pgm_record_emptied(pgm, *record, PGM_STATE_ZERO);
 	pgm->ballooned_pages--;
 	return true;

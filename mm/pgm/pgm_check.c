@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Double entry: walks everything that pgm.c's design page promises and asserts
- * it against GMM's books. Changes nothing. Takes time in proportion to the
- * VM's RAM.
+ * Double entry: asserts the invariants of pgm.c's design page, and that PGM's records
+ * agree with GMM's books. Changes nothing. Takes time in proportion to the VM's RAM.
  */
 #include "mm/pgm/pgm.h"
 
@@ -10,12 +9,12 @@
 
 #include "pgm_internal.h"
 
-/* What a recount found. */
+/* The figures of a recount. */
 struct recount {
 	uint64_t zero, private_pages, monitored, shared, ballooned;
 	uint64_t rom, rom_private, rom_shadow, unreported;
-	uint64_t marked;  /* as handed out ahead */
-	uint64_t records; /* of memory in the map */
+	uint64_t marked;  /* records with PGM_RECORD_AHEAD */
+	uint64_t records; /* of memory in the map, of any type */
 };
 
 /* --- the map ----------------------------------------------------------------------------- */
@@ -48,7 +47,7 @@ static uint64_t page_records_count(const struct pgm_record *page)
 	return count;
 }
 
-/* Records that are not zero, in or out of regions; asserts P9 for record pages. */
+/* Counts the records that are not zero, in or out of regions; asserts P9 for record pages. */
 static uint64_t records_count(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	uint64_t count = 0, pages = 0;
@@ -149,7 +148,7 @@ static void rom_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record
 	recount->rom_private++;
 }
 
-/* R1: one half of a page of shadowed ROM; true if it is not the zero page. */
+/* R1, for one half of a page of shadowed ROM. True if it is not the zero page. */
 static bool rom_half_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record,
 			   struct recount *recount)
 {
@@ -249,7 +248,7 @@ static void region_records_check(const struct pgm *pgm, const struct pgm_region 
 
 /* --- the stock -------------------------------------------------------------------------------- */
 
-/* The page is this VM's, and GMM knows no guest frame for it. */
+/* Asserts that the page is this VM's and that GMM knows no guest frame for it. */
 static void unreported_page_check(const struct pgm *pgm, page_id_t id)
 {
 	struct gmm_page_info info;
@@ -260,14 +259,14 @@ static void unreported_page_check(const struct pgm *pgm, page_id_t id)
 	Q_ASSERT(info.gfn.raw == GFN_UNKNOWN.raw);
 }
 
-/* P5: what the next fault takes. Every page of the stock is the next one once. */
+/* P5, for the page that the next fault takes. In time that is each page of the stock. */
 static void next_page_check(const struct gmm_page *page)
 {
 	Q_ASSERT(gmm_page_frame(page->id).raw == page->frame.raw);
 	Q_ASSERT(gmm_page_is_zero(page->id));
 }
 
-/* The record of the reported frame has the page, or the hidden half of shadowed ROM does. */
+/* Asserts that the reported frame has the page: in its record, or in shadowed ROM's hidden one. */
 static void report_check(const struct pgm *pgm, const struct pgm_report *report)
 	Q_REQUIRES(pgm->lock)
 {
@@ -301,7 +300,7 @@ static void handy_check(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 
 /* --- tables and accounts ----------------------------------------------------------------------- */
 
-/* P8: page `index` of those that the leaf translates. */
+/* P8, for page `index` of those that the leaf maps. */
 static void leaf_page_check(const struct pgm *pgm, const struct slat_leaf *leaf, uint64_t index)
 	Q_REQUIRES(pgm->lock)
 {
@@ -337,7 +336,7 @@ static bool is_listed_before(const struct pgm_ahead *ahead, unsigned i)
 	return false;
 }
 
-/* P12: one marked page; true if it is unused. */
+/* P12, for one marked page. True if it is unused. */
 static bool marked_page_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record)
 	Q_REQUIRES(pgm->lock)
 {
@@ -352,7 +351,7 @@ static bool marked_page_check(const struct pgm *pgm, gfn_t gfn, struct pgm_recor
 	return !entry.dirty;
 }
 
-/* `marked` is the recount. */
+/* A1, A2, P12. `marked` is the recount. */
 static void ahead_check(const struct pgm *pgm, uint64_t marked) Q_REQUIRES(pgm->lock)
 {
 	const struct pgm_ahead *ahead = &pgm->ahead;
@@ -371,7 +370,7 @@ static void ahead_check(const struct pgm *pgm, uint64_t marked) Q_REQUIRES(pgm->
 	Q_ASSERT(pgm->handy_count + unused <= PGM_HANDY_MAX); /* A2 */
 }
 
-/* Reports that drop a reference to a shared page. */
+/* Counts the reports that drop a reference to a shared page. */
 static uint64_t drops_count(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	uint64_t count = 0;
@@ -421,9 +420,9 @@ static void pgm_check_locked(const struct pgm *pgm) Q_REQUIRES(pgm->lock)
 	Q_ASSERT(recount.rom == pgm->rom_pages);
 	Q_ASSERT(recount.rom_private == pgm->rom_private_pages);
 	Q_ASSERT(recount.rom_shadow == pgm->rom_shadow_pages);
-	/* P1: no record but those in regions */
+	/* P1: no records outside regions */
 	Q_ASSERT(records_count(pgm) == recount.records);
-	/* P4. A page in two records, both unreported, would show in the accounts. */
+	/* P4. One page in two records, both unreported, would show in the accounts. */
 	Q_ASSERT(recount.unreported == pgm->report_count);
 	handy_check(pgm);
 	ahead_check(pgm, recount.marked);

@@ -3,28 +3,28 @@
  * Device memory: pages that a device owns and a guest may see.
  *
  * They are kernel pages of the FIXED account, not private pages of the BASE
- * account. A device's model reads and writes them all the time and by pointer;
- * they are never moved, shared or ballooned; and a device must not find, when
- * the guest turns it on, that there is no memory. All that is what KERNEL chunks
- * and what is set aside at admission are for. The price: their content has a
- * permanent mapping in Quire, other than the guest's RAM
+ * account, for three reasons. A device's model reads and writes them all the time,
+ * by pointer. They are never moved, shared or ballooned. And there must be memory
+ * when the guest turns the device on, so it is set aside at admission. The price:
+ * unlike the guest's RAM, their content is permanently mapped in Quire
  * (docs/decisions/0010-device-memory.md).
  *
- * The records of a device lie on its shelf, or in the map while the guest sees
- * it somewhere; never in both. Moving is rare and drops all nested tables, which
- * are made again by faults: so tables of earlier places never add up, however
- * often a guest moves a device, and what was promised at admission is enough for
- * any one place. Record pages of the earlier place that are empty go, too.
+ * The records of a device lie on its shelf, or in the map while it is mapped; never
+ * in both. Moving a device is rare and drops all nested tables, which faults make
+ * again. So tables for earlier places never add up, however often a guest moves a
+ * device, and the promise made at admission is enough for any one place. Record
+ * pages of the earlier place that are empty also go.
  *
  * Tracking writes: each page is MONITORED, which makes it read-only; the first
- * write makes it NORMAL and notes that it was written. Taking the bitmap arms the
- * written pages again.
+ * write makes it NORMAL and notes that it was written. Taking the bitmap makes the
+ * written pages MONITORED again.
  *
  * Invariants, asserted by pgm_check():
  *   D1  A device's record has type DEVICE, no id, and state NORMAL, or MONITORED if
- *       writes are tracked. Only a NORMAL page of a tracked device is written to.
- *   D2  The map has as many of them as there are pages of mapped devices, in one
- *       region each; shelves have the others.
+ *       writes are tracked. Only a NORMAL page of a tracked device is marked as
+ *       written.
+ *   D2  The map has one region for each mapped device, which holds all its records;
+ *       the records of the others are on their shelves.
  */
 #include "mm/pgm/pgm_device.h"
 
@@ -65,7 +65,7 @@ static void page_make(struct pgm *pgm, struct pgm_record *record)
 {
 	hpa_t page = hpa(0);
 
-	/* Promised, and so set aside. */
+	/* It was promised, and so set aside. */
 	q_status_t status = gmm_kernel_page_alloc(pgm->vm, GMM_FIXED, &page);
 	Q_ASSERT(status == Q_OK);
 	*record = pgm_record_make(PGM_TYPE_DEVICE, PGM_STATE_NORMAL, hpa_to_hfn(page), PAGE_ID_NIL);
@@ -156,7 +156,7 @@ static q_status_t unmap_locked(struct pgm *pgm, struct pgm_device *device) Q_REQ
 
 	if (!device->is_mapped || has_handler(pgm, device))
 		return Q_STATE;
-	/* With the tables goes what says which pages handed out ahead are used. */
+	/* First: without tables, no dirty bit tells which pages handed out ahead are used. */
 	(void)pgm_ahead_take_all(pgm);
 	slat_clear(&pgm->slat);
 	for (uint64_t i = 0; i < device->shelf->page_count; i++) {
@@ -186,7 +186,7 @@ void pgm_device_note_write(struct pgm_record *record)
 	record->d2 |= PGM_RECORD_WRITTEN_TO;
 }
 
-/* Monitors all pages, or none any more; none is written to. */
+/* Starts or stops monitoring all pages, and forgets which were written. */
 static void pages_set(struct pgm *pgm, struct pgm_device *device, enum pgm_operation operation)
 	Q_REQUIRES(pgm->lock)
 {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the CPU noted about writing: its dirty bits in the nested tables, moved
- * into the records, where others can read them without a lock.
+ * Moves the CPU's dirty bits from the nested tables into the records, where other
+ * threads can read them without a lock.
  *
- * They are a hint. A translation that a CPU caches as dirty does not set the
- * bit again, so the generation is raised once for all bits that were cleared;
- * until a vCPU has flushed, its writes may go unnoticed here. Whoever needs to
- * be sure monitors the page.
+ * They are a hint. A CPU that caches a translation as dirty does not set the bit
+ * again, so the generation is raised, once for all bits that were cleared. Until a
+ * vCPU has flushed, its writes may go unnoticed here. To be sure, monitor the page.
  */
 #include "mm/pgm/pgm.h"
 
@@ -22,7 +21,7 @@ static void page_note(struct pgm *pgm, gfn_t gfn, struct pgm_record *record) Q_R
 {
 	uint32_t mark = record->d2 & PGM_RECORD_AHEAD;
 
-	/* First: once its bit is gone, a page that was handed out ahead would look unused. */
+	/* First: once its dirty bit is clear, a page that was handed out ahead would look unused. */
 	pgm_ahead_use(record);
 	if (slat_dirty_take(&pgm->slat, gfn))
 		record->d2 |= PGM_RECORD_LATELY;

@@ -2,14 +2,14 @@
 /*
  * The fault path: classify, back, map.
  *
- *   classify  the record says whether there is memory, and for this access
+ *   classify  the record says whether there is memory that allows this access
  *   back      a write needs a page of the VM's own, see pgm_back.c, or a whole
  *             chunk for 512 of them (pgm_large.c)
  *   map       the nested tables get what the record says now, which is nothing
  *             where a handler wants every access
  *
- * Reading never allocates: the zero page or the shared one is mapped read-only. A fault
- * that another vCPU has resolved meanwhile passes through all three steps and
+ * Reading never allocates: the zero page or a shared page is mapped read-only. A
+ * fault that another vCPU has resolved meanwhile passes through all three steps and
  * changes nothing.
  *
  * Each step leaves the books right, so a failure in one needs no undoing: the
@@ -60,7 +60,7 @@ static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record 
 		status = pgm_large_map(pgm, gfn, frame);
 	else
 		status = slat_map(&pgm->slat, gfn, frame, permission, 1);
-	/* Tables were set aside for all RAM and ROM; a caller that pauses and retries is safe. */
+	/* Tables are set aside for all memory. Without one, the caller pauses the VM and retries. */
 	return status == Q_OK ? PGM_RESOLVED : PGM_NO_MEMORY;
 }
 
@@ -78,20 +78,20 @@ static bool fault_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record,
 	return pgm_page_back(pgm, gfn, record);
 }
 
-/* The access is emulated; what comes of it is the handler's to say. */
+/* The caller emulates the access and asks the handler, whose tag it gets here. */
 static enum pgm_outcome fault_to_handler(struct pgm *pgm, struct pgm_fault *fault,
 					 struct pgm_record record) Q_REQUIRES(pgm->lock)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 
 	fault->handler_tag = pgm_handler_find(pgm, gfn)->tag;
-	/* For reading: the page may have replaced the zero page just now, which was mapped. */
+	/* For reads: backing may just have replaced the zero page, which may still be mapped. */
 	if (pgm_record_is_mappable(record) && fault_map(pgm, gfn, record) != PGM_RESOLVED)
 		return PGM_NO_MEMORY;
 	return PGM_HANDLER;
 }
 
-/* All kinds of memory, with and without handlers. */
+/* Handles a fault on any kind of memory, with or without a handler. */
 Q_NOINLINE static enum pgm_outcome any_fault(struct pgm *pgm, struct pgm_fault *fault,
 					     struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
@@ -107,13 +107,13 @@ Q_NOINLINE static enum pgm_outcome any_fault(struct pgm *pgm, struct pgm_fault *
 	return outcome == PGM_RESOLVED ? fault_map(pgm, gfn, *record) : outcome;
 }
 
-/* RAM that nobody wants to see, ready for the access. */
+/* Maps RAM without a handler, once it is ready for the access. */
 static enum pgm_outcome plain_map(struct pgm *pgm, const struct pgm_fault *fault,
 				  struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 
-	/* Whatever its leaf said until now, it says no more. */
+	/* The leaf is replaced, so its dirty bit tells nothing about the time before. */
 	pgm_ahead_use(record);
 	enum pgm_outcome outcome = fault_map(pgm, gfn, *record);
 	if (outcome == PGM_RESOLVED && pgm->works_ahead)
@@ -129,7 +129,7 @@ static enum pgm_outcome fault_handle_locked(struct pgm *pgm, struct pgm_fault *f
 
 	if (!record)
 		return PGM_MMIO;
-	/* Nearly all others are RAM's, and nobody wants to see them: nothing to classify. */
+	/* Nearly all faults are on RAM without a handler, which needs no classification. */
 	if (!pgm_record_is_plain_ram(*record))
 		return any_fault(pgm, fault, record);
 	if (fault->access != MEM_WRITE) {

@@ -2,11 +2,10 @@
 /*
  * Pages on their way back to GMM, in batches.
  *
- * The order is always the same: translations are removed, what the handy stock
- * owes GMM is reported, the record becomes ZERO, the page goes into a batch,
- * the batch is freed. A vCPU that may still hold a translation in its TLB
- * flushes before it enters the guest again, since the removal raised the
- * generation of the nested tables.
+ * The order is always the same: remove the translations, send the handy stock's
+ * reports to GMM, make the record ZERO, put the page into a batch, free the batch. A
+ * vCPU that may still have a translation in its TLB flushes before it enters the
+ * guest again, since the removal raised the generation of the nested tables.
  */
 #include "mm/pgm/pgm.h"
 
@@ -74,7 +73,7 @@ static void region_release(struct pgm *pgm, const struct pgm_region *ram,
 	for (gfn_t gfn = ram->start; gfn.raw < ram->end.raw; gfn.raw += count) {
 		struct pgm_record *records = pgm_record_run(pgm, gfn, ram->end, &count);
 		for (uint64_t i = 0; i < count; i++)
-			/* Nearly all, before the guest ran. */
+			/* Before the guest ran, nearly all are empty. */
 			if (records[i].q0 != empty.q0 || records[i].d2 != empty.d2)
 				pgm_page_release(pgm, &records[i], batch);
 	}

@@ -1,30 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Physical handlers: which pages somebody wants to see accesses to, and whom to
- * tell. Ranges are few and change seldom; they are a sorted array. What the
- * fault path needs of them is a summary of two bits in each page's record:
+ * Physical handlers: ranges of memory whose accesses a caller's handler wants to see
+ * first. Ranges are few and change seldom; they are a sorted array. The fault path
+ * only needs a summary of two bits in each page's record:
  *
- *   none   as if there were no handlers
+ *   none   the page has no handler
  *   write  the record is read-only, so nested tables never map it writable
- *   all    the page is in no nested table
+ *   all    no nested table maps the page
  *
- * PGM calls nobody. A fault or an access by the hypervisor that a handler wants
- * is an outcome (PGM_HANDLER, Q_HANDLER) with the tag of the range, and nothing
- * was read or written; the caller, who knows what tags mean and holds no lock,
- * does what it must and then, if it wants to, accesses the memory behind the
- * handler. So no callback ever runs under the PGM lock, and there is no order of
- * locks to keep between PGM and its users.
+ * PGM does not call handlers. If a handler wants an access, a guest's fault ends as
+ * PGM_HANDLER, with the tag of the range, and an access by the hypervisor as
+ * Q_HANDLER; nothing was read or written. The caller, which knows what tags mean and
+ * holds no lock, serves the access and may then access the memory behind the handler.
+ * So no callback runs under the PGM lock, and PGM's users need no lock order with it.
  *
  * Invariants, asserted by pgm_check():
  *   K1  Ranges are sorted, disjoint and not empty, and two that touch differ in
  *       kind or tag.
  *   K2  A record's two bits are the kind of the range that covers the page, or
- *       none. Every page of a range is RAM, ROM or a device's.
+ *       none. Every page of a range is RAM, ROM or device memory.
  *   K3  A page whose handler wants every access is not mapped; one whose handler
  *       wants writes is not mapped writable.
  *
- * Lock: PGM, for everything here. Cost: a range is 24 bytes, a look-up is a
- * binary search, and only for accesses that a handler wants.
+ * Lock: PGM, for everything here. Cost: a range is 24 bytes; a look-up is a binary
+ * search, which only accesses that a handler wants need.
  */
 #include "mm/pgm/pgm_handler.h"
 
@@ -38,7 +37,7 @@ static bool is_same(const struct pgm_handler *a, const struct pgm_handler *b)
 	return a->kind == b->kind && a->tag == b->tag;
 }
 
-/* The first range that ends after `at`; handler_count if there is none. */
+/* The index of the first range that ends behind `at`, or handler_count. */
 static unsigned index_after(const struct pgm *pgm, gfn_t at) Q_REQUIRES(pgm->lock)
 {
 	unsigned low = 0, high = pgm->handler_count;
@@ -62,7 +61,7 @@ const struct pgm_handler *pgm_handler_find(const struct pgm *pgm, gfn_t gfn)
 	return &pgm->handlers[i];
 }
 
-/* Puts `count` ranges in the place of `removed` ones. There is room. */
+/* Replaces `removed` ranges from index `at` on by `count` others. There must be room. */
 static void ranges_replace(struct pgm *pgm, unsigned at, unsigned removed,
 			   const struct pgm_handler *with, unsigned count) Q_REQUIRES(pgm->lock)
 {
@@ -80,7 +79,7 @@ static void ranges_replace(struct pgm *pgm, unsigned at, unsigned removed,
 	pgm->handler_count = end;
 }
 
-/* Writes the summary into the records, and takes away what the tables must not say any more. */
+/* Writes the summary into the records and removes what the tables must no longer allow. */
 static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handler_kind kind)
 	Q_REQUIRES(pgm->lock)
 {
@@ -89,7 +88,7 @@ static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handle
 		*record = pgm_record_with_handler(*record, kind);
 	}
 	switch (kind) {
-	case PGM_HANDLER_NONE: return; /* the tables say too little: the next fault mends it */
+	case PGM_HANDLER_NONE: return; /* the tables allow too little: the next fault mends that */
 	case PGM_HANDLER_WRITE: slat_protect(&pgm->slat, start, end); return;
 	case PGM_HANDLER_ALL: slat_unmap(&pgm->slat, start, end); return;
 	}
@@ -97,7 +96,7 @@ static void summary_set(struct pgm *pgm, gfn_t start, gfn_t end, enum pgm_handle
 
 /* --- add --------------------------------------------------------------------------------- */
 
-/* All of it is memory, which can have handlers in any state. */
+/* True if all of it is memory. Memory can have a handler in any state. */
 static bool is_all_memory(const struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock)
 {
 	for (gfn_t gfn = start; gfn.raw < end.raw; gfn.raw++) {
@@ -165,7 +164,7 @@ static gfn_t gfn_min(gfn_t a, gfn_t b)
 static q_status_t remove_locked(struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock)
 {
 	unsigned first = index_after(pgm, start), last = first, count = 0;
-	struct pgm_handler kept[2]; /* what sticks out below and above */
+	struct pgm_handler kept[2]; /* the ends of ranges that stick out below and above */
 
 	while (last < pgm->handler_count && pgm->handlers[last].start.raw < end.raw)
 		last++;

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The handy stock: pages that are allocated and cleared before they are
- * needed, so that the fault path takes one and cannot wait, fail half way or
- * enter GMM; only a VM that owns all its memory enters it, for whole chunks
- * (pgm_large.c). It is refilled in the vCPU loop, where waiting is allowed, when
+ * The handy stock: pages that are allocated and cleared before they are needed. So
+ * the fault path just takes one: it cannot wait or fail half way, and does not enter
+ * GMM. (It enters GMM only for whole chunks, in a VM that owns all its memory, see
+ * pgm_large.c.) The vCPU loop, where waiting is allowed, refills the stock when
  * PGM_HANDY_LOW pages are left.
  *
- * GMM does not know which guest page a handy page will become. The fault path
- * notes it here, and with it the shared page whose place it took; the next
- * refill reports all of them. Whatever frees pages reports first, so that GMM
- * never hears of a page that is gone.
+ * GMM does not know which guest page a handy page becomes. The fault path notes that
+ * in a report, together with the shared page that the handy page replaced; the next
+ * refill sends all reports. Code that frees pages sends the reports first, so that
+ * GMM never hears of a page that is gone.
  *
- * H1  handy_count + report_count never exceeds PGM_HANDY_MAX: a report takes
- *     the place of the page that it is about, and a refill starts by sending
- *     all reports.
+ * H1  handy_count + report_count never exceeds PGM_HANDY_MAX: each report is about a
+ *     page that left the stock, and a refill starts by sending all reports.
  */
 #include "mm/pgm/pgm.h"
 
@@ -24,7 +23,7 @@
 
 bool pgm_handy_is_low(const struct pgm *pgm)
 {
-	/* Without the lock: too early or too late by one fault does no harm. */
+	/* Without the lock: a refill that is one fault early or late does no harm. */
 	return atomic_load_relaxed(&pgm->handy_count) <= PGM_HANDY_LOW;
 }
 
@@ -35,13 +34,13 @@ const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shar
 	unsigned left = pgm->handy_count - 1;
 	const struct gmm_page *page = &pgm->handy->fresh[left];
 	atomic_store_relaxed(&pgm->handy_count, left);
-	/* H1: there is room. */
+	/* H1: there is room for the report. */
 	pgm->handy->reports[pgm->report_count++] =
 		(struct pgm_report){ .id = page->id, .gfn = (uint32_t)gfn.raw, .shared = shared };
 	return page;
 }
 
-/* GMM need not know whose page it nearly became. */
+/* Takes back the report about the page, sent or not: GMM knows no guest frame of it then. */
 static void report_cancel(struct pgm *pgm, page_id_t id) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_report *reports = pgm->handy->reports;
@@ -60,7 +59,7 @@ static void report_cancel(struct pgm *pgm, page_id_t id) Q_REQUIRES(pgm->lock)
 void pgm_handy_return(struct pgm *pgm, struct gmm_page page)
 {
 	report_cancel(pgm, page.id);
-	/* H1: its report's place is free, or it left the stock before the last refill, see A2. */
+	/* H1: its report was cancelled, or the last refill left room for it (A2). */
 	Q_ASSERT(pgm->handy_count + pgm->report_count < PGM_HANDY_MAX);
 	page.is_zeroed = true;
 	pgm->handy->fresh[pgm->handy_count] = page;
@@ -86,12 +85,12 @@ void pgm_handy_report(struct pgm *pgm)
 	Q_ASSERT(status == Q_OK && done == count);
 }
 
-/* As many of `want` pages as can be had. */
+/* Gets *want pages, or as many as can be had; *want becomes the number. */
 static q_status_t pages_get(struct pgm *pgm, struct gmm_page *out_pages, unsigned *want)
 {
 	q_status_t status = gmm_pages_alloc(pgm->vm, out_pages, *want);
 
-	/* Others allocate at the same time; asking for less each time, this ends. */
+	/* Others allocate at the same time. This ends because it asks for fewer pages each time. */
 	while (status != Q_OK && *want > 0) {
 		*want = (unsigned)gmm_pages_available(pgm->vm, *want - 1);
 		if (*want == 0)
@@ -120,7 +119,7 @@ q_status_t pgm_handy_refill_locked(struct pgm *pgm)
 			gmm_page_clear(fresh[i].id);
 	atomic_store_relaxed(&pgm->handy_count, pgm->handy_count + count);
 	pgm->counters.refills++;
-	/* Memory is short: not the time for pages that nobody uses. */
+	/* Memory is short: this is no time to keep unused pages out of the stock. */
 	if (count < wanted)
 		(void)pgm_ahead_take_all(pgm);
 	return Q_OK;

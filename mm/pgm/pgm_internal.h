@@ -20,7 +20,7 @@
 #define PGM_DIRECTORY_COUNT (PGM_GFN_LIMIT >> PGM_DIRECTORY_SHIFT)
 
 struct pgm_directory {
-	struct pgm_record *pages[PGM_DIRECTORY_SIZE]; /* NULL: nothing there */
+	struct pgm_record *pages[PGM_DIRECTORY_SIZE]; /* NULL: no record page */
 };
 
 _Static_assert(sizeof(struct pgm_directory) == PAGE_SIZE, "a directory is one page");
@@ -42,7 +42,7 @@ enum pgm_region_kind {
 struct pgm_region {
 	gfn_t start, end; /* half open, never empty */
 	enum pgm_region_kind kind;
-	struct pgm_shelf *shelf; /* shadowed ROM: the halves that are not read */
+	struct pgm_shelf *shelf; /* shadowed ROM: records of the pages that are not read */
 };
 
 /* --- shelves ------------------------------------------------------------------------ */
@@ -50,7 +50,7 @@ struct pgm_region {
 #define PGM_SHELF_RECORD_PAGES 510u
 #define PGM_SHELF_PAGES_MAX    ((uint64_t)PGM_SHELF_RECORD_PAGES << PGM_RECORDS_SHIFT)
 
-/* Records of guest pages that are not in the map now. */
+/* Records of memory that is not in the guest-physical map, see pgm_shelf.c. */
 struct pgm_shelf {
 	hpa_t self;
 	uint64_t page_count;
@@ -63,7 +63,7 @@ struct pgm_shelf {
 
 struct pgm_device {
 	struct pgm_shelf *shelf; /* its records while it is mapped nowhere */
-	gfn_t start;             /* where it is mapped */
+	gfn_t start;             /* if it is mapped: where */
 	bool is_mapped, is_tracked;
 };
 
@@ -79,29 +79,29 @@ struct pgm_handler {
 
 /* --- promises ---------------------------------------------------------------------- */
 
-/* FIXED pages besides records: struct pgm, the handy stock, the page of directories. */
+/* FIXED pages other than records: struct pgm, the handy stock, the page of directories. */
 #define PGM_FIXED_PAGES 3u
-/* How much more, in pages. */
+/* By how many pages promises are raised or lowered. */
 struct pgm_promise {
 	uint64_t base, guaranteed, shadow, fixed;
 };
 
-/* Promised at creation, so that pgm_rom_add() raises nothing. */
+/* Promised at creation, so that pgm_rom_add() need not raise promises. */
 #define PGM_ROM_PAGES        64u
-#define PGM_ROM_RECORD_PAGES 4u /* records and directories that only ROM needs: two pieces' */
+#define PGM_ROM_RECORD_PAGES 4u /* records and directories that only ROM needs: for two places */
 #define PGM_ROM_TABLES       PGM_ROM_RECORD_PAGES /* nested tables likewise, see pgm_rom.c */
 
 /* --- the handy stock --------------------------------------------------------------- */
 
 #define PGM_HANDY_MAX  128u
 #define PGM_HANDY_LOW  32u /* refill at the next safe point */
-#define PGM_HANDY_SYNC 8u  /* who may wait refills at once */
+#define PGM_HANDY_SYNC 8u  /* callers that may wait refill at once */
 
-/* A page that left the stock; GMM is told at the next refill. */
+/* What the next refill tells GMM about a page that left the stock. */
 struct pgm_report {
 	page_id_t id;
 	uint32_t gfn;
-	page_id_t shared; /* whose place it took, if not NIL: that reference is to be dropped */
+	page_id_t shared; /* not NIL: the shared page that it replaced; drop this reference */
 };
 
 struct pgm_handy {
@@ -115,15 +115,15 @@ _Static_assert(sizeof(struct pgm_handy) <= PAGE_SIZE, "the stock is one page");
 
 #define PGM_AHEAD_MAX   64u /* pages handed out whose use is not yet known */
 #define PGM_AHEAD_BATCH 16u
-#define PGM_RUN_COUNT   2u /* that are followed at the same time */
+#define PGM_RUN_COUNT   2u /* runs followed at the same time, for each kind of access */
 #define PGM_RUN_NOWHERE (~0ull)
 
 _Static_assert(PGM_AHEAD_MAX + PGM_HANDY_LOW < PGM_HANDY_MAX, "a refill leaves the stock high");
 
-/* Faults at neighbours, one after the other. */
+/* A series of faults, up or down, each where the one before left off. */
 struct pgm_run {
-	uint64_t up, down; /* guest frames: a fault there continues it */
-	unsigned batch;    /* pages mapped ahead at the last one */
+	uint64_t up, down; /* guest frames: a fault there continues the run */
+	unsigned batch;    /* pages wanted ahead at its last fault */
 };
 
 struct pgm_runs {
@@ -133,7 +133,7 @@ struct pgm_runs {
 
 struct pgm_ahead {
 	struct pgm_runs reads, writes;
-	unsigned count, old_count; /* old: handed out before the last refill; they come first */
+	unsigned count, old_count; /* old: listed before the last refill; they come first */
 	uint32_t gfns[PGM_AHEAD_MAX];
 };
 
@@ -150,13 +150,13 @@ struct pgm {
 	uint64_t ram_pages;
 	gfn_t ram_end;
 	bool has_dirty_bits, works_ahead;
-	uint64_t reserved_pages; /* of BASE, while it is not unreserved */
+	uint64_t reserved_pages; /* what pgm_reserve() claims of BASE; pgm_promise.c changes it */
 	page_id_t zero_id;
 	hfn_t zero_frame;
 	struct pgm_handy *handy;
 	struct pgm_directory **directories; /* a page; its entries are guarded by lock */
 
-	/* Guarded by lock; counters are also read without it, see pgm_stats(). */
+	/* Guarded by lock. pgm_stats() and others read figures without it: each stale at worst. */
 	struct slat slat;
 	unsigned region_count;
 	struct pgm_region regions[PGM_REGION_MAX]; /* sorted, disjoint */
@@ -167,14 +167,14 @@ struct pgm {
 	struct pgm_handler handlers[PGM_HANDLER_MAX]; /* sorted, disjoint */
 	unsigned handy_count, report_count;
 	struct pgm_ahead ahead;
-	uint64_t record_pages;    /* with directories */
-	uint64_t shelf_pages;     /* with their heads */
+	uint64_t record_pages;    /* and directories */
+	uint64_t shelf_pages;     /* heads and record pages */
 	uint64_t private_pages;   /* of RAM: NORMAL and MONITORED */
-	uint64_t monitored_pages; /* of them */
+	uint64_t monitored_pages; /* of RAM; part of private_pages */
 	uint64_t shared_pages, ballooned_pages;
-	uint64_t rom_pages;         /* of the guest's ROM */
-	uint64_t rom_private_pages; /* of that and of shadowed ROM not the zero page */
-	uint64_t rom_shadow_pages;  /* in the shadow of ROM, not the zero page */
+	uint64_t rom_pages;         /* of plain ROM, with those that are the zero page */
+	uint64_t rom_private_pages; /* of plain and shadowed ROM, without the zero page */
+	uint64_t rom_shadow_pages;  /* in the shadow of ROM, without the zero page */
 	struct pgm_counters counters;
 };
 
@@ -196,7 +196,10 @@ static inline struct pgm_record *pgm_record_find(const struct pgm *pgm, gfn_t gf
 	return page ? &page[gfn.raw & (PGM_RECORDS - 1)] : NULL;
 }
 
-/* The records from `gfn` on that follow each other in memory, not beyond `end`; they exist. */
+/*
+ * The records from `gfn` on that follow each other in memory, at most as far as `end`.
+ * They must exist.
+ */
 static inline struct pgm_record *pgm_record_run(const struct pgm *pgm, gfn_t gfn, gfn_t end,
 						uint64_t *out_count) Q_REQUIRES(pgm->lock)
 {
@@ -208,7 +211,7 @@ static inline struct pgm_record *pgm_record_run(const struct pgm *pgm, gfn_t gfn
 	return first;
 }
 
-/* What RAM is at power-on. */
+/* The record of RAM at power-on. */
 static inline struct pgm_record pgm_record_of_empty_ram(const struct pgm *pgm)
 {
 	return pgm_record_make(PGM_TYPE_RAM, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
@@ -221,7 +224,7 @@ static inline struct pgm_record *pgm_record_find_ram(const struct pgm *pgm, gfn_
 	return record && pgm_record_type(*record) == PGM_TYPE_RAM ? record : NULL;
 }
 
-/* The same page with no memory of its own: ZERO or BALLOONED. */
+/* The record of the same page without memory of its own; `state` is ZERO or BALLOONED. */
 static inline struct pgm_record pgm_record_emptied(const struct pgm *pgm, struct pgm_record record,
 						   enum pgm_state state)
 {
@@ -242,14 +245,14 @@ void pgm_reset_locked(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_region.c ---------------------------------------------------------------------------- */
 
-/* Q_INVALID: not whole pages; Q_RANGE. */
+/* Q_INVALID: not whole pages; Q_RANGE: beyond PGM_GFN_END. */
 q_status_t pgm_range_check(gpa_t start, uint64_t size_bytes) Q_MUST_USE;
-/* As above, and Q_CONFLICT: overlaps a region; Q_LIMIT: no room for it. */
+/* Likewise, and Q_CONFLICT: overlaps a region; Q_LIMIT: no room for one more region. */
 q_status_t pgm_region_admit(const struct pgm *pgm, gpa_t start, uint64_t size_bytes,
 			    struct pgm_region *out_region) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /* Adds a region that was admitted. */
 void pgm_region_insert(struct pgm *pgm, struct pgm_region region) Q_REQUIRES(pgm->lock);
-/* Removes the region that starts there. Its records are zero already. */
+/* Removes the region that starts at `start`. Its records must be zero already. */
 void pgm_region_remove(struct pgm *pgm, gfn_t start) Q_REQUIRES(pgm->lock);
 /* The region that covers the page, or NULL. */
 const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock);
@@ -257,22 +260,25 @@ const struct pgm_region *pgm_region_find(const struct pgm *pgm, gfn_t gfn) Q_REQ
 /* How many record pages and directories pgm_record_pages_make() would allocate. */
 uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end)
 	Q_REQUIRES(pgm->lock);
-/* After a failure what was made stays, empty: it means nothing and is used by the next try. */
+/*
+ * Makes the record pages and directories of [start, end) that are missing. After a
+ * failure those made so far stay: they are empty, and the next try uses them.
+ */
 q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end)
 	Q_REQUIRES(pgm->lock) Q_MUST_USE;
 
 /* --- pgm_promise.c, under the lock ----------------------------------------------------------- */
 
-/* Admission: Q_DECLINED, Q_NO_MEMORY as gmm_vm_resize(); Q_STATE: unreserved. */
+/* An admission: fails like gmm_vm_resize(), and with Q_STATE if the VM is unreserved. */
 q_status_t pgm_promise_raise(struct pgm *pgm, struct pgm_promise more)
 	Q_REQUIRES(pgm->lock) Q_MUST_USE;
 void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_shelf.c, under the lock --------------------------------------------------------------- */
 
-/* Pages of the FIXED account that a shelf for so many records takes. */
+/* Pages of the FIXED account that a shelf for `page_count` records takes. */
 uint64_t pgm_shelf_size(uint64_t page_count);
-/* Of what was promised; all records are zero. */
+/* Its pages must have been promised. All records are zero. */
 struct pgm_shelf *pgm_shelf_make(struct pgm *pgm, uint64_t page_count) Q_REQUIRES(pgm->lock);
 void pgm_shelf_free(struct pgm *pgm, struct pgm_shelf *shelf) Q_REQUIRES(pgm->lock);
 struct pgm_record *pgm_shelf_record(const struct pgm_shelf *shelf, uint64_t index);
@@ -280,18 +286,18 @@ struct pgm_record *pgm_shelf_record(const struct pgm_shelf *shelf, uint64_t inde
 /* --- pgm_rom.c, under the lock ---------------------------------------------------------------- */
 
 bool pgm_rom_page_is_zero(const uint8_t *page);
-/* Fills the VM's page `id` and tells GMM its guest frame. */
+/* Fills the VM's page `id` with a page of `image` and tells GMM its guest frame. */
 void pgm_rom_page_fill(struct pgm *pgm, gfn_t gfn, page_id_t id, const uint8_t *image)
 	Q_REQUIRES(pgm->lock);
 
 /* --- pgm_rom_shadow.c, under the lock ------------------------------------------------------------ */
 
-/* The half of a page of shadowed ROM that is not read. */
+/* Of a page of shadowed ROM: the record of the half that is not read. */
 struct pgm_record *pgm_rom_hidden(const struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock);
-/* The half that takes writes, or NULL if they are ignored. */
+/* Likewise: the record of the half that takes writes, or NULL if writes are ignored. */
 struct pgm_record *pgm_rom_written(const struct pgm *pgm, gfn_t gfn, struct pgm_record *record)
 	Q_REQUIRES(pgm->lock);
-/* Reads ROM and ignores writes again; shadows are all zero and own nothing. */
+/* Sets all modes to READ_ROM and frees all shadow pages. */
 void pgm_rom_reset(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_handler.c, under the lock --------------------------------------------------------- */
@@ -302,55 +308,55 @@ void pgm_handlers_check(const struct pgm *pgm) Q_REQUIRES(pgm->lock);
 void pgm_handler_record_check(const struct pgm *pgm, gfn_t gfn, struct pgm_record record)
 	Q_REQUIRES(pgm->lock);
 
-/* True: a handler wants to see such an access before memory does. */
+/* True if a handler wants the access before it goes to memory. */
 static inline bool pgm_handler_wants(struct pgm_record record, enum mem_access access)
 {
 	enum pgm_handler_kind kind = pgm_record_handler(record);
 	return kind != PGM_HANDLER_NONE && (kind == PGM_HANDLER_ALL || access == MEM_WRITE);
 }
 
-/* The most that pgm_record_pages_make() allocates for so many pages in one place. */
+/* The most that pgm_record_pages_make() allocates for `page_count` pages in a row anywhere. */
 uint64_t pgm_record_pages_anywhere(uint64_t page_count);
-/* Frees the record pages and directories of [start, end) that have no record. */
+/* Frees the record pages and directories around [start, end) that are all zero. */
 void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_large.c, under the lock --------------------------------------------------------------- */
 
-/* The page has the place in a chunk that it has in its block. */
+/* True if the page's place in its block of guest memory is the frame's place in its chunk. */
 static inline bool pgm_large_is_at_place(gfn_t gfn, hfn_t frame)
 {
 	return (gfn.raw ^ frame.raw) % PAGES_PER_LARGE == 0;
 }
 
-/* A page of RAM, mapped writable, at its place: can all of its block be one large entry? */
+/* True if the whole block of a page, which may be mapped writable, can be one large entry. */
 bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame) Q_REQUIRES(pgm->lock);
-/* Maps that block. Q_NO_MEMORY: no page for a table above it. */
+/* Maps that block as one large entry. Q_NO_MEMORY: no page for a table above it. */
 q_status_t pgm_large_map(struct pgm *pgm, gfn_t gfn, hfn_t frame) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /* Whole chunks are for VMs that have a right to all their memory. */
 static inline bool pgm_large_has_right(const struct pgm *pgm)
 {
 	return GMM_PAGES_PER_CHUNK == PAGES_PER_LARGE && pgm->overcommit == GMM_OVERCOMMIT_NONE;
 }
-/* Backs the whole block of a page of RAM with a chunk. False: it cannot be; nothing changed. */
+/* Backs the whole block of a page of RAM with one chunk. False: impossible, nothing changed. */
 bool pgm_large_back(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_device.c, under the lock ------------------------------------------------------------- */
 
-/* Of page `index` of the device, in the map or on its shelf. */
+/* The record of the device's page `index`, in the map or on the device's shelf. */
 struct pgm_record *pgm_device_record(const struct pgm *pgm, const struct pgm_device *device,
 				     uint64_t index) Q_REQUIRES(pgm->lock);
-/* A page of a device is about to be written. */
+/* Notes that a MONITORED page of a device is about to be written, and makes it NORMAL. */
 void pgm_device_note_write(struct pgm_record *record);
 
 /* --- pgm_access.c ------------------------------------------------------------------------------ */
 
-/* An aligned word of 4 or 8 bytes of memory, under the lock: for table walks. Q_RANGE. */
+/* Reads an aligned word of 4 or 8 bytes, for table walks. Q_RANGE: it is not in memory. */
 q_status_t pgm_word_read_locked(const struct pgm *pgm, gpa_t addr, unsigned size_bytes,
 				uint64_t *out_word) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /*
- * Exchanges such a word, if it is still `expected`, as a write of the guest does.
- * Q_CONFLICT: it is not; Q_RANGE: what is read there takes no writes; Q_HANDLER;
- * Q_NO_MEMORY.
+ * Replaces such a word by `word` if it still is `expected`, in one atomic step, as
+ * a locked instruction of the guest does. Q_CONFLICT: it was another one; Q_RANGE:
+ * the memory that is read there takes no writes; Q_HANDLER; Q_NO_MEMORY.
  */
 q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_bytes,
 				    uint64_t expected, uint64_t word)
@@ -360,43 +366,44 @@ q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_b
 
 q_status_t pgm_handy_refill_locked(struct pgm *pgm) Q_REQUIRES(pgm->lock) Q_MUST_USE;
 /*
- * A zeroed page for `gfn`, or NULL if the stock is empty; valid until the next
- * refill. `shared`: the page whose place it takes, or NIL.
+ * Takes a zeroed page for `gfn` from the stock, or returns NULL if the stock is
+ * empty. The pointer is valid until the next refill. `shared`: the shared page that
+ * the page replaces, or NIL.
  */
 const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shared)
 	Q_REQUIRES(pgm->lock);
-/* Tells GMM what it does not know yet; before pages are freed, counted or shared. */
+/* Sends all reports to GMM. Must precede freeing, counting or sharing pages. */
 void pgm_handy_report(struct pgm *pgm) Q_REQUIRES(pgm->lock);
-/* A page that was taken and is still all zero comes back: nobody reaches it any more. */
+/* Puts a page back that was taken, is still all zero, and is in no record and no table. */
 void pgm_handy_return(struct pgm *pgm, struct gmm_page page) Q_REQUIRES(pgm->lock);
 /* Gives the stock back to GMM; after pgm_handy_report(). */
 void pgm_handy_drop(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_ahead.c, under the lock --------------------------------------------------------------- */
 
-/* A fault of the guest at `gfn` was resolved, and its page mapped. */
+/* Call when a fault of the guest at `gfn` was resolved and its page mapped. */
 void pgm_ahead_follow(struct pgm *pgm, gfn_t gfn, enum mem_access access) Q_REQUIRES(pgm->lock);
-/* The page is used, or its leaf will not tell. */
+/* Removes the mark of a page: it counts as used, because it is or because its leaf cannot tell. */
 static inline void pgm_ahead_use(struct pgm_record *record)
 {
 	record->d2 &= ~PGM_RECORD_AHEAD;
 }
-/* At a refill: takes back what was there at the one before. Returns how many pages. */
+/* At a refill: takes back unused pages handed out before the last one. Returns how many. */
 unsigned pgm_ahead_age(struct pgm *pgm) Q_REQUIRES(pgm->lock);
-/* Takes back all that is unused. Returns how many pages. */
+/* Takes back all unused pages. Returns how many. */
 unsigned pgm_ahead_take_all(struct pgm *pgm) Q_REQUIRES(pgm->lock);
-/* All records are as at power-on. */
+/* Forgets all runs and pages. Records must be as at power-on. */
 void pgm_ahead_reset(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_back.c, under the lock ---------------------------------------------------------------- */
 
 /*
- * Makes a page of RAM, or of ROM's shadow, the VM's own and writable. False:
- * there is no page, nothing changed. Where it was mapped, the caller maps it
- * anew or removes that.
+ * Backs a page: makes a page of RAM, ROM's shadow or a device the VM's own and
+ * NORMAL. False: no page could be had, and nothing changed. If the page was mapped,
+ * the caller must map it anew or remove the translation.
  */
 bool pgm_page_back(struct pgm *pgm, gfn_t gfn, struct pgm_record *record) Q_REQUIRES(pgm->lock);
-/* pgm_page_back() takes a page from the stock for it. */
+/* True if pgm_page_back() would take a page from the stock. */
 bool pgm_page_needs_stock(struct pgm_record record);
 
 /* --- pgm_free.c, under the lock ------------------------------------------------------------------ */
@@ -410,14 +417,14 @@ struct pgm_free_batch {
 };
 
 /*
- * Takes a RAM page's own or shared page away, which goes back with the batch,
- * and makes it ZERO. The caller has removed its translation.
+ * Makes a page of RAM ZERO and puts its own page, or its reference to a shared one,
+ * into the batch. The caller must have removed its translation.
  */
 void pgm_page_release(struct pgm *pgm, struct pgm_record *record, struct pgm_free_batch *batch)
 	Q_REQUIRES(pgm->lock);
 /* Frees what is in the batch. */
 void pgm_free_flush(struct pgm *pgm, struct pgm_free_batch *batch) Q_REQUIRES(pgm->lock);
-/* Releases every page of RAM. The nested tables are empty. */
+/* Releases every page of RAM. The nested tables must be empty. */
 void pgm_ram_release(struct pgm *pgm) Q_REQUIRES(pgm->lock);
 
 #endif

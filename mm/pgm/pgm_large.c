@@ -5,18 +5,19 @@
  * a level of its nested walks, and 511 faults.
  *
  *   made    The first write to a wholly untouched block of a VM with overcommit =
- *           none takes a whole chunk, if one is free, and backs all 512 records.
- *           Such a VM has the right to all its memory anyway; any other pays for
- *           what it writes, page by page.
- *   split   By slat.c, when a page of the block gets another right, another frame
- *           or none. The other 511 stay mapped and keep what hardware noted. The
- *           table that this takes is in the SHADOW account (P11).
- *   mended  The block is looked at again whenever a page of it is mapped writable,
- *           and becomes one entry as soon as it can. Only a page at its place in
- *           a chunk asks, so other VMs pay one comparison.
+ *           none takes a whole chunk, if one is free, and backs all 512 pages with
+ *           it. Such a VM has a right to all its memory anyway; any other VM pays
+ *           for what it writes, page by page.
+ *   split   slat.c splits the entry when a page of the block gets another
+ *           permission, another frame or none. The other 511 stay mapped and keep
+ *           what hardware noted. The SHADOW account has the table for this (P11).
+ *   mended  Whenever a page of the block is mapped writable, the block is checked
+ *           again and becomes one entry as soon as it can. Only a page whose place
+ *           in its chunk is its place in the block leads to a check, so in other
+ *           VMs this costs one comparison.
  *
- * Which blocks are large is nowhere written down: records say what can be, tables
- * what is. A chunk of 1 MiB (GMM_CHUNK_SHIFT 20) is never large enough.
+ * No list of large blocks is kept: records say which blocks can be large, the nested
+ * tables which are. A chunk of 1 MiB (GMM_CHUNK_SHIFT 20) is never large enough.
  *
  * Lock: PGM. Mending frees a table: no vCPU may be in the guest (S6 in slat.c).
  */
@@ -34,8 +35,8 @@ static gfn_t block_start(gfn_t gfn)
 /* --- one record ------------------------------------------------------------------------------ */
 
 /*
- * All but marks that change nothing of how the page is mapped: one that is handed
- * out ahead needs a leaf of its own.
+ * The bits of d2 that decide how the page is mapped. PGM_RECORD_AHEAD is one: such a
+ * page needs a leaf of its own, with its own dirty bit.
  */
 static uint32_t kind_bits(struct pgm_record record)
 {
@@ -61,7 +62,7 @@ static bool is_untouched(const struct pgm *pgm, struct pgm_record record)
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
-/* The record of the block's page `index`, or one that is nothing. */
+/* The record of the block's page `index`; all zero if no record page covers it. */
 static struct pgm_record record_at(const struct pgm *pgm, gfn_t start, unsigned index)
 	Q_REQUIRES(pgm->lock)
 {
@@ -76,7 +77,7 @@ bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame)
 
 	if (GMM_PAGES_PER_CHUNK < PAGES_PER_LARGE || !pgm_large_is_at_place(gfn, frame))
 		return false;
-	/* Where a block is filled in either direction, the last page says no at once. */
+	/* The last page first: while a block is filled, up or down, it or page 0 fails at once. */
 	if (!is_writable_at(record_at(pgm, start, PAGES_PER_LARGE - 1),
 			    hfn(base + PAGES_PER_LARGE - 1)))
 		return false;
@@ -116,11 +117,11 @@ bool pgm_large_back(struct pgm *pgm, gfn_t gfn)
 
 	if (!is_block_untouched(pgm, start))
 		return false;
-	/* Without a whole chunk, single pages do: those are the VM's right. */
+	/* If no chunk is wholly free, single pages do. */
 	if (gmm_chunk_alloc(pgm->vm, start, &first) != Q_OK)
 		return false;
 	block_fill(pgm, start, &first);
-	/* The zero page may be mapped for any of them. */
+	/* The zero page may be mapped at any page of the block. */
 	slat_unmap(&pgm->slat, start, (gfn_t){ start.raw + PAGES_PER_LARGE });
 	return true;
 }

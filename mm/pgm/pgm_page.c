@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What others ask a VM to do with one of its pages: watch it, share it, make it
- * the zero page, move it.
+ * What other threads ask a VM to do with one of its pages: monitor it, share it, make
+ * it the zero page, move it.
  *
- * Who asks has seen the page some time ago and without a lock. So each request
- * names the page id that it saw, and is refused with Q_STATE, and without any
- * effect, if the record has another one or is in another state now:
+ * The thread that asks saw the page earlier, without a lock, so it may have changed.
+ * Each request names the page id that was seen, and is refused with Q_STATE and
+ * without any effect if the record has another id or is in another state by now:
  *
  *                  pgm_page_monitor        pgm_page_share
  *          NORMAL ------------------> MONITORED ----------> SHARED
@@ -17,13 +17,13 @@
  *                         v
  *                        ZERO
  *
- * Monitoring removes the page's translation. A later write faults, makes the
- * page NORMAL and is noted: so a page that is still MONITORED after a while does
- * not change often. Whether it equals the shared page is decided here, under the
- * lock and with no translation left, whatever was seen before.
+ * Monitoring removes the page's translation. A later write faults, makes the page
+ * NORMAL and is noted: so a page that is still MONITORED after a while does not change
+ * often. pgm_page_share() compares the contents, under the lock and while nothing can
+ * write to either page. No other comparison counts: the scanner goes by keys.
  *
- * Translations go before the content is judged or the page freed; every vCPU
- * flushes before it enters again.
+ * A page's translation is removed before its content is compared or the page is freed;
+ * every vCPU flushes before it enters again.
  */
 #include "mm/pgm/pgm.h"
 
@@ -35,7 +35,7 @@
 
 /* --- the precondition ----------------------------------------------------------------- */
 
-/* The record of a private RAM page that still is the expected one and may be so treated, else NULL. */
+/* The record, or NULL unless it still is of the expected private page and allows the operation. */
 static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_t expected,
 				      enum pgm_operation operation) Q_REQUIRES(pgm->lock)
 {
@@ -43,7 +43,7 @@ static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_
 
 	if (!record || !pgm_transition_is_legal(*record, operation))
 		return NULL;
-	/* A shared page may become zero or ballooned, but not because of who saw a private one. */
+	/* The caller saw a private page: it may not make a shared one zero that has this id now. */
 	if (page_id_is_nil(expected) || pgm_record_id(*record).raw != expected.raw ||
 	    pgm_record_state(*record) == PGM_STATE_SHARED)
 		return NULL;
@@ -90,7 +90,7 @@ static q_status_t page_unmonitor_locked(struct pgm *pgm, gfn_t gfn, page_id_t ex
 
 	if (!record)
 		return Q_STATE;
-	/* A translation that forbids writing may stay: the write that meets it maps anew. */
+	/* A read-only translation may stay: the next write faults on it and maps the page anew. */
 	*record = record_in_state(*record, PGM_STATE_NORMAL);
 	pgm->monitored_pages--;
 	return Q_OK;
@@ -115,8 +115,8 @@ static q_status_t page_share_locked(struct pgm *pgm, gfn_t gfn, page_id_t expect
 		return Q_STATE;
 	page_unmap(pgm, gfn);
 	/*
-	 * The page may have been written and monitored anew since the two were found
-	 * equal. Nobody can write to either now: this comparison is the one that counts.
+	 * The page may have been written and monitored anew since its key was taken. Now
+	 * nothing can write to either page, so this is the comparison that counts.
 	 */
 	if (!gmm_page_is_equal(expected, shared))
 		return Q_STATE;
@@ -150,7 +150,7 @@ static q_status_t page_zero_locked(struct pgm *pgm, gfn_t gfn, page_id_t expecte
 
 	if (!record)
 		return Q_STATE;
-	/* First, so that nobody writes to it between the look and the exchange. */
+	/* First, so that the guest cannot write between the comparison and the exchange. */
 	page_unmap(pgm, gfn);
 	pgm_ahead_use(record);
 	if (!gmm_page_is_zero(expected))
@@ -210,8 +210,8 @@ bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_v
 	if (!record)
 		return false;
 	/*
-	 * Two loads without a lock: they may be of different moments. Then the id and
-	 * the state do not belong together, and what is asked because of it is refused.
+	 * Two loads without a lock may see different moments. Then the id and the state do
+	 * not belong together, and a request that follows from them is refused.
 	 */
 	struct pgm_record seen = { .q0 = atomic_load_relaxed(&record->q0),
 				   .d2 = atomic_load_relaxed(&record->d2) };
@@ -224,7 +224,10 @@ bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_v
 	return true;
 }
 
-/* Of one page of records, from `from` on; else the first frame after it. */
+/*
+ * Looks for an unmarked NORMAL page of RAM from *from to the end of its page of records.
+ * *from becomes its frame, or if there is none, the first frame behind the page of records.
+ */
 static bool private_find(const struct pgm_record *record, gfn_t *from)
 {
 	const uint32_t mask = PGM_RECORD_TYPE | PGM_RECORD_STATE | PGM_RECORD_AHEAD;

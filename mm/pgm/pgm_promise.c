@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What GMM promised the VM, raised when memory is added that was not there at
- * creation (shadowed ROM, device memory): an admission like the first one. What
- * is within a promise and set aside cannot be refused later. The guarantee that
- * pgm_reserve() claims again is what it was raised to.
+ * Raises GMM's promises to the VM when memory is added that was not there at creation
+ * (shadowed ROM, device memory). That is an admission like the first one: what is
+ * within a promise and set aside cannot be refused later. A guarantee that is raised
+ * here is also what pgm_reserve() claims again.
  *
- * Lock: PGM, so that nobody else changes the promises meanwhile.
+ * Lock: PGM, so that no other thread changes the promises meanwhile.
  */
 #include <quire/assert.h>
 
 #include "pgm_internal.h"
 
-/* Modulo 2^64, so that lowering is raising by the complement. */
+/* Adds modulo 2^64, so that negative figures lower the promises. */
 static q_status_t promise_add(struct pgm *pgm, struct pgm_promise more) Q_REQUIRES(pgm->lock)
 {
 	struct gmm_vm_stats now;
 
 	gmm_vm_stats(pgm->vm, &now);
 	if (now.guaranteed_base != pgm->reserved_pages)
-		return Q_STATE; /* unreserved: there is no guarantee that could be raised */
+		return Q_STATE; /* unreserved: there is no guarantee to raise */
 	struct gmm_vm_config wanted = {
 		.pages = { [GMM_BASE] = now.promised[GMM_BASE] + more.base,
 			   [GMM_SHADOW] = now.promised[GMM_SHADOW] + more.shadow,
@@ -43,7 +43,7 @@ void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less)
 {
 	struct pgm_promise negative = { -less.base, -less.guaranteed, -less.shadow, -less.fixed };
 
-	/* What was allocated of it is given back: smaller promises are never declined. */
+	/* The caller gave back what it allocated of it, and less is never declined. */
 	q_status_t status = promise_add(pgm, negative);
 	Q_ASSERT(status == Q_OK);
 }

@@ -3,7 +3,7 @@
  * The record of one guest page: 16 bytes, pure encode and decode.
  *
  *   q0  63:48  page id, bits 27:12      \
- *       47:12  machine frame             > so a look-up never has to ask GMM
+ *       47:12  machine frame             > both, so that a look-up need not ask GMM
  *       11:0   page id, bits 11:0       /
  *   d2  0      read-only: nested tables must not map it writable
  *       3:1    type
@@ -11,18 +11,18 @@
  *       10:8   state
  *       11     written to while it was monitored
  *       13:12  migration
- *       14     written lately: the nested tables said so when they were last asked
- *       16:15  shadowed ROM: its mode; 0 for all else
- *       17     handed out ahead, and as far as anybody knows unused; see pgm_ahead.c
+ *       14     written lately: the dirty bit was set when pgm_dirty_note() last looked
+ *       16:15  mode of shadowed ROM; 0 for all other types
+ *       17     handed out ahead and not known to be used, see pgm_ahead.c
  *   d3         reserved for tracking
  *
  * A page of device memory is a kernel page, which has no id.
  *
  * The read-only bit follows from type, state, handler and mode. It is kept so
- * that mapping a page asks one bit and not a list of reasons that will grow.
+ * that mapping a page tests one bit and not a list of reasons.
  *
  * Records are values: a transition writes a whole new record, under the PGM
- * lock. Whoever reads one without the lock may see it stale, and must check.
+ * lock. A reader without the lock may see a stale record, and must check again.
  */
 #ifndef MM_PGM_PGM_RECORD_H
 #define MM_PGM_PGM_RECORD_H
@@ -64,7 +64,7 @@ _Static_assert((PGM_RECORD_READ_ONLY ^ PGM_RECORD_TYPE ^ PGM_RECORD_HANDLER ^ PG
 	       "the fields of d2 do not overlap");
 _Static_assert(GMM_PAGE_ID_LAST >> 28 == 0, "a page id has 28 bits: 16 above, 12 below");
 
-/* A record page starts out all zero: a page that is nothing. */
+/* A record page starts all zero: RESERVED, which means that there is no memory. */
 enum pgm_type {
 	PGM_TYPE_RESERVED,
 	PGM_TYPE_MMIO,
@@ -102,13 +102,13 @@ static inline enum pgm_rom_mode pgm_record_rom_mode(struct pgm_record record)
 	return (enum pgm_rom_mode)field_get(record.d2, PGM_RECORD_ROM_MODE);
 }
 
-/* One bit test: it is asked at every fault. */
+/* `types` is a set of bits, so that this is one bit test: every fault asks it. */
 static inline bool pgm_record_type_is_in(struct pgm_record record, uint32_t types)
 {
 	return types >> pgm_record_type(record) & 1;
 }
 
-/* Whether the guest may write what the record names, a page of its own. */
+/* True if type and mode let the guest write to the page, once it is the VM's own. */
 static inline bool pgm_record_takes_writes(struct pgm_record record)
 {
 	return pgm_record_type_is_in(record, BIT32(PGM_TYPE_RAM) | BIT32(PGM_TYPE_DEVICE)) ||
@@ -116,8 +116,8 @@ static inline bool pgm_record_takes_writes(struct pgm_record record)
 }
 
 /*
- * The record with its read-only bit as the rest of it demands. Whatever is changed
- * about a page, it counts as used from then on.
+ * The record with its read-only bit as the rest of the record demands. After any
+ * change of its record a page no longer counts as handed out ahead and unused.
  */
 static inline struct pgm_record pgm_record_seal(struct pgm_record record)
 {
@@ -130,7 +130,7 @@ static inline struct pgm_record pgm_record_seal(struct pgm_record record)
 	return record;
 }
 
-/* The same guest page with other memory behind it: type, handler and mode stay. */
+/* The same guest page with other memory: type, handler and mode stay, marks go. */
 static inline struct pgm_record pgm_record_replace(struct pgm_record record, enum pgm_state state,
 						   hfn_t frame, page_id_t id)
 {
@@ -143,7 +143,7 @@ static inline struct pgm_record pgm_record_replace(struct pgm_record record, enu
 		.q0 = q0, .d2 = (uint32_t)field_set(kept, PGM_RECORD_STATE, state) });
 }
 
-/* The record of a guest page that had none. */
+/* A new record, without handler and mode. */
 static inline struct pgm_record pgm_record_make(enum pgm_type type, enum pgm_state state,
 						hfn_t frame, page_id_t id)
 {
@@ -151,7 +151,7 @@ static inline struct pgm_record pgm_record_make(enum pgm_type type, enum pgm_sta
 	return pgm_record_replace(record, state, frame, id);
 }
 
-/* The same page, treated otherwise from now on. */
+/* The same page and memory in another state. */
 static inline struct pgm_record pgm_record_with_state(struct pgm_record record,
 						      enum pgm_state state)
 {
@@ -185,7 +185,7 @@ static inline page_id_t pgm_record_id(struct pgm_record record)
 	return (page_id_t){ (uint32_t)(high << PGM_RECORD_ID_SHIFT | low) };
 }
 
-/* The zero page stands for it. */
+/* True if the page is the VM's zero page. */
 static inline bool pgm_record_reads_zero(struct pgm_record record)
 {
 	enum pgm_state state = pgm_record_state(record);
@@ -197,20 +197,20 @@ static inline bool pgm_record_is_read_only(struct pgm_record record)
 	return record.d2 & PGM_RECORD_READ_ONLY;
 }
 
-/* RAM without a handler. */
+/* True for RAM without a handler. */
 static inline bool pgm_record_is_plain_ram(struct pgm_record record)
 {
 	return (record.d2 & (PGM_RECORD_TYPE | PGM_RECORD_HANDLER)) ==
 	       field_set(0, PGM_RECORD_TYPE, PGM_TYPE_RAM);
 }
 
-/* False: every access must be seen, so no nested table may have the page. */
+/* False: a handler wants every access, so no nested table may map the page. */
 static inline bool pgm_record_is_mappable(struct pgm_record record)
 {
 	return pgm_record_handler(record) != PGM_HANDLER_ALL;
 }
 
-/* There is something to read. */
+/* True if there is memory: something that can be read. */
 static inline bool pgm_record_is_memory(struct pgm_record record)
 {
 	return pgm_record_type_is_in(record, BIT32(PGM_TYPE_RAM) | BIT32(PGM_TYPE_ROM) |

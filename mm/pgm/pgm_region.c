@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest-physical map: which addresses are RAM, ROM or a device's, and the
- * records of those that are memory.
+ * The guest-physical map: which addresses are RAM, ROM, device memory or MMIO, and
+ * the records of those that are memory.
  *
- * Regions are few and are asked for when something is added; they are a sorted
- * array. Records are asked for at every fault; they are found with three loads:
+ * Regions are few, and mostly looked up when something is added; they are a sorted
+ * array. Records are looked up at every fault; three loads find one:
  *
  *     struct pgm       page of the VM         directory (512 MiB)   record page (1 MiB)
  *     directories ---> [PGM_DIRECTORY_COUNT] ---> pages[512] ---------> records[256]
  *
- * Only memory has records other than all zero, so an address without one is
- * nobody's memory. MMIO needs none: the region just keeps the place taken. Record
- * pages of RAM and ROM stay; device memory takes those along that only it needed.
+ * Only memory has records that are not all zero. MMIO needs none: its region just
+ * keeps the place taken. Record pages of RAM and ROM stay for good; when device memory
+ * is unmapped, those that only it needed are freed.
  *
  * Lock: PGM, for everything here.
  */
@@ -146,7 +146,7 @@ static q_status_t fixed_page_alloc(struct pgm *pgm, void **out_page) Q_REQUIRES(
 	return Q_OK;
 }
 
-/* Makes sure that the record page of one frame exists. */
+/* Makes the record page of one frame, and its directory, unless they exist. */
 static q_status_t record_page_make(struct pgm *pgm, gfn_t gfn) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_directory **directory = directory_slot(pgm, gfn);
@@ -178,7 +178,7 @@ q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end)
 	return Q_OK;
 }
 
-/* The most blocks that so many pages in a row touch. */
+/* The most blocks that `page_count` pages in a row can touch. */
 static uint64_t blocks_anywhere(uint64_t page_count, unsigned shift)
 {
 	return block_count(gfn(BIT64(shift) - 1), gfn(BIT64(shift) - 1 + page_count), shift);
@@ -200,7 +200,7 @@ static bool is_empty(const void *page)
 	return true;
 }
 
-/* True: the page had nothing in it and is gone. */
+/* Frees a page that is all zero. True if it did. */
 static bool fixed_page_trim(struct pgm *pgm, const void *page) Q_REQUIRES(pgm->lock)
 {
 	if (!page || !is_empty(page))

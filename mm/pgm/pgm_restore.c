@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Restoring memory from a saved state, which says how many of its pages are
- * not zero. So the machine can refuse before anything is lost, and what was
- * promised then cannot fail half way. Pages are not cleared: each is filled
- * as a whole.
+ * Restoring memory from a saved state. The state says in advance how many of its
+ * pages are not zero. So GMM can refuse before anything is lost, and once it sets
+ * the pages aside, restoring cannot fail half way. Pages are not cleared: each is
+ * filled as a whole.
  */
 #include "mm/pgm/pgm.h"
 
@@ -17,12 +17,12 @@ static q_status_t restore_begin_locked(struct pgm *pgm, uint64_t page_count) Q_R
 {
 	if (page_count > pgm->ram_pages)
 		return Q_LIMIT;
-	/* What RAM holds now is freed first and set aside with the rest. */
+	/* The reset below frees the private pages of now; they are set aside with the rest. */
 	uint64_t held = pgm->private_pages;
 	uint64_t more = page_count > held ? page_count - held : 0;
 	struct gmm_vm_stats now;
 	gmm_vm_stats(pgm->vm, &now);
-	/* The reset empties the balloon, so what it keeps from the VM counts as room already. */
+	/* The reset empties the balloon, so its pages already count as room for the VM. */
 	gmm_balloon_reset(pgm->vm);
 	q_status_t status = gmm_set_aside(pgm->vm, more);
 	if (status == Q_OK) {

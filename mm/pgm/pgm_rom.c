@@ -2,13 +2,13 @@
 /*
  * ROM: memory that is filled once, from an image, and that no guest writes.
  *
- * pgm_create() promised GMM the few pages, records and tables that ROMs need
- * (PGM_ROM_PAGES and its neighbours), so adding one changes no promise and is
- * no admission; what goes beyond is Q_LIMIT. Tables need no account of their
- * own: a nested table covers more than the record page or directory of the same
- * place, so where those exist or are allowed, so is it. ROM pages are never
- * cleared: the image covers them whole. Where it is all zero, the VM's zero
- * page serves, so that a mostly empty BIOS area costs nothing.
+ * GMM promised the few pages, records and tables that ROMs need at creation
+ * (PGM_ROM_PAGES and its neighbours). So adding ROM changes no promise and is no
+ * admission; more than that is Q_LIMIT. Nested tables are not checked: a table covers
+ * more than the record page or directory of the same place, so where these exist or
+ * are allowed, the table is also. ROM pages are never cleared: the image fills them.
+ * A page of the image that is all zero becomes the VM's zero page, so that a mostly
+ * empty BIOS area costs little.
  */
 #include "mm/pgm/pgm.h"
 
@@ -50,7 +50,7 @@ void pgm_rom_page_fill(struct pgm *pgm, gfn_t gfn, page_id_t id, const uint8_t *
 	memcpy(gmm_page_map(id), image, PAGE_SIZE);
 }
 
-/* Fills one page and makes it the guest's. Nothing here can fail. */
+/* Fills one page and makes its record. Nothing here can fail. */
 static void rom_page_install(struct pgm *pgm, gfn_t gfn, const struct gmm_page *page,
 			     const uint8_t *image) Q_REQUIRES(pgm->lock)
 {
@@ -59,7 +59,7 @@ static void rom_page_install(struct pgm *pgm, gfn_t gfn, const struct gmm_page *
 		pgm_record_make(PGM_TYPE_ROM, PGM_STATE_NORMAL, page->frame, page->id);
 }
 
-/* `pages` are as many as the image has pages that are not zero. */
+/* `pages` has one page for each page of the image that is not zero. */
 static void rom_install(struct pgm *pgm, const struct pgm_region *rom, const uint8_t *image,
 			const struct gmm_page *pages) Q_REQUIRES(pgm->lock)
 {

@@ -10,16 +10,17 @@
  *   READ_RAM              shadow   neither   shadow, read-only
  *   READ_RAM_WRITE_RAM    shadow   shadow    shadow
  *
- * The map has the record of the half that is read. The other one, hidden, lies on
- * the region's shelf, with no handler and mode READ_ROM. Changing what is read
- * swaps the two; the handler belongs to the address and stays.
+ * The map has the record of the half that is read. The record of the other half, the
+ * hidden one, lies on the region's shelf, without handler and with mode READ_ROM. A
+ * mode that changes which half is read swaps the two records; the handler belongs to
+ * the address and stays.
  *
- * The shadow starts as the zero page. A write allocates, as for RAM.
+ * The shadow starts as the zero page. Writes allocate its pages, like those of RAM.
  *
  * Invariants, asserted by pgm_check():
  *   R1  Virgin and shadow are each ZERO or NORMAL, and a recount gives
  *       rom_private_pages (with plain ROM's) and rom_shadow_pages.
- *   R2  Virgin pages hold the image for ever: no record of one takes writes.
+ *   R2  Virgin pages hold the image for ever: none of their records takes writes.
  *   R3  After pgm_reset() all modes are READ_ROM and all shadows ZERO.
  */
 #include "mm/pgm/pgm_rom_shadow.h"
@@ -59,9 +60,9 @@ struct pgm_record *pgm_rom_written(const struct pgm *pgm, gfn_t gfn, struct pgm_
 
 #define BATCH 64u
 
-/* Pages for what the image has, asked for in batches. */
+/* Pages for the image, allocated in batches. */
 struct supply {
-	uint64_t left; /* still to be asked for */
+	uint64_t left; /* still to be allocated */
 	unsigned count;
 	struct gmm_page pages[BATCH];
 };
@@ -85,7 +86,7 @@ static struct pgm_record zero_record(const struct pgm *pgm)
 	return pgm_record_make(PGM_TYPE_ROM_SHADOWED, PGM_STATE_ZERO, pgm->zero_frame, PAGE_ID_NIL);
 }
 
-/* Makes a page the zero page again; true if it was one of its own. */
+/* Makes a page the zero page again. True if it had a page of its own, which is freed. */
 static bool page_free(struct pgm *pgm, struct pgm_record *record) Q_REQUIRES(pgm->lock)
 {
 	page_id_t id = pgm_record_id(*record);
@@ -99,7 +100,7 @@ static bool page_free(struct pgm *pgm, struct pgm_record *record) Q_REQUIRES(pgm
 	return true;
 }
 
-/* The virgin pages, on the shelf. After a failure there are none. */
+/* Makes the virgin pages, on the shelf. After a failure there are none. */
 static q_status_t virgins_make(struct pgm *pgm, const struct pgm_region *rom, const uint8_t *image,
 			       uint64_t private_count) Q_REQUIRES(pgm->lock)
 {
@@ -124,12 +125,12 @@ static q_status_t virgins_make(struct pgm *pgm, const struct pgm_region *rom, co
 	return Q_OK;
 }
 
-/* Virgins into the map, shadows onto the shelf. Nothing here can fail. */
+/* Puts the virgins into the map and the shadows onto the shelf. Nothing here can fail. */
 static void rom_install(struct pgm *pgm, const struct pgm_region *rom) Q_REQUIRES(pgm->lock)
 {
 	q_status_t status = pgm_record_pages_make(pgm, rom->start, rom->end);
 
-	Q_ASSERT(status == Q_OK); /* promised */
+	Q_ASSERT(status == Q_OK); /* its pages were promised */
 	for (gfn_t at = rom->start; at.raw < rom->end.raw; at.raw++) {
 		struct pgm_record *hidden = pgm_shelf_record(rom->shelf, at.raw - rom->start.raw);
 		*pgm_record_find(pgm, at) = *hidden;
@@ -185,7 +186,7 @@ q_status_t pgm_rom_add_shadowed(struct pgm *pgm, gpa_t start, const void *image,
 
 /* --- modes -------------------------------------------------------------------------------- */
 
-/* The nested entry made of `before` must not serve what `after` is. */
+/* True if a translation made from `before` allows what `after` must not, or leads elsewhere. */
 static bool is_stale(struct pgm_record before, struct pgm_record after)
 {
 	return before.q0 != after.q0 ||

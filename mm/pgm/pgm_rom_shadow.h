@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ROM with RAM in its shadow, as PC chipsets have it: each page exists twice,
- * and a mode says which of the two is read and whether writes reach the RAM. The
- * design is in pgm_rom_shadow.c; plain ROM is pgm_rom_add() in pgm.h.
+ * ROM with RAM in its shadow, as in PC chipsets: each page exists twice, and a mode
+ * says which of the two is read and whether writes reach the RAM. The design is in
+ * pgm_rom_shadow.c; for plain ROM see pgm_rom_add() in pgm.h.
  */
 #ifndef MM_PGM_PGM_ROM_SHADOW_H
 #define MM_PGM_PGM_ROM_SHADOW_H
@@ -20,12 +20,12 @@ enum pgm_rom_mode {
 };
 
 /*
- * Shadowed ROM, filled from `image` (8-byte aligned), its shadow all zero.
- * Ignored writes end as PGM_DENIED; writes that reach RAM while ROM is read as
- * PGM_EMULATE, and pgm_write() does them. Shadow pages are allocated by writes,
- * as RAM is. Q_INVALID, Q_RANGE, Q_CONFLICT, Q_STATE, Q_LIMIT as pgm_rom_add();
- * Q_STATE also: the VM is unreserved; Q_DECLINED: admission; Q_NO_MEMORY. After a
- * failure nothing has changed.
+ * Adds shadowed ROM, filled from `image` (8-byte aligned); its shadow is all zero.
+ * Ignored writes end as PGM_DENIED. Writes that reach RAM while ROM is read end as
+ * PGM_EMULATE, and pgm_write() carries them out. Writes allocate the shadow's pages,
+ * like those of RAM. Q_INVALID, Q_RANGE, Q_CONFLICT, Q_STATE and Q_LIMIT like
+ * pgm_rom_add(); Q_STATE also if the VM is unreserved; Q_DECLINED: admission;
+ * Q_NO_MEMORY. After a failure nothing has changed.
  */
 q_status_t pgm_rom_add_shadowed(struct pgm *pgm, gpa_t start, const void *image,
 				uint64_t size_bytes) Q_MUST_USE;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shelves: records of memory that is not in the guest-physical map at present.
- * The other half of shadowed ROM lies on one, and device memory while it is
- * mapped nowhere.
+ * Shelves: records of memory that is not in the guest-physical map at present. The
+ * hidden half of shadowed ROM has its records on a shelf, and so has device memory
+ * while it is mapped nowhere.
  *
- * A shelf is a page of addresses of pages of records, all of the FIXED account.
+ * A shelf is a page, its head, with the addresses of pages of records. The FIXED
+ * account pays for all of them.
  */
 #include <quire/assert.h>
 #include <quire/physmem.h>
@@ -27,7 +28,7 @@ static hpa_t shelf_page_alloc(struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	hpa_t page = hpa(0);
 
-	/* Promised before, and so set aside. */
+	/* It was promised before, and so set aside. */
 	q_status_t status = gmm_kernel_page_alloc(pgm->vm, GMM_FIXED, &page);
 	Q_ASSERT(status == Q_OK);
 	pgm->shelf_pages++;

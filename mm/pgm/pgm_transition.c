@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The table: type, state, operation -> state. What is not in it is illegal. Pages
- * of type MMIO or RESERVED have no memory behind them, and no operation.
+ * of type MMIO or RESERVED have no memory, and so no operation.
  *
- * Two operations need more than type and state. A write reaches shadowed ROM only
- * in two of its modes, see pgm_rom_written(). And a balloon's reports come from
- * the guest, so one that is illegal here, such as a second one for the same page,
- * is refused and no more.
+ * Two operations are special. A write reaches shadowed ROM only in two of its modes,
+ * see pgm_rom_written(). The guest's list says which pages to balloon and deflate, so
+ * an illegal one, such as ballooning a page twice, is just skipped.
  */
 #include "mm/pgm/pgm_transition.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What may happen to a page: the one table of legal transitions. Pure. Whoever
- * changes a record asks it first, and refuses with Q_STATE what it does not list.
+ * What may happen to a page: the one table of legal transitions. Pure. Functions that
+ * are asked to change a page look into the table first and refuse what it does not
+ * list. The fault path, pgm_ahead.c, reset and restore only make listed transitions.
  */
 #ifndef MM_PGM_PGM_TRANSITION_H
 #define MM_PGM_PGM_TRANSITION_H
@@ -11,14 +12,14 @@
 #include "mm/pgm/pgm_record.h"
 
 enum pgm_operation {
-	PGM_OP_WRITE,     /* the guest or Quire writes it: backed, copied or noted first */
-	PGM_OP_ZERO,      /* its page goes back, the zero page takes its place */
-	PGM_OP_SHARE,     /* a shared page takes its place */
-	PGM_OP_MONITOR,   /* its next write must be noticed */
-	PGM_OP_UNMONITOR, /* or not any more */
-	PGM_OP_MOVE,      /* the same content in another frame */
+	PGM_OP_WRITE,     /* the guest or Quire writes it: it is backed first, see pgm_back.c */
+	PGM_OP_ZERO,      /* the zero page replaces its page, which is freed */
+	PGM_OP_SHARE,     /* a shared page replaces its page, which is freed */
+	PGM_OP_MONITOR,   /* its next write is to be noted */
+	PGM_OP_UNMONITOR, /* its next write is no longer to be noted */
+	PGM_OP_MOVE,      /* its content moves to another frame */
 	PGM_OP_BALLOON,   /* the guest gives it up */
-	PGM_OP_DEFLATE,   /* and wants it again */
+	PGM_OP_DEFLATE,   /* the guest takes it out of the balloon */
 	PGM_OP_HANDLE,    /* it gets a handler, or loses it */
 	PGM_OP_ROM_MODE,  /* the mode of shadowed ROM is set */
 	PGM_OP_COUNT,
@@ -26,7 +27,7 @@ enum pgm_operation {
 
 bool pgm_transition_is_legal(struct pgm_record record, enum pgm_operation operation);
 
-/* The state after a legal operation. After PGM_OP_ROM_MODE: or that of the other half. */
+/* The state after a legal operation. PGM_OP_ROM_MODE may also put the other half in its place. */
 enum pgm_state pgm_transition_state(struct pgm_record record, enum pgm_operation operation);
 
 #endif

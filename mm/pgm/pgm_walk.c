@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest-virtual to guest-physical, in each of the guest's paging modes (APM
- * vol. 2, "Page Translation and Protection"; SDM vol. 3, "Paging"), for the
+ * Translates guest-virtual to guest-physical, in each of the guest's paging modes
+ * (APM vol. 2, "Page Translation and Protection"; SDM vol. 3, "Paging"), for the
  * instruction emulator. One loop serves all modes; a table says how they differ.
  *
- * Nothing here trusts the tables: the number of steps is fixed, and each address
- * is checked against the records. Besides what pgm.h lists, returns Q_RANGE if a
- * table is not in memory, and Q_INVALID for an address that is not canonical.
+ * Nothing here trusts the guest's tables: the number of steps is fixed, and each
+ * address is checked against the records.
  *
- * Accessed and dirty bits are set as hardware sets them, and are the one exception
- * to "reading never allocates": setting one is a write to the page of the table,
- * which may have to get a page of its own for that. So a bit that is set already is
- * not written again. Bits are set when the whole walk is done and allowed, each by
- * compare and exchange with the entry that the walk has seen: if another CPU of the
- * guest changed it meanwhile, the walk starts again, a bounded number of times.
- * Where a table takes no writes (ROM, or somebody watches it), they are left alone.
+ * Accessed and dirty bits are set as hardware sets them. They are the one exception
+ * to "reading never allocates": setting a bit writes to the page of the table, which
+ * may first need a page of its own. So a bit that is set already is not written again.
+ * The bits are set when the whole walk is done and allowed, each by compare and
+ * exchange with the entry that the walk saw. If another CPU of the guest changed the
+ * entry meanwhile, the walk starts again, a bounded number of times. Where a table
+ * takes no writes (in ROM, or because a handler wants them), its bits stay as they are.
  *
  * Simpler than hardware:
  *   - a walk that ends in a fault sets no bits, which the manuals leave open;
- *   - SMAP and protection keys are not applied (RFLAGS.AC and PKRU are not
- *     known here): such an access is allowed;
+ *   - SMAP and protection keys are not applied, since RFLAGS.AC and PKRU are not
+ *     known here: such an access is allowed;
  *   - PAE's four top entries are read from memory, not from a cached copy;
- *   - of reserved bits only those are checked that do not depend on CPUID: NX
- *     without EFER.NXE, a page size where there is none, the address bits that
- *     are too low for a large page, and those of PAE's top entries.
+ *   - only reserved bits that do not depend on CPUID are checked: NX without EFER.NXE,
+ *     the page size bit at levels without large pages, the low address bits of a large
+ *     page, and the reserved bits of PAE's top entries.
  */
 #include "mm/pgm/pgm.h"
 
@@ -60,7 +59,7 @@ struct walk_mode {
 	uint8_t levels;
 	uint8_t index_bits;
 	uint8_t entry_bytes;
-	uint8_t large_levels; /* entries of levels 2 .. this may be pages */
+	uint8_t large_levels; /* entries of levels 2 to this one may be pages */
 	uint64_t root;        /* the bits of CR3 that are the root's address */
 };
 
@@ -85,9 +84,9 @@ struct walk {
 	const struct pgm_walk_regs *regs;
 	uint64_t virt;
 	enum mem_access access;
-	/* All levels together. */
+	/* The rights that all levels so far grant. */
 	bool is_user, is_writable, is_executable;
-	/* From the root down; the last one is the page. NULL: nobody wants to know. */
+	/* The entries from the root down; the last one is the page's. NULL: sets no bits. */
 	struct step *steps;
 	unsigned step_count;
 };
@@ -133,7 +132,7 @@ static q_status_t entry_read(const struct pgm *pgm, struct walk *walk, uint64_t 
 	gpa_t addr = gpa(table + index * mode->entry_bytes);
 
 	q_status_t status = pgm_word_read_locked(pgm, addr, mode->entry_bytes, out_entry);
-	/* PAE's top entries have no bits. */
+	/* PAE's top entries have no accessed and dirty bits. */
 	if (status == Q_OK && walk->steps && (mode != &mode_pae || level < 3))
 		walk->steps[walk->step_count++] = (struct step){ addr, *out_entry };
 	return status;
@@ -206,7 +205,7 @@ static bool is_allowed(const struct walk *walk)
 	return false;
 }
 
-/* What #PF would report, but for bits P and RSVD. */
+/* The error code of #PF, without bits P and RSVD. */
 static uint32_t error_code(const struct walk *walk)
 {
 	uint32_t code = walk->regs->is_user ? PF_U : 0;
@@ -280,7 +279,7 @@ static q_status_t walk_locked(struct pgm *pgm, struct walk *walk, gpa_t *out_add
 		if (status != Q_CONFLICT)
 			return status;
 	}
-	/* Somebody keeps changing them. The translation held when it was read; that has to do. */
+	/* Another CPU keeps changing the entries. The translation was right when it was read. */
 	return Q_OK;
 }
 
@@ -296,7 +295,7 @@ q_status_t pgm_walk(struct pgm *pgm, const struct pgm_walk_regs *regs, uint64_t 
 		.regs = regs,
 		.virt = is_long ? virt : (uint32_t)virt,
 		.access = access,
-		/* What Quire emulates was fetched by a CPU, which set what there was to set. */
+		/* A CPU fetched the instruction that Quire emulates, and set the bits for that. */
 		.steps = access == MEM_EXEC ? NULL : steps,
 	};
 	gpa_t addr = gpa(0);

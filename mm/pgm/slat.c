@@ -4,18 +4,17 @@
  *
  * CPUs walk these tables while they are changed, and set accessed and dirty
  * bits in entries that are present. Hence:
- *   S1  An entry that is not present is zero, and only we write to it.
+ *   S1  An entry that is not present is zero, and only this file writes to it.
  *   S2  A table is complete before the one store that links it.
  *   S3  A present leaf is replaced by compare and swap, so that no accessed or
  *       dirty bit is lost while the frame stays the same.
- *   S4  The generation is raised after, never before, a present entry changed:
- *       who sees the new number and flushes, cannot cache the old entry again.
- *   S5  Tables that became empty stay; there are never more than
- *       slat_tables_worst_case() of what is mapped. A large leaf stands in the
- *       place of one that this counts, so where the worst case was set aside,
- *       splitting it finds a page.
+ *   S4  The generation is raised after, never before, a present entry changed: a
+ *       vCPU that sees the new number and flushes cannot cache the old entry again.
+ *   S5  Tables that became empty stay. There are never more of them than
+ *       slat_tables_worst_case() says. It counts a table for each large leaf also,
+ *       so where the worst case was set aside, there is a page to split a large leaf.
  *   S6  A table is freed only while no CPU is in the guest: by slat_clear() and
- *       slat_fini(), and when slat_map() puts a 2 MiB leaf in its place.
+ *       slat_fini(), and when slat_map() replaces it by a 2 MiB leaf.
  *
  * Level 4 is the root; its entries and those of level 3 are never leaves here.
  */
@@ -35,7 +34,7 @@
 /* Where a walk ended. */
 struct cursor {
 	uint64_t *entry;
-	uint64_t raw; /* what *entry was */
+	uint64_t raw; /* *entry when it was read */
 	unsigned level;
 };
 
@@ -67,7 +66,7 @@ static hpa_t raw_address(const struct slat_format *format, uint64_t raw)
 	return hpa(raw & format->address);
 }
 
-/* Down to `level`, or to the leaf or the empty entry that comes first. */
+/* Walks down to `level`, or to a leaf or an empty entry above it. */
 static struct cursor walk(const struct slat *slat, gfn_t gfn, unsigned level)
 {
 	const struct slat_format *format = slat->format;
@@ -85,14 +84,17 @@ static struct cursor walk(const struct slat *slat, gfn_t gfn, unsigned level)
 	}
 }
 
-/* The first frame after those that the entry of `level` for `from` maps. */
+/* The first frame behind the block that an entry of `level` maps for `from`. */
 static gfn_t block_next(gfn_t from, unsigned level)
 {
 	uint64_t pages = 1ull << level_shift(level);
 	return gfn(align_down(from.raw, pages) + pages);
 }
 
-/* Over the empty entry at `at`, where the walk for `from` ended, and the empty ones up to `end`. */
+/*
+ * The walk for `from` ended at the empty entry `at`: skips it and the empty entries
+ * behind it in the same table, as far as `end`. Returns the frame to go on with.
+ */
 static gfn_t gap_skip(const struct cursor *at, gfn_t from, gfn_t end)
 {
 	uint64_t block = from.raw >> level_shift(at->level);
@@ -105,7 +107,7 @@ static gfn_t gap_skip(const struct cursor *at, gfn_t from, gfn_t end)
 	return gfn((block + skip) << level_shift(at->level));
 }
 
-/* The first leaf that translates anything in [*from, end); *from becomes where. */
+/* Finds the first leaf that translates anything in [*from, end), and moves *from there. */
 static bool leaf_find(const struct slat *slat, gfn_t *from, gfn_t end, struct cursor *out_at)
 {
 	while (from->raw < end.raw) {
@@ -165,7 +167,7 @@ static q_status_t table_alloc(struct slat *slat, hpa_t *out_table)
 	return status;
 }
 
-/* All of them or none. */
+/* Allocates all of them or none. */
 static q_status_t tables_alloc(struct slat *slat, hpa_t *out_tables, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
@@ -180,7 +182,7 @@ static q_status_t tables_alloc(struct slat *slat, hpa_t *out_tables, unsigned co
 
 q_status_t slat_init(struct slat *slat, const struct slat_format *format, gmm_vm_t vm)
 {
-	/* No vCPU can have seen generation 1 before it first enters. */
+	/* Not 0: a vCPU that remembers 0, because it never entered, flushes before it enters. */
 	struct slat fresh = { .format = format, .vm = vm, .generation = 1 };
 
 	q_status_t status = table_alloc(&fresh, &fresh.root);
@@ -191,7 +193,7 @@ q_status_t slat_init(struct slat *slat, const struct slat_format *format, gmm_vm
 
 void slat_clear(struct slat *slat)
 {
-	/* Depth first: for each level, the table and how far in it. */
+	/* Depth first. For each level: the table, and the next entry to look at. */
 	hpa_t tables[ROOT_LEVEL + 1] = { [ROOT_LEVEL] = slat->root };
 	unsigned next[ROOT_LEVEL + 1] = { 0 };
 	unsigned level = ROOT_LEVEL;
@@ -211,7 +213,7 @@ void slat_clear(struct slat *slat)
 			continue;
 		hpa_t child = raw_address(slat->format, raw);
 		if (level == LARGE_LEVEL) {
-			/* What it points to are pages, not tables. */
+			/* The child's entries lead to pages, not to tables. */
 			table_free(slat, child);
 			continue;
 		}
@@ -241,7 +243,7 @@ uint64_t slat_tables_below_root(gfn_t start, gfn_t end)
 
 uint64_t slat_tables_anywhere(uint64_t page_count)
 {
-	/* From the last page below a root entry on: the last of a block at every level. */
+	/* The last page of a root entry's block ends a block at every level: the worst start. */
 	gfn_t start = gfn((1ull << level_shift(ROOT_LEVEL)) - 1);
 
 	return slat_tables_below_root(start, gfn(start.raw + page_count));
@@ -254,27 +256,27 @@ uint64_t slat_tables_worst_case(gfn_t top)
 
 /* --- mapping -------------------------------------------------------------------------------- */
 
-/* A leaf to be made. */
+/* The leaf to be made. */
 struct wanted {
 	gfn_t gfn;
 	uint64_t raw;
 	unsigned level;
 };
 
-/* True if the leaf at `at` says the same already, but for what hardware noted in it. */
+/* True if the leaf at `at` equals `raw`, apart from what hardware noted in it. */
 static bool is_same_leaf(const struct slat_format *format, const struct cursor *at, uint64_t raw)
 {
 	return (at->raw & ~format->noted) == raw;
 }
 
-/* The entry is of the wanted level and was empty. */
+/* Makes the wanted leaf of an empty entry of its level. */
 static void leaf_add(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
 {
 	pte_store(at->entry, wanted->raw);
 	slat->large_pages += wanted->level == LARGE_LEVEL;
 }
 
-/* The entry is of the wanted level and was another leaf. */
+/* Replaces another leaf of the wanted level. */
 static void leaf_replace(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
 {
 	const struct slat_format *format = slat->format;
@@ -288,7 +290,7 @@ static void leaf_replace(struct slat *slat, const struct cursor *at, const struc
 	generation_raise(slat);
 }
 
-/* What hardware noted in those of the table's 512 leaves that are part of `large`. */
+/* What hardware noted in the table's leaves, as far as they map the pages of `large`. */
 static uint64_t pieces_noted(const struct slat_format *format, hpa_t table, uint64_t large)
 {
 	const uint64_t *entries = physmem_kernel_ptr(table);
@@ -303,21 +305,21 @@ static uint64_t pieces_noted(const struct slat_format *format, hpa_t table, uint
 	return noted;
 }
 
-/* The entry is of level 2 and was a table. */
+/* Replaces a table by the wanted large leaf. The entry is of level 2. */
 Q_NOINLINE static void table_replace(struct slat *slat, const struct cursor *at,
 				     const struct wanted *wanted)
 {
 	hpa_t table = raw_address(slat->format, at->raw);
 
-	/* S6: no CPU notes anything in between. */
+	/* S6: no CPU is in the guest, so none notes anything between the two. */
 	pte_store(at->entry, wanted->raw | pieces_noted(slat->format, table, wanted->raw));
 	slat->large_pages++;
-	/* Even if it was empty: CPUs cache pointers to tables, too. */
+	/* Even if the table was empty: CPUs also cache pointers to tables. */
 	generation_raise(slat);
 	table_free(slat, table); /* S6 */
 }
 
-/* Fills a table with the 512 pages of a large leaf; each inherits what hardware noted. */
+/* Fills a table with the 512 pages of a large leaf; each inherits what hardware noted there. */
 static void pieces_fill(const struct slat *slat, hpa_t table, uint64_t large)
 {
 	const struct slat_format *format = slat->format;
@@ -331,7 +333,7 @@ static void pieces_fill(const struct slat *slat, hpa_t table, uint64_t large)
 	}
 }
 
-/* One piece as wanted. Of another frame, what was noted says nothing. */
+/* Replaces one of the 512 leaves. What was noted is kept only if the frame stays the same. */
 static void piece_set(const struct slat_format *format, uint64_t *piece, uint64_t wanted)
 {
 	uint64_t old = pte_load(piece);
@@ -340,7 +342,7 @@ static void piece_set(const struct slat_format *format, uint64_t *piece, uint64_
 	pte_store(piece, wanted | (is_same_page ? old & format->noted : 0));
 }
 
-/* Splits a large leaf, with one of its pages as wanted if there is a wish. */
+/* Splits a large leaf. One of its pages becomes the wanted leaf, if `wanted` is not NULL. */
 static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
 		       const struct wanted *wanted)
 {
@@ -357,7 +359,7 @@ static void leaf_split(struct slat *slat, const struct cursor *at, hpa_t table,
 	generation_raise(slat);
 }
 
-/* Links `tables`, from the lowest up, with the wanted leaf at the bottom, into an empty entry. */
+/* Links new tables into the empty entry `at`; the last and lowest one holds the wanted leaf. */
 static void tables_link(struct slat *slat, const struct cursor *at, const hpa_t *tables,
 			const struct wanted *wanted)
 {
@@ -372,7 +374,7 @@ static void tables_link(struct slat *slat, const struct cursor *at, const hpa_t 
 	slat->large_pages += wanted->level == LARGE_LEVEL;
 }
 
-/* The walk ended above the wanted level. */
+/* Maps where the walk ended above the wanted level, at an empty entry or a large leaf. */
 Q_NOINLINE static q_status_t map_below(struct slat *slat, const struct cursor *at,
 				       const struct wanted *wanted)
 {
@@ -388,7 +390,7 @@ Q_NOINLINE static q_status_t map_below(struct slat *slat, const struct cursor *a
 	return Q_OK;
 }
 
-/* True if the large leaf where the walk for a small page ended maps that page as wanted. */
+/* True if `at` is a large leaf that maps the small page `gfn` like this already. */
 static bool is_part_of(const struct slat_format *format, const struct cursor *at, gfn_t gfn,
 		       hfn_t frame, uint8_t permission)
 {
@@ -421,7 +423,7 @@ q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permissio
 	return Q_OK;
 }
 
-/* True: the leaf was large and is 512 small ones now, which say the same. */
+/* Replaces a large leaf by 512 small ones that map the same. False: it is small, or no table. */
 static bool leaf_break(struct slat *slat, const struct cursor *at)
 {
 	hpa_t table;
@@ -432,10 +434,10 @@ static bool leaf_break(struct slat *slat, const struct cursor *at)
 	return true;
 }
 
-/* The generation is the caller's to raise. */
+/* The caller raises the generation. */
 static void leaf_remove(struct slat *slat, const struct cursor *at)
 {
-	/* Accessed and dirty bits of a page that is unmapped interest nobody. */
+	/* What hardware noted is lost: nothing needs it once the page is unmapped. */
 	pte_store(at->entry, 0);
 	slat->large_pages -= at->level == LARGE_LEVEL;
 }
@@ -463,7 +465,7 @@ void slat_dirty_done(struct slat *slat)
 	slat->has_cleared_dirty = false;
 }
 
-/* The leaf at `at`, or the one page of it if it is large, loses the right to write. */
+/* Makes the leaf at `at` read-only, or only the page `gfn` if the leaf is large. */
 static void leaf_protect(struct slat *slat, const struct cursor *at, gfn_t gfn)
 {
 	struct slat_entry entry = slat->format->decode(at->raw, at->level);
@@ -483,7 +485,7 @@ void slat_protect(struct slat *slat, gfn_t start, gfn_t end)
 	struct cursor at;
 
 	Q_ASSERT(end.raw <= GFN_LIMIT);
-	/* Page by page: once split, a large page's other pages are leaves of their own. */
+	/* Page by page: after the split, the other pages of a large page are leaves of their own. */
 	for (; leaf_find(slat, &start, end, &at); start.raw++)
 		leaf_protect(slat, &at, start);
 }
@@ -498,7 +500,7 @@ void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)
 		gfn_t next = block_next(start, at.level);
 		bool is_whole = next.raw - start.raw == 1ull << level_shift(at.level) &&
 				next.raw <= end.raw;
-		/* Without a page for a table it goes as a whole: its other pages fault, that is all. */
+		/* No page for a table: remove all of it. Its other pages just fault again. */
 		if (!is_whole && leaf_break(slat, &at))
 			continue;
 		leaf_remove(slat, &at);
@@ -516,8 +518,8 @@ bool slat_unmap_clean(struct slat *slat, gfn_t gfn)
 	Q_ASSERT(gfn.raw < GFN_LIMIT);
 	struct cursor at = walk(slat, gfn, 1);
 	/*
-	 * A CPU that has a clean entry cached walks again to set the dirty bit: it comes
-	 * before the exchange, which then fails, or finds the entry gone.
+	 * A CPU that has cached the entry as clean must walk again to set the dirty bit.
+	 * Either it sets the bit before the exchange, which then fails, or it finds no entry.
 	 */
 	do {
 		at.raw = pte_load(at.entry);

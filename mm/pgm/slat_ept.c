@@ -3,9 +3,10 @@
  * Intel's extended page tables (SDM vol. 3, "EPT Translation Mechanism" and
  * "EPT and Memory Typing"). Pure functions. The twin is slat_npt.c.
  *
- * Hardware differences: three permission bits, and an entry with none of them
- * is not present; writing without reading is a misconfiguration; a leaf names
- * its memory type. Ours is write-back, and the guest's PAT still counts.
+ * Hardware differences: there are three permission bits, and an entry with none of
+ * them is not present; write permission without read permission is a
+ * misconfiguration; a leaf names its memory type. Here that is always write-back,
+ * without "ignore PAT", so the guest's PAT still counts.
  */
 #include "mm/pgm/slat.h"
 
@@ -27,7 +28,7 @@ static uint64_t ept_encode_leaf(hfn_t frame, uint8_t permission, unsigned level)
 {
 	uint64_t entry = field_set(hfn_to_hpa(frame).raw, EPT_MEMTYPE, EPT_MEMTYPE_WB) | EPT_R;
 
-	/* Not every CPU can map for execution only, and the twin never can. */
+	/* Not every CPU can map for execution alone, and the twin's format cannot express it. */
 	Q_ASSERT(permission & SLAT_READ);
 	if (permission & SLAT_WRITE)
 		entry |= EPT_W;

@@ -4,9 +4,9 @@
  * Paging" and "Page-Translation-Table Entry Fields"). Pure functions. The twin
  * is slat_ept.c.
  *
- * Hardware differences: every guest access counts as a user access here, so
- * each entry has U/S set; there is no bit for reading, what is present can be
- * read; "execute" is the absence of NX.
+ * Hardware differences: every guest access counts as a user access, so each entry
+ * has U/S set; there is no read permission, a present page can be read; a page can
+ * be executed unless NX is set.
  */
 #include "mm/pgm/slat.h"
 
@@ -26,7 +26,7 @@ static uint64_t npt_encode_leaf(hfn_t frame, uint8_t permission, unsigned level)
 {
 	uint64_t entry = hfn_to_hpa(frame).raw | NPT_P | NPT_US;
 
-	/* Without reading, there is nothing that this format could say. */
+	/* This format cannot deny reading. */
 	Q_ASSERT(permission & SLAT_READ);
 	if (permission & SLAT_WRITE)
 		entry |= NPT_RW;
