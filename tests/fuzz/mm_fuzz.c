@@ -2,19 +2,18 @@
 /*
  * Model-based fuzzer for GMM and PGM together.
  *
- * A few small VMs on a small machine do what VMs do: they read, write and
- * execute memory as guests, through vCPUs that cache every translation as long
- * as the contract allows; the hypervisor reads and writes for them; they get
- * ROM with and without a shadow, handlers and device memory that moves, are
- * reset, restored, destroyed and made again; their pages are watched, merged with
- * equal ones, replaced by the zero page, moved, and put into the balloon; runs of
- * writes are given pages ahead, and what is not used is taken back; and a hog
- * takes and returns what memory is left, dirtied. A merge is many steps, and
- * anything may happen between two of them.
+ * A few small VMs run on a small machine. Guests read, write and execute memory,
+ * through vCPUs that cache every translation as long as the contract allows, and
+ * the hypervisor reads and writes for them. VMs get ROM with and without a shadow,
+ * handlers, and device memory that moves; they are reset, restored, destroyed and
+ * made again. Their pages are monitored, merged with equal ones, replaced by the zero
+ * page, moved, and put into the balloon. Runs of writes are given pages ahead, and
+ * unused ones are taken back. A hog takes the memory that is left, and returns it
+ * dirty. A merge takes many steps, and anything may happen between two of them.
  *
- * The model knows for each guest page its state and the one word in it that may
- * be other than zero. Every so many operations every book is audited:
- * gmm_check(), pgm_check() of each VM, and each page against the model.
+ * The model knows for each guest page its state and its tag: the one word of it that
+ * may be other than zero. Every so many operations all books are audited: gmm_check(),
+ * pgm_check() of each VM, and each page against the model.
  *
  *     mm_fuzz [operations] [seed] [operations between audits] [bits of the key]
  */
@@ -49,8 +48,8 @@
 #define HIGH_START   256u /* 1 MiB */
 
 /*
- * A translation is good as long as the vCPU's generation is the table's. A CPU that
- * cached it as dirty does not set the bit again.
+ * A translation is good as long as the vCPU's generation is that of the tables. A CPU
+ * that cached it as dirty does not set the dirty bit again.
  */
 struct tlb_entry {
 	uint64_t generation;
@@ -70,7 +69,7 @@ struct vm {
 	uint64_t frame_end; /* of RAM */
 	uint64_t rom_start, rom_end;
 	bool is_rom_shadowed;
-	unsigned handy; /* pages in the stock, and those handed out ahead and not used */
+	unsigned handy; /* pages in the stock, or handed out ahead and not used */
 	unsigned private_pages, rom_shadow_pages;
 	unsigned shared_pages, ballooned_pages;
 	uint64_t tags[FRAME_COUNT];         /* of RAM or ROM's shadow; 0: the page is all zero */
@@ -86,19 +85,18 @@ struct vm {
 	struct vcpu vcpus[VCPU_COUNT];
 };
 
-/* A merge of two pages under way. */
+/* A merge of two pages in progress. */
 struct merge {
 	struct {
 		struct vm *vm;
 		uint64_t frame;
 		page_id_t id;
 	} sides[2];
-	unsigned step;    /* 0: there is none */
-	page_id_t shared; /* from MERGE_SHARE on */
-	uint64_t tag;     /* of the shared page */
-	/* What the working set said, if it was asked; else `is_proposed` is false. */
-	bool is_proposed;
-	bool is_exchanged;
+	unsigned step;     /* enum merge_step; 0: no merge */
+	page_id_t shared;  /* from MERGE_COPY on, or from the start if it is joined; else NIL */
+	uint64_t tag;      /* of the shared page */
+	bool is_proposed;  /* by the working set, in `match` */
+	bool is_exchanged; /* a side has `shared` now */
 	struct share_match match;
 };
 
@@ -149,7 +147,7 @@ static uint64_t below(uint64_t limit)
 	return random_next() % limit;
 }
 
-/* The same in every page, so that pages with the same tag are equal. */
+/* At the same place in every page, so that pages with the same tag are equal. */
 #define TAG_OFFSET 0x928u
 
 static uint64_t tag_address(uint64_t frame)
@@ -157,7 +155,7 @@ static uint64_t tag_address(uint64_t frame)
 	return (frame << PAGE_SHIFT) + TAG_OFFSET;
 }
 
-/* Few, so that pages get equal by chance; zero often. */
+/* One of few values, and zero often, so that pages are equal by chance. */
 static uint64_t tag_random(void)
 {
 	return below(4) ? 1 + below(6) : 0;
@@ -191,7 +189,7 @@ static bool is_private(const struct vm *vm, uint64_t frame)
 	return vm->states[frame] == PGM_STATE_NORMAL || vm->states[frame] == PGM_STATE_MONITORED;
 }
 
-/* Handed out ahead of a write, as the record says, that never came, as the model says. */
+/* Handed out ahead, as the record says, but not written, as the model says. */
 static bool is_ahead(const struct vm *vm, uint64_t frame)
 {
 	return is_ram(vm, frame) && vm->states[frame] == PGM_STATE_ZERO &&
@@ -207,13 +205,13 @@ static unsigned ahead_count(const struct vm *vm)
 	return count;
 }
 
-/* What PGM's record says. */
+/* The state that PGM's record must have. */
 static enum pgm_state state_of(const struct vm *vm, uint64_t frame)
 {
 	return is_ahead(vm, frame) ? PGM_STATE_NORMAL : vm->states[frame];
 }
 
-/* The page was ahead, and counts as used: it is the VM's own. */
+/* A page that was handed out ahead counts as used from now on: it is the VM's own. */
 static void model_use(struct vm *vm, uint64_t frame)
 {
 	CHECK(vm->handy > 0 && vm->states[frame] == PGM_STATE_ZERO);
@@ -234,7 +232,7 @@ static bool takes_writes(const struct vm *vm, uint64_t frame)
 				      vm->rom_modes[frame] == PGM_ROM_READ_RAM_WRITE_RAM));
 }
 
-/* What is read is ROM, not RAM or ROM's shadow. */
+/* True if reads reach ROM, and not RAM or ROM's shadow. */
 static bool reads_rom(const struct vm *vm, uint64_t frame)
 {
 	return is_rom(vm, frame) && vm->rom_modes[frame] != PGM_ROM_READ_RAM &&
@@ -256,13 +254,13 @@ static void tag_write(struct vm *vm, uint64_t frame, uint64_t tag)
 		vm->tags[frame] = tag;
 }
 
-/* Writing it takes a page from the stock. */
+/* True if a write takes a page from the stock. */
 static bool needs_page(const struct vm *vm, uint64_t frame)
 {
 	return takes_writes(vm, frame) && !is_device(vm, frame) && needs_stock(vm, frame);
 }
 
-/* A handler wants to see this access first. */
+/* True if a handler wants this access. */
 static bool is_handled(const struct vm *vm, uint64_t frame, enum mem_access access)
 {
 	if (frame >= FRAME_COUNT || vm->handlers[frame] == PGM_HANDLER_NONE)
@@ -271,8 +269,8 @@ static bool is_handled(const struct vm *vm, uint64_t frame, enum mem_access acce
 }
 
 /*
- * The first page of the block around an untouched `frame` if PGM backed all of it
- * with a chunk just now, or FRAME_COUNT. Only GMM knows whether there was one.
+ * The first page of the block around an untouched `frame` if PGM just backed the whole
+ * block with a chunk, or FRAME_COUNT. The model cannot tell whether GMM had a chunk.
  */
 static uint64_t block_backed(const struct vm *vm, uint64_t frame)
 {
@@ -290,7 +288,7 @@ static uint64_t block_backed(const struct vm *vm, uint64_t frame)
 	return start;
 }
 
-/* Asked after the fault, before the model knows of it. */
+/* Must be called after the fault, but before the model follows it. */
 static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 					 enum mem_access access)
 {
@@ -307,7 +305,7 @@ static enum pgm_outcome expected_outcome(const struct vm *vm, uint64_t frame,
 	return is_write && reads_rom(vm, frame) ? PGM_EMULATE : PGM_RESOLVED;
 }
 
-/* A write made the page the VM's own, or is noted. */
+/* Follows a write: the page is the VM's own now, or the write is noted. */
 static void model_back(struct vm *vm, uint64_t frame)
 {
 	if (is_device(vm, frame))
@@ -331,7 +329,7 @@ static void model_back(struct vm *vm, uint64_t frame)
 		vm->states[frame] = PGM_STATE_NORMAL;
 }
 
-/* The page went back to GMM. */
+/* Follows a page that went back to GMM; `state` is its new state. */
 static void model_release(struct vm *vm, uint64_t frame, enum pgm_state state)
 {
 	vm->private_pages -= is_private(vm, frame);
@@ -342,7 +340,7 @@ static void model_release(struct vm *vm, uint64_t frame, enum pgm_state state)
 	vm->tags[frame] = 0;
 }
 
-/* What refills can get, asked before, but after what the stock owes GMM was reported. */
+/* How many pages a refill can get, asked ahead of it. Sends the reports first, as it would. */
 static unsigned model_refill(const struct vm *vm)
 {
 	spin_lock(&vm->pgm->lock);
@@ -375,7 +373,7 @@ static void audit_vm(const struct vm *vm)
 		if (!reads_rom(vm, frame))
 			CHECK(pgm_record_state(record) == state_of(vm, frame));
 		if (page_id_is_nil(pgm_record_id(record))) {
-			/* and pgm_check() saw that the zero page is zero */
+			/* pgm_check() saw that the zero page is all zero. */
 			CHECK(tag_read(vm, frame) == 0);
 			continue;
 		}
@@ -385,7 +383,7 @@ static void audit_vm(const struct vm *vm)
 	}
 }
 
-/* Every shared page has a user in some VM's records, or a merge that holds it. */
+/* GMM's count of references to shared pages is the sum of those of all VMs. */
 static void audit_shared(void)
 {
 	struct gmm_stats stats;
@@ -413,7 +411,7 @@ static void audit(void)
 	audits++;
 }
 
-/* One page, all of it, as the hypervisor reads it. */
+/* Compares all of one page, as the hypervisor reads it, with the model. */
 static void audit_page(const struct vm *vm, uint64_t frame)
 {
 	static uint8_t page[PAGE_SIZE], expected[PAGE_SIZE];
@@ -434,7 +432,7 @@ static struct nested_result translate(const struct vm *vm, uint64_t frame)
 	struct nested_result result =
 		vm->format == &slat_npt ? nested_walk_npt(root, addr) : nested_walk_ept(root, addr);
 	CHECK(!result.is_malformed);
-	/* Only who has a right to all its memory gets whole chunks. */
+	/* Only a VM with a right to all its memory gets whole chunks. */
 	CHECK(!result.is_large || vm->overcommit == GMM_OVERCOMMIT_NONE);
 	return result;
 }
@@ -451,7 +449,7 @@ static bool allows(const struct nested_result *translation, enum mem_access acce
 	return false;
 }
 
-/* A cached translation, from this entry into the guest or an earlier one: it must still be true. */
+/* True if the vCPU has cached a translation for the access. It must still be right. */
 static bool tlb_hit(const struct vm *vm, const struct vcpu *vcpu, uint64_t frame,
 		    enum mem_access access)
 {
@@ -465,7 +463,7 @@ static bool tlb_hit(const struct vm *vm, const struct vcpu *vcpu, uint64_t frame
 	return true;
 }
 
-/* The CPU notes a write. To a page that was handed out ahead it is the first, without a fault. */
+/* The CPU notes a write. The first write to a page handed out ahead causes no fault. */
 static void guest_dirty(struct vm *vm, uint64_t frame, struct tlb_entry *entry)
 {
 	if (is_ahead(vm, frame)) {
@@ -478,7 +476,7 @@ static void guest_dirty(struct vm *vm, uint64_t frame, struct tlb_entry *entry)
 	entry->is_dirty = true;
 }
 
-/* Enters the guest, which accesses one page. True: *out_machine is where it went. */
+/* Enters the guest, which accesses one page. True: it reached the page at *out_machine. */
 static bool guest_access(struct vm *vm, uint64_t frame, enum mem_access access,
 			 uint64_t *out_machine)
 {
@@ -530,7 +528,7 @@ static void guest_write(struct vm *vm, uint64_t frame)
 	if (!guest_access(vm, frame, MEM_WRITE, &machine))
 		return;
 	CHECK(takes_writes(vm, frame) && !reads_rom(vm, frame));
-	audit_page(vm, frame); /* above all: a new page is zero */
+	audit_page(vm, frame); /* above all, a new page must be all zero */
 	uint64_t tag = tag_random();
 	tag_write(vm, frame, tag);
 	memcpy(fake_ram_peek(hpa(machine + TAG_OFFSET)), &tag, sizeof(tag));
@@ -554,14 +552,14 @@ static void host_read(struct vm *vm, uint64_t frame)
 	audit_page(vm, frame);
 }
 
-/* What a host write that goes page by page may use. */
+/* The pages that a host write, which goes page by page, may use. */
 struct supply {
 	unsigned stock;     /* ready, not handed out ahead */
-	unsigned available; /* to a refill */
-	bool was_ahead[3];  /* the pages, before the write */
+	unsigned available; /* what a refill can get */
+	bool was_ahead[3];  /* each page, before the write */
 };
 
-/* What PGM must say of one page. It backs it, refilling the stock if that is empty. */
+/* Follows a host write to one page, which may refill the stock. Returns what PGM must return. */
 static q_status_t model_host_write(struct vm *vm, uint64_t frame, struct supply *supply,
 				   bool was_ahead, bool is_behind)
 {
@@ -570,9 +568,9 @@ static q_status_t model_host_write(struct vm *vm, uint64_t frame, struct supply 
 	if (!takes_writes(vm, frame))
 		return Q_RANGE;
 	if (needs_page(vm, frame)) {
-		/* What was ahead and was taken back needs a refill, but there was one just now. */
+		/* A page that was ahead and was taken back needs no refill: there was one just now. */
 		if (!was_ahead && supply->stock <= PGM_HANDY_SYNC) {
-			/* What it takes back from ahead is in vm->handy already. */
+			/* vm->handy already includes the pages that the refill takes back. */
 			unsigned want = PGM_HANDY_MAX - vm->handy;
 			vm->handy += supply->available < want ? supply->available : want;
 			supply->available = 0;
@@ -586,7 +584,7 @@ static q_status_t model_host_write(struct vm *vm, uint64_t frame, struct supply 
 	return Q_OK;
 }
 
-/* From the tag of one page to that of the next or the one after, zeros between them. */
+/* Writes one to three pages in a row, from the first tag to the last, with zeros between. */
 static void host_write(struct vm *vm, uint64_t frame)
 {
 	static uint8_t bytes[3 * PAGE_SIZE];
@@ -600,7 +598,7 @@ static void host_write(struct vm *vm, uint64_t frame)
 	bool may_refill = supply.stock < PGM_HANDY_SYNC + 3;
 	if (may_refill)
 		supply.available = model_refill(vm);
-	/* A refill between two pages may get back what the first one shared: not modelled. */
+	/* Not modelled: a refill between two pages may get the page that the first one shared. */
 	for (uint64_t i = frame; i < end_frame && i < FRAME_COUNT; i++)
 		if (vm->states[i] == PGM_STATE_SHARED && may_refill &&
 		    supply.available < PGM_HANDY_MAX)
@@ -628,7 +626,7 @@ static void host_write(struct vm *vm, uint64_t frame)
 
 /* --- what others ask of pages ------------------------------------------------------------------ */
 
-/* The page's id as the record has it now; NIL where there is none. */
+/* The page id in the record, or NIL. */
 static page_id_t id_of(const struct vm *vm, uint64_t frame)
 {
 	struct pgm_page_view view;
@@ -639,7 +637,7 @@ static page_id_t id_of(const struct vm *vm, uint64_t frame)
 	return view.id;
 }
 
-/* Mostly what the record says, sometimes something else. */
+/* Mostly the page id in the record, sometimes another. */
 static page_id_t id_guess(const struct vm *vm, uint64_t frame)
 {
 	return below(8) ? id_of(vm, frame) : (page_id_t){ (uint32_t)below(GMM_PAGE_ID_LAST) };
@@ -729,13 +727,13 @@ static void merge_end(struct merge *merge)
 
 #define SHARE_BYTES (2 * PAGE_SIZE)
 
-/* Two VMs in one group, the others in another. */
+/* The first two VMs are in one group, the others in another. */
 static share_group_t group_of(const struct vm *vm)
 {
 	return vm - vms < 2 ? 1 : 2;
 }
 
-/* The group of each shared page that the working set was given; a later page may take the place. */
+/* The groups of shared pages given to the working set; a later page may overwrite an entry. */
 #define GIVEN_COUNT 65536u
 
 static struct {
@@ -779,7 +777,7 @@ static void side_set(struct merge *merge, unsigned side, struct vm *vm, uint64_t
 	merge->sides[side].id = id_of(vm, frame);
 }
 
-/* A candidate may be of a VM that is gone, or of another one by now. */
+/* The candidate's VM may be gone by now, or its handle may be another VM's. */
 static void pair_begin(struct merge *merge)
 {
 	struct vm *other = vm_of(merge->match.other_vm);
@@ -791,14 +789,14 @@ static void pair_begin(struct merge *merge)
 		return;
 	}
 	side_set(merge, 1, other, frame);
-	/* Whether it goes by the key or by the content: they are compared when they are exchanged. */
+	/* By key or by content: pgm_page_share() compares the contents in any case. */
 	if (below(2) ? share_is_like(&merge->match, merge->sides[1].id)
 		     : share_compare(&merge->match, merge->sides[0].id, merge->sides[1].id) ==
 			       SHARE_EQUAL)
 		merge->step = MERGE_MONITOR_FIRST;
 }
 
-/* The second side is asked for nothing: it is the first one again. */
+/* A join needs no second owner: both sides are the same page. */
 static void join_begin(struct merge *merge)
 {
 	page_id_t shared = merge->match.shared;
@@ -813,7 +811,7 @@ static void join_begin(struct merge *merge)
 	merge->step = MERGE_MONITOR_FIRST;
 }
 
-/* What the scanner does with a page that it comes to. */
+/* Asks the working set about a page, like the scanner, and begins what it advises. */
 static void merge_propose(struct merge *merge)
 {
 	struct vm *vm = &vms[below(VM_COUNT)];
@@ -839,7 +837,7 @@ static void merge_propose(struct merge *merge)
 	}
 }
 
-/* The working set takes over the hold on a page that somebody has. */
+/* If a page was exchanged, gives Quire's reference to the shared page to the working set. */
 static void merge_keep(struct merge *merge)
 {
 	if (!merge->is_proposed || merge->match.advice != SHARE_PAIR || !merge->is_exchanged)
@@ -849,7 +847,7 @@ static void merge_keep(struct merge *merge)
 	merge->shared = PAGE_ID_NIL;
 }
 
-/* A few pages that look alike; the first one now and then a shared one already. */
+/* Begins a merge of two random private pages, which may differ. */
 static void merge_begin(struct merge *merge)
 {
 	for (unsigned i = 0; i < 2; i++) {
@@ -869,14 +867,14 @@ static void merge_begin(struct merge *merge)
 	merge->step = MERGE_MONITOR_FIRST;
 }
 
-/* The shared page is made from the first side, if it still is what it was. */
+/* Makes the shared page from the first side, if that still is the same page. */
 static void merge_copy(struct merge *merge)
 {
 	struct vm *vm = merge->sides[0].vm;
 	uint64_t frame = merge->sides[0].frame;
 	struct gmm_page page;
 
-	/* A shared page that others have is joined. */
+	/* A join: the shared page exists. */
 	if (!page_id_is_nil(merge->shared))
 		return;
 	if (!is_in_state(vm, frame, merge->sides[0].id, PGM_STATE_MONITORED) ||
@@ -950,7 +948,7 @@ static void merge_advance(struct merge *merge)
 
 static uint64_t frame_choose(const struct vm *vm);
 
-/* A guest's list: pages twice, pages that are nothing. */
+/* A list from a guest: it may name pages twice, and frames that are not RAM. */
 static unsigned list_choose(const struct vm *vm, gfn_t *gfns)
 {
 	unsigned count = (unsigned)below(LIST_MAX);
@@ -996,7 +994,7 @@ static void balloon_deflate(struct vm *vm)
 
 static void vm_forget(struct vm *vm);
 
-/* A state with a few pages that are not zero, or with more than there is room for. */
+/* Restores a state with a few pages that are not zero, or with more than there is room for. */
 static void vm_restore(struct vm *vm)
 {
 	static uint8_t content[PAGE_SIZE];
@@ -1023,7 +1021,7 @@ static void vm_restore(struct vm *vm)
 
 /* --- handlers ------------------------------------------------------------------------------------ */
 
-/* Of [first, first + count): how many are memory, and how many have a handler. */
+/* Counts the pages of [first, first + count) that are memory, and those with a handler. */
 static void handlers_count(const struct vm *vm, uint64_t first, uint64_t count, uint64_t *memory,
 			   uint64_t *handled)
 {
@@ -1085,7 +1083,7 @@ static void vm_forget(struct vm *vm)
 	vm->handy = 0;
 }
 
-/* Merges ask VMs by their names, as it were: what a dead one is asked vanishes. */
+/* Ends all merges with pages of a VM that is going to be destroyed. */
 static void merges_forget(const struct vm *vm)
 {
 	for (unsigned i = 0; i < MERGE_COUNT; i++)
@@ -1095,7 +1093,7 @@ static void merges_forget(const struct vm *vm)
 
 static void vm_create(struct vm *vm)
 {
-	/* Mostly just above 1 MiB; one in four with a block that can be large; others now and then. */
+	/* RAM mostly ends just above 1 MiB; one VM in four has a block that can be large. */
 	uint64_t frames = below(16) ? HIGH_START + below(64) : 1 + below(FRAME_COUNT);
 	if (below(4) == 0)
 		frames = FRAME_COUNT;
@@ -1153,7 +1151,7 @@ static void vm_rom_add(struct vm *vm)
 				    : pgm_rom_add(vm->pgm, at, image, count * PAGE_SIZE);
 	if (vm->rom_end > 0) {
 		bool overlaps = start < vm->rom_end && vm->rom_start < start + count;
-		/* A second ROM would need a second range in the model. */
+		/* The model has one ROM only: a VM that got a second one is destroyed. */
 		CHECK(vm->device || (status == Q_CONFLICT) == overlaps);
 		if (status == Q_OK)
 			vm_destroy(vm);
@@ -1198,7 +1196,7 @@ static void vm_refill(struct vm *vm)
 	struct pgm_stats stats;
 	q_status_t status = pgm_handy_refill(vm->pgm);
 
-	/* More than was there before, if the refill dropped references to shared pages. */
+	/* More pages than were available before, if the refill dropped references to shared ones. */
 	pgm_stats(vm->pgm, &stats);
 	unsigned handy = (unsigned)stats.handy + ahead_count(vm);
 	CHECK(handy >= vm->handy + least && handy <= PGM_HANDY_MAX);
@@ -1217,7 +1215,7 @@ static void device_add(struct vm *vm)
 	CHECK(status == Q_OK || status == Q_DECLINED);
 }
 
-/* Tags lie where the guest frame says: the device takes them along. */
+/* While the device is mapped its tags are in its pages, else only in the model. */
 static void device_tags_move(struct vm *vm, bool is_mapped)
 {
 	for (uint64_t i = 0; i < DEVICE_PAGES; i++) {
@@ -1228,7 +1226,7 @@ static void device_tags_move(struct vm *vm, bool is_mapped)
 	}
 }
 
-/* Into the hole below 1 MiB or beyond RAM, where the model has tags for it, or onto RAM or ROM. */
+/* Maps it into the hole below 1 MiB or behind RAM, or onto something that is there. */
 static void device_map(struct vm *vm)
 {
 	uint64_t start =
@@ -1316,7 +1314,7 @@ static void hog_take(void)
 	}
 }
 
-/* From now on, memory ends earlier for the VMs than it does for merging, or no more. */
+/* Sometimes starts or stops keeping pages from VMs, for merging. */
 static void sharing_keep(void)
 {
 	if (below(8) == 0)
@@ -1337,7 +1335,7 @@ static void hog_give(void)
 
 /* --- operations ------------------------------------------------------------------------------------ */
 
-/* Half of the time one of a few, so that vCPUs meet what they and others did before. */
+/* Half of the time one of a few frames, so that operations meet the effects of others. */
 static uint64_t frame_choose(const struct vm *vm)
 {
 	const uint64_t edges[] = { 0,          LOW_END - 1,       LOW_END,       HIGH_START - 1,
@@ -1358,7 +1356,7 @@ static uint64_t frame_choose(const struct vm *vm)
 	}
 }
 
-/* The model's host writes touch three pages in a row; keep far addresses out of its arrays. */
+/* Host writes touch up to three pages in a row: far frames must not reach the model's arrays. */
 static uint64_t frame_for_host_write(const struct vm *vm)
 {
 	uint64_t frame = frame_choose(vm);
@@ -1394,7 +1392,7 @@ static void handler_change(struct vm *vm)
 		handler_remove(vm, below(8) ? first : 0, below(8) ? count : FRAME_COUNT - first);
 }
 
-/* Several pages in a row, up or down, as guests go through memory. */
+/* The guest goes through several pages in a row, up or down. */
 static void guest_run(struct vm *vm)
 {
 	uint64_t frame = below(vm->frame_end), step = below(2) ? 1 : ~0ull;
@@ -1441,7 +1439,7 @@ static void vm_operate(struct vm *vm)
 		guest_read(vm, frame_choose(vm), below(4) ? MEM_READ : MEM_EXEC);
 }
 
-/* Rarely all is dropped. */
+/* Ages the working set; rarely drops all of it. */
 static void share_age(void)
 {
 	if (below(2))
@@ -1481,7 +1479,7 @@ static void operate(void)
 
 /* --- start and end --------------------------------------------------------------------------------- */
 
-/* Half of the bits choose the bucket, half are compared. */
+/* Half of the key's bits choose the bucket, the other half are compared. */
 static uint64_t key_mask(uint64_t key_bits)
 {
 	return key_bits < 64 ? ((1ull << key_bits) - 1) << (32 - key_bits / 2) : ~0ull;
@@ -1507,7 +1505,7 @@ static void set_up(uint64_t key_bits)
 	share_init(&share, memory);
 }
 
-/* When all VMs are gone, so is all that they had. */
+/* Destroys all VMs; nothing may be left of what they had. */
 static void tear_down(void)
 {
 	struct gmm_stats stats;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a CPU makes of nested tables, written from the manuals alone and sharing
- * nothing with slat_npt.c and slat_ept.c: it reads fake RAM by machine address
- * and knows bits by number.
+ * How a CPU translates by nested tables, written from the manuals alone. It shares
+ * nothing with slat_npt.c and slat_ept.c: it reads fake RAM by machine address and
+ * knows bits by number.
  *
  * NPT: APM vol. 2, "4-Kbyte Page Translation", "2-Mbyte Page Translation",
  * "Nested Paging". EPT: SDM vol. 3, "EPT Translation Mechanism", formats of
@@ -17,7 +17,7 @@
 #include "seam/seam.h"
 
 struct nested_result {
-	bool is_malformed; /* a reserved bit, or what a CPU would refuse */
+	bool is_malformed; /* a reserved bit is set, or a CPU would refuse the entry */
 	bool is_present;
 	bool can_read, can_write, can_execute;
 	bool is_large;
@@ -45,14 +45,14 @@ static inline struct nested_result nested_walk_npt(uint64_t root, uint64_t guest
 		uint64_t address = nested_bits(entry, 51, 12) << 12;
 		if (nested_bits(entry, 0, 0) == 0)
 			return (struct nested_result){ .is_present = false };
-		/* Guest accesses are user accesses to nested paging. */
+		/* Nested paging treats guest accesses as user accesses. */
 		if (nested_bits(entry, 2, 2) == 0)
 			result.can_read = false;
 		if (nested_bits(entry, 1, 1) == 0)
 			result.can_write = false;
 		if (nested_bits(entry, 63, 63) == 1)
 			result.can_execute = false;
-		/* Write-through and cache-disable are not ours to set. */
+		/* Quire must not set write-through and cache-disable. */
 		if (nested_bits(entry, 4, 3) != 0)
 			result.is_malformed = true;
 		if (level == 1) {
@@ -117,8 +117,8 @@ static inline struct nested_result nested_walk_ept(uint64_t root, uint64_t guest
 }
 
 /*
- * What a CPU does for a write: sets accessed and dirty in the leaf. NPT: bits 5 and
- * 6; EPT: bits 8 and 9. The translation must be there and allow it.
+ * Sets accessed and dirty in the leaf, as a CPU does for a write. NPT: bits 5 and 6;
+ * EPT: bits 8 and 9. There must be a translation that allows the write.
  */
 static inline void nested_dirty_set(uint64_t root, uint64_t guest, bool is_ept)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Accessed and dirty bits: set where and when hardware would, and not once too often. */
+/* Accessed and dirty bits: set where and when hardware would set them, and only once. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <sys/mman.h>
@@ -83,7 +83,7 @@ TEST(pgm_walk_bits, reading_sets_accessed_and_writing_dirty)
 	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D));
 }
 
-/* An instruction that is emulated was fetched by a CPU before. */
+/* A CPU has fetched an emulated instruction before, and set the bits for that. */
 TEST(pgm_walk_bits, fetching_sets_none)
 {
 	set_up(&slat_npt, MIB(4));
@@ -107,7 +107,7 @@ TEST(pgm_walk_bits, large_pages_have_them_where_they_end)
 {
 	set_up(&slat_npt, MIB(4));
 	tables_make(TABLES, 0x40000000, 0);
-	poke(TABLES + 2 * PAGE_SIZE, 0x80000087, 8); /* 2 MiB, by the level 2 table */
+	poke(TABLES + 2 * PAGE_SIZE, 0x80000087, 8); /* a page of 2 MiB, in the level 2 table */
 	EXPECT(walk(0x40123456, MEM_WRITE) == Q_OK);
 	EXPECT(peek(TABLES + 2 * PAGE_SIZE, 8) == (0x80000087 | A | D));
 	EXPECT((peek(TABLES + PAGE_SIZE + 8, 8) & (A | D)) == A);
@@ -142,7 +142,7 @@ TEST(pgm_walk_bits, the_top_entries_of_pae_have_none)
 	EXPECT(peek(TABLES + 2 * PAGE_SIZE + 8, 8) == (TARGET | 7 | A | D));
 }
 
-/* One entry that is every level of the walk: each bit needs the one before. */
+/* One entry serves every level of the walk: each step sees the bit that the last one set. */
 TEST(pgm_walk_bits, a_table_that_points_to_itself_gets_them_once)
 {
 	set_up(&slat_npt, MIB(4));
@@ -155,7 +155,7 @@ TEST(pgm_walk_bits, a_table_that_points_to_itself_gets_them_once)
 
 /* --- what it costs ------------------------------------------------------------------------------ */
 
-/* Tables in device memory whose writes are tracked: that shows each single write. */
+/* The tables are in device memory whose writes are tracked: that shows every write. */
 TEST(pgm_walk_bits, what_is_set_is_not_written_again)
 {
 	struct pgm_device *device;
@@ -166,7 +166,7 @@ TEST(pgm_walk_bits, what_is_set_is_not_written_again)
 	EXPECT(pgm_device_map(pgm, device, gpa(GIB(1))) == Q_OK);
 	tables_make(GIB(1), VIRT, TARGET | 7);
 	EXPECT(pgm_device_track_start(pgm, device) == Q_OK);
-	/* All four get their accessed bit, then only the last its dirty bit, then none. */
+	/* First all four get their accessed bit, then only the last its dirty bit, then none. */
 	static const struct {
 		enum mem_access access;
 		uint64_t written;
@@ -190,7 +190,7 @@ TEST(pgm_walk_bits, cost_no_page_where_the_guest_wrote_its_tables)
 	for (unsigned i = 0; i < 3; i++)
 		EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
 	EXPECT(stats().private_pages == private_pages);
-	/* A table that was never written is all zeros: nothing to set, nothing to pay. */
+	/* A table that was never written is all zeros: the walk sets no bit and takes no page. */
 	regs.cr3 = 0x300000;
 	EXPECT(walk(VIRT, MEM_WRITE) == Q_NOT_FOUND);
 	EXPECT(stats().private_pages == private_pages);
@@ -219,7 +219,7 @@ static void table_share(unsigned level, page_id_t shared)
 	check();
 }
 
-/* Two VMs with the same tables, which are shared; the second one is `pgm` then. */
+/* Makes two VMs that share the pages of equal tables. `pgm` is the second afterwards. */
 static struct pgm *shared_tables_make(const struct slat_format *format, page_id_t *out_shared)
 {
 	unsigned done;
@@ -258,7 +258,7 @@ static void bits_of_shared_tables(const struct slat_format *format)
 	page_id_t shared[4];
 	struct pgm *first = shared_tables_make(format, shared), *second = pgm;
 
-	/* The guest sees its tables, too. */
+	/* The guest has mapped its tables also. */
 	EXPECT(touch(TABLES, MEM_READ) == PGM_RESOLVED && !nested(TABLES).can_write);
 	uint64_t generation = pgm_slat_generation(pgm);
 	EXPECT(walk(VIRT, MEM_READ) == Q_OK);
@@ -269,7 +269,7 @@ static void bits_of_shared_tables(const struct slat_format *format)
 		EXPECT((entry_at(TABLES, VIRT, level) & (A | D)) == (level == 1 ? A | D : A));
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
 	check();
-	/* The other guest sees nothing of it. */
+	/* The other guest sees no change. */
 	pgm = first;
 	check();
 	for (unsigned level = 1; level <= 4; level++) {
@@ -293,13 +293,13 @@ static void stock_empty(void)
 		EXPECT(touch(addr, MEM_WRITE) == PGM_RESOLVED);
 }
 
-/* Where a copy cannot be had, the access waits as any write does; nothing is half done. */
+/* Without a page for the copy the access fails like any write, and nothing is half done. */
 TEST(pgm_walk_bits, without_a_page_for_the_copy_the_access_waits)
 {
 	page_id_t shared[4];
 
 	(void)shared_tables_make(&slat_npt, shared);
-	/* All that it is guaranteed. */
+	/* The VM uses up its guarantee. */
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
 	stock_empty();
 	gmm_vm_t hog = hog_create(0);
@@ -313,7 +313,7 @@ TEST(pgm_walk_bits, without_a_page_for_the_copy_the_access_waits)
 	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D));
 }
 
-/* Setting a bit is a write, which is what a monitored page is watched for; it takes no page. */
+/* Setting a bit is a write, so it is noted if the page is monitored; it takes no page. */
 TEST(pgm_walk_bits, monitored_tables_are_noted_as_written)
 {
 	set_up(&slat_npt, MIB(4));
@@ -332,7 +332,7 @@ TEST(pgm_walk_bits, monitored_tables_are_noted_as_written)
 
 static uint8_t rom[PAGES(4)];
 
-/* As a machine's ROM: what is written to it is gone, and the walk goes on. */
+/* As on a machine with tables in ROM: writes are lost, and the walk goes on. */
 TEST(pgm_walk_bits, tables_in_rom_stay_as_they_are)
 {
 	set_up(&slat_npt, MIB(4));
@@ -360,7 +360,7 @@ TEST(pgm_walk_bits, neither_half_of_shadowed_rom_gets_what_is_the_others)
 	EXPECT(pgm_rom_mode_set(pgm, gpa(0xc0000), PAGES(1), PGM_ROM_READ_ROM_WRITE_RAM) == Q_OK);
 	EXPECT(walk(VIRT, MEM_WRITE) == Q_OK);
 	EXPECT((peek(0xc0000 + index_of(VIRT, 4) * 8, 8) & A) == 0 && stats().rom_shadow == 0);
-	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D)); /* RAM, below it */
+	EXPECT(entry_at(TABLES, VIRT, 1) == (TARGET | 7 | A | D)); /* the lower tables are RAM */
 }
 
 TEST(pgm_walk_bits, watched_tables_are_left_alone)
@@ -390,14 +390,14 @@ TEST(pgm_walk_bits, a_word_that_changed_is_not_exchanged)
 }
 
 /*
- * Another CPU of the guest that changes a word when it hurts most: after Quire has
- * read it, just before Quire writes. The page takes no writes where Quire sees it;
- * an exchange that is one instruction tries to write before it has compared, any
- * other one after.
+ * Another CPU of the guest, which changes a word at the worst moment: after Quire has
+ * read it, just before Quire writes. The page takes no writes at the address where
+ * Quire sees it, so Quire's write traps. An exchange that is one instruction traps
+ * before it has compared; any other way to write traps after the comparison.
  */
 static struct {
 	uint8_t *page;  /* where Quire sees it */
-	uint64_t *word; /* where the other CPU does */
+	uint64_t *word; /* where the other CPU sees the word */
 	uint64_t flips; /* bits that it changes, each time */
 	unsigned times, count;
 } other_cpu;
@@ -425,7 +425,7 @@ static void on_write(int number, siginfo_t *info, void *context)
 	step_set(context, ++other_cpu.count < other_cpu.times);
 }
 
-/* Quire's write, or its exchange that failed, is done. */
+/* Quire's write, or its failed exchange, is done. */
 static void on_step(int number, siginfo_t *info, void *context)
 {
 	(void)number;
@@ -456,7 +456,7 @@ static void other_cpu_stop(void)
 	EXPECT(signal(SIGSEGV, SIG_DFL) != SIG_ERR && signal(SIGTRAP, SIG_DFL) != SIG_ERR);
 }
 
-#define AVAILABLE BIT64(9) /* for the guest to use as it likes */
+#define AVAILABLE BIT64(9) /* the guest may use this bit as it likes */
 
 TEST(pgm_walk_bits, nothing_that_another_cpu_writes_is_lost)
 {
@@ -486,7 +486,7 @@ TEST(pgm_walk_bits, nor_in_entries_of_32_bits)
 	EXPECT(peek(TABLES + PAGE_SIZE + 8, 4) == (TARGET | 7 | A | D | AVAILABLE));
 }
 
-/* The translation that counts is the one whose bits were set. */
+/* The walk returns the translation whose bits it set. */
 TEST(pgm_walk_bits, a_walk_that_is_overtaken_starts_again)
 {
 	uint64_t leaf = TABLES + PAGES(3) + index_of(VIRT, 1) * 8;
@@ -500,7 +500,7 @@ TEST(pgm_walk_bits, a_walk_that_is_overtaken_starts_again)
 	other_cpu_stop();
 	EXPECT(addr.raw == (TARGET | PAGE_SIZE | 0x123));
 	EXPECT(peek(leaf, 8) == (TARGET | PAGE_SIZE | 7 | A | D));
-	/* Or none. */
+	/* The other CPU removes the translation. */
 	poke(leaf, TARGET | 7, 8);
 	other_cpu_start(leaf, 1, 1);
 	EXPECT(pgm_walk(pgm, &regs, VIRT, MEM_WRITE, &addr, &error_code) == Q_NOT_FOUND);
@@ -509,7 +509,7 @@ TEST(pgm_walk_bits, a_walk_that_is_overtaken_starts_again)
 	check();
 }
 
-/* A guest that keeps changing its tables gets its access, at the latest try. */
+/* A guest that keeps changing its tables gets its access after the last retry. */
 TEST(pgm_walk_bits, a_guest_that_never_stops_does_not_keep_quire)
 {
 	const unsigned patience = 100;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Working ahead: what a run is given, what comes back, and what keeps the mark honest. */
+/* Working ahead: what a run is given, what is taken back, and when the mark must go. */
 #include "mm/pgm/pgm_device.h"
 #include "mm/pgm/pgm_handler.h"
 
@@ -57,7 +57,7 @@ static page_id_t id_of(uint64_t addr)
 	return pgm_record_id(*record_of(addr));
 }
 
-/* What a CPU does for a write through the tables. */
+/* Writes like a CPU, through the nested tables. */
 static void cpu_write(uint64_t addr)
 {
 	*nested_byte(addr) = 1;
@@ -65,7 +65,7 @@ static void cpu_write(uint64_t addr)
 	check();
 }
 
-/* The guest writes as a CPU lets it. True: it took an exit. */
+/* The guest writes, with an exit if its tables do not allow it. True: there was an exit. */
 static bool guest_write(uint64_t addr)
 {
 	bool is_exit = !nested(addr).can_write;
@@ -85,7 +85,7 @@ static unsigned run_exits(uint64_t first, int step, unsigned page_count)
 	return exits;
 }
 
-/* Ten pages from RUN on are used, AHEAD and those behind it are not. */
+/* Ten pages from RUN on are used; AHEAD and the pages behind it are not. */
 #define RUN        0x200000ull
 #define RUN_PAGES  10u
 #define AHEAD      0x20c000ull
@@ -102,7 +102,7 @@ static void run_set_up(const struct slat_format *format)
 
 static void runs_cost_few_exits(const struct slat_format *format)
 {
-	/* 0, 1, +2: 4, +4: 9, +8: 18, +16: 35, ... */
+	/* Faults at pages 0 and 1, then 4 (after 2 ahead), 9 (4), 18 (8), 35 (16), ... */
 	ahead_set_up(format);
 	EXPECT(run_exits(0x200000, 1, 36) == 6);
 	refill();
@@ -125,7 +125,7 @@ TEST(pgm_ahead, nothing_is_handed_out_where_nobody_says_what_is_used)
 	EXPECT(run_exits(RUN, 1, 36) == 36 && stats().counters.ahead_given == 0);
 }
 
-/* Chunks, or single pages where no chunk is free: what it has is what it wrote. */
+/* It gets whole chunks, or single pages where a block is not whole, but none ahead. */
 TEST(pgm_ahead, who_owns_all_memory_is_given_nothing_ahead)
 {
 	vm_make(&slat_npt, MIB(4), GMM_OVERCOMMIT_NONE);
@@ -145,7 +145,7 @@ TEST(pgm_ahead, runs_end_where_memory_is_not_untouched_ram)
 	EXPECT(stats().private_pages == 16 && !nested(0xa0000).is_present);
 	(void)run_exits(0x1f8000, 1, 8); /* another nested table begins at 0x200000 */
 	EXPECT(stats().private_pages == 24 && !nested(0x200000).is_present);
-	(void)run_exits(0x107000, -1, 8); /* and RAM at 0x100000 */
+	(void)run_exits(0x107000, -1, 8); /* RAM above the hole begins at 0x100000 */
 	EXPECT(stats().private_pages == 32);
 	pgm_reset(pgm);
 	check();
@@ -158,7 +158,7 @@ static void runs_end_at_handlers(const struct slat_format *format)
 	EXPECT(pgm_handler_add(pgm, gpa(0x204000), PAGES(1), PGM_HANDLER_WRITE, 1) == Q_OK);
 	(void)run_exits(RUN, 1, 4);
 	EXPECT(stats().private_pages == 4 && !nested(0x204000).is_present);
-	/* Nor is a page that exists mapped past its handler. */
+	/* A page that the VM has is not mapped either if a handler wants its accesses. */
 	EXPECT(pgm_handler_add(pgm, gpa(0x302000), PAGES(1), PGM_HANDLER_ALL, 1) == Q_OK);
 	uint8_t byte = 7;
 	EXPECT(pgm_handler_write(pgm, gpa(0x302000), &byte, 1, NULL) == Q_OK);
@@ -183,7 +183,7 @@ TEST(pgm_ahead, reading_runs_map_what_is_there)
 	EXPECT(stats().private_pages == 32 && stats().counters.ahead_given == 0);
 }
 
-/* What a page was read as before is cached: handing it out is a change. */
+/* The zero page was mapped and may be cached: handing a page out raises the generation. */
 TEST(pgm_ahead, a_page_that_was_read_is_mapped_anew)
 {
 	ahead_set_up(&slat_npt);
@@ -212,7 +212,7 @@ static void unused_pages_come_back(const struct slat_format *format)
 	EXPECT(pgm_slat_generation(pgm) > generation);
 	EXPECT(!nested(AHEAD).is_present && nested(RUN + 9 * PAGE_SIZE).can_write);
 	EXPECT(base_pages() == RUN_PAGES + PGM_HANDY_MAX + 1);
-	/* And are the guest's first write's again. */
+	/* The guest's first write to one of them faults again. */
 	EXPECT(guest_write(AHEAD) && read_byte(AHEAD) == 1);
 }
 
@@ -245,7 +245,7 @@ TEST(pgm_ahead, a_refill_that_gets_nothing_takes_them_back)
 	gmm_vm_destroy(hog);
 }
 
-/* A page that was given up and handed out again stands twice in the list. */
+/* A page that was given up and handed out again is twice in the list. */
 TEST(pgm_ahead, a_page_listed_twice_is_one_page)
 {
 	unsigned done;
@@ -330,7 +330,7 @@ static void used_by_sharing(void)
 	EXPECT(gmm_shared_put(GMM_VM_QUIRE, &page.id, 1, &done) == Q_OK);
 }
 
-/* What changes, maps or writes a page: each counts it as used, and what it did stays. */
+/* Each way to change, map or write a page counts it as used, and its effect stays. */
 static void each_use_removes_the_mark(const struct slat_format *format)
 {
 	static void (*const uses[])(void) = {
@@ -358,7 +358,7 @@ TEST(pgm_ahead, each_use_removes_the_mark)
 	BOTH(each_use_removes_the_mark);
 }
 
-/* These give the page away, unused as it is. */
+/* These operations give an unused page away. */
 TEST(pgm_ahead, what_gives_the_page_away_removes_the_mark)
 {
 	unsigned done;
@@ -407,7 +407,7 @@ TEST(pgm_ahead, a_moved_page_counts_as_used)
 	EXPECT(pgm_record_state(*record_of(AHEAD)) == PGM_STATE_NORMAL);
 }
 
-/* It takes all tables along, and what they say of use. */
+/* Unmapping drops all tables, and with them the dirty bits. */
 TEST(pgm_ahead, pages_come_back_before_device_memory_is_unmapped)
 {
 	struct pgm_device *device;
@@ -430,7 +430,7 @@ static void dirty_bits_and_marks(const struct slat_format *format)
 
 	run_set_up(format);
 	cpu_write(AHEAD);
-	/* Of what is in use, the bit goes, and the mark with it; of what is not, neither. */
+	/* A used page loses its dirty bit and its mark; an unused one keeps its mark. */
 	pgm_dirty_note(pgm, first, 64);
 	check();
 	EXPECT(!is_marked(AHEAD) && is_marked(AHEAD_NEXT));
@@ -463,7 +463,7 @@ TEST(pgm_ahead, the_scanner_passes_unused_pages_over)
 
 /* --- large mappings --------------------------------------------------------------------------------- */
 
-/* A block whose pages all lie at their places in one chunk, the last ones handed out ahead. */
+/* A block whose pages all lie at their places in one chunk, one of them handed out ahead. */
 TEST(pgm_ahead, no_large_mapping_is_made_over_a_mark)
 {
 	struct gmm_page first;

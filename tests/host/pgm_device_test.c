@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Device memory: where it is seen, what it costs, and which pages were written. */
+/* Device memory: where the guest sees it, what it costs, and which pages were written. */
 #include "mm/pgm/pgm_device.h"
 
 #include "mm/pgm/pgm_handler.h"
@@ -48,7 +48,7 @@ static void guest_and_device_share_it(const struct slat_format *format)
 	EXPECT(touch(PLACE + PAGES(3), MEM_READ) == PGM_RESOLVED);
 	EXPECT(*nested_byte(PLACE + PAGES(3) + 5) == 0x11 &&
 	       read_byte(PLACE + PAGES(3) + 5) == 0x11);
-	/* Mapped for writing at once: there is nothing to allocate. */
+	/* The read maps it writable at once: a write would allocate nothing. */
 	EXPECT(nested(PLACE + PAGES(3)).can_write && nested(PLACE + PAGES(3)).can_execute);
 	*nested_byte(PLACE + PAGES(3) + 6) = 0x12;
 	EXPECT(own(3)[6] == 0x12);
@@ -85,7 +85,7 @@ TEST(pgm_device, moves_with_its_content)
 	EXPECT(*nested_byte(GIB(5) + 0x1007) == 0x77);
 }
 
-/* A guest that moves it for ever uses up nothing, and RAM never misses a table. */
+/* Moving it again and again uses up nothing, and there always are tables for RAM. */
 TEST(pgm_device, any_number_of_moves_costs_nothing)
 {
 	device_set_up(&slat_ept);
@@ -111,7 +111,7 @@ TEST(pgm_device, any_number_of_moves_costs_nothing)
 	EXPECT(after.allocated[GMM_SHADOW] == 1);
 }
 
-/* What plain ROM is allowed, and all of RAM, beside two devices at the worst of places. */
+/* The allowance of plain ROM, and all RAM, beside two devices at the worst places. */
 TEST(pgm_device, what_was_promised_is_enough)
 {
 	static uint8_t image[PAGES(2)];
@@ -138,11 +138,11 @@ TEST(pgm_device, what_was_promised_is_enough)
 		EXPECT(pgm_fault_handle(pgm, &fault) == PGM_RESOLVED);
 	}
 	check();
-	/* ROM would live on what the device takes away again. */
+	/* More ROM would use up record pages that go when the device is unmapped. */
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(5)), image, PAGES(1)) == Q_STATE);
 	EXPECT(pgm_device_unmap(pgm, other) == Q_OK);
 	unmap();
-	/* Nor does it while the device is nowhere: it comes back. */
+	/* Not while the device is mapped nowhere either: it may be mapped again. */
 	EXPECT(pgm_rom_add(pgm, gpa(0xd0000), image, PAGES(1)) == Q_STATE);
 	EXPECT(pgm_rom_add_shadowed(pgm, gpa(0xd0000), image, PAGES(1)) == Q_STATE);
 }
@@ -232,7 +232,7 @@ static void take(void)
 	check();
 }
 
-/* Exactly those, and no bit beyond the end. */
+/* Expects exactly these pages, and no bit beyond the last page. */
 static void expect_dirty(const unsigned *pages, unsigned count)
 {
 	uint64_t expected[ARRAY_COUNT(bitmap)] = { 0 };
@@ -270,7 +270,7 @@ static void writes_are_tracked(const struct slat_format *format)
 	uint64_t generation = pgm_slat_generation(pgm);
 	take();
 	expect_dirty(by_both, ARRAY_COUNT(by_both));
-	/* Armed again: who has the entries cached must forget them. */
+	/* Monitored again: CPUs that have cached the entries must flush. */
 	EXPECT(pgm_slat_generation(pgm) != generation);
 	EXPECT(!nested(PLACE).can_write && !nested(PLACE + PAGES(64)).can_write);
 	EXPECT(touch(PLACE + PAGES(64), MEM_WRITE) == PGM_RESOLVED);
@@ -329,7 +329,7 @@ TEST(pgm_device, marks_move_with_the_pages)
 	expect_dirty(both, ARRAY_COUNT(both));
 }
 
-/* Its new promises are those of the VM that it was created as. */
+/* Adding a device raises the promises, but does not change the VM's priority. */
 TEST(pgm_device, leaves_a_vm_its_priority)
 {
 	struct pgm_config config = config_of(&slat_npt, MIB(4));
@@ -339,7 +339,7 @@ TEST(pgm_device, leaves_a_vm_its_priority)
 	vm_create(config);
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
 	EXPECT(pgm_device_add(pgm, PAGES(2), &device) == Q_OK);
-	/* While another VM waits, what is left is for those that come before it. */
+	/* While another VM waits, only VMs of higher priority may have what is left. */
 	gmm_vm_t waiter = hog_create(100);
 	gmm_wait_begin(waiter);
 	EXPECT(gmm_pages_available(pgm_vm(pgm), 10) == 10);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine of fake RAM, GMM over it, and one VM: what tests of PGM start from.
- * Everything that changes something is followed by every check there is.
+ * What tests of PGM start from: a machine of fake RAM, GMM over it, and one VM. Each
+ * helper that changes something runs pgm_check() and gmm_check() afterwards.
  */
 #ifndef TESTS_HOST_PGM_FIXTURE_H
 #define TESTS_HOST_PGM_FIXTURE_H
@@ -87,7 +87,7 @@ static inline struct nested_result nested(uint64_t addr)
 	return result;
 }
 
-/* The byte that a guest reaches at `addr`, which is mapped. */
+/* The byte that a guest reaches at `addr`, which must be mapped. */
 static inline uint8_t *nested_byte(uint64_t addr)
 {
 	struct nested_result result = nested(addr);
@@ -138,7 +138,7 @@ static inline void write_byte(uint64_t addr, uint8_t byte)
 	EXPECT(try_write(addr, byte) == Q_OK);
 }
 
-/* Another VM takes what the machine has, but for `left` pages. */
+/* Another VM takes all pages of the machine but `left`. */
 static inline gmm_vm_t hog_create(uint64_t left)
 {
 	struct gmm_vm_config config = { .pages = { 1u << 20, 0, 0 },

@@ -41,7 +41,7 @@ static void writes_are_stopped(const struct slat_format *format)
 	EXPECT(touch(0x3000, MEM_WRITE) == PGM_RESOLVED && nested(0x3000).can_write);
 	EXPECT(touch(0x4000, MEM_READ) == PGM_RESOLVED);
 	handler_add(0x3000, 2, PGM_HANDLER_WRITE, TAG);
-	/* Reading goes on without a fault. */
+	/* Reads cause no fault. */
 	EXPECT(nested(0x3000).is_present && !nested(0x3000).can_write);
 	EXPECT(*nested_byte(0x3000) == 1 && read_byte(0x3000) == 1 && read_byte(0x4000) == 0);
 	EXPECT(touch(0x3123, MEM_WRITE) == PGM_HANDLER && last_fault.handler_tag == TAG);
@@ -50,12 +50,12 @@ static void writes_are_stopped(const struct slat_format *format)
 	EXPECT(touch(0x4123, MEM_EXEC) == PGM_RESOLVED && !nested(0x4000).can_write);
 	EXPECT(try_write(0x3000, 2) == Q_HANDLER && try_write(0x4fff, 2) == Q_HANDLER);
 	EXPECT(read_byte(0x3000) == 1 && read_byte(0x4fff) == 0);
-	/* Behind it is memory as ever, also where it was the zero page. */
+	/* Behind the handler is memory as before, also where it was the zero page. */
 	EXPECT(behind_write(0x3000, 3) == Q_OK && behind_write(0x4fff, 4) == Q_OK);
 	EXPECT(read_byte(0x3000) == 3 && read_byte(0x4fff) == 4);
 	EXPECT(touch(0x4fff, MEM_READ) == PGM_RESOLVED && *nested_byte(0x4fff) == 4);
 	EXPECT(!nested(0x4fff).can_write);
-	/* Its neighbours know nothing of it. */
+	/* The handler does not affect neighbouring pages. */
 	EXPECT(touch(0x2fff, MEM_WRITE) == PGM_RESOLVED &&
 	       touch(0x5000, MEM_WRITE) == PGM_RESOLVED);
 	handler_remove(0x3000, 2);
@@ -110,11 +110,11 @@ TEST(pgm_handler, the_generation_rises_when_a_present_entry_changes)
 	EXPECT(touch(0x4000, MEM_READ) == PGM_RESOLVED);
 	handler_add(0x4000, 1, PGM_HANDLER_ALL, 0);
 	EXPECT(pgm_slat_generation(pgm) == ++generation);
-	handler_remove(0x1000, 4); /* allows more: nobody needs to forget anything */
+	handler_remove(0x1000, 4); /* allows more: no CPU needs to flush */
 	EXPECT(pgm_slat_generation(pgm) == generation);
 }
 
-/* A copy that meets a handler has done what lies before it. */
+/* A copy that meets a handler has copied the bytes before it. */
 TEST(pgm_handler, a_range_ends_where_a_handler_begins)
 {
 	static uint8_t out[PAGES(4)], in[PAGES(4)];
@@ -133,7 +133,7 @@ TEST(pgm_handler, a_range_ends_where_a_handler_begins)
 	check();
 }
 
-/* What the emulator was told to write has its page before it asks whose it is. */
+/* The emulator finds the page backed, so that its write behind the handler cannot fail. */
 TEST(pgm_handler, a_write_fault_backs_the_page_first)
 {
 	set_up(&slat_npt, MIB(4));
@@ -160,7 +160,7 @@ TEST(pgm_handler, rom_can_have_one)
 	EXPECT(touch(0xe0000, MEM_WRITE) == PGM_HANDLER && last_fault.handler_tag == TAG);
 	EXPECT(touch(0xe1000, MEM_WRITE) == PGM_DENIED);
 	EXPECT(try_write(0xe0000, 1) == Q_HANDLER && try_write(0xe1000, 1) == Q_RANGE);
-	/* It is still no RAM. */
+	/* ROM takes no writes behind the handler either. */
 	EXPECT(behind_write(0xe0000, 1) == Q_RANGE && read_byte(0xe0000) == 0x77);
 }
 
@@ -243,7 +243,7 @@ TEST(pgm_handler, there_is_room_for_so_many)
 	EXPECT(pgm->handler_count == PGM_HANDLER_MAX);
 }
 
-/* Random ranges against one kind and tag per page. */
+/* Random ranges, compared with a model that has a kind and a tag for each page. */
 #define MODEL_PAGES 48u
 
 struct model_page {
@@ -262,7 +262,7 @@ static unsigned model_ranges(const struct model_page *pages)
 	return count;
 }
 
-/* Whether [first, first + count) would become `page`; adding needs it free, removing something. */
+/* Sets [first, first + count) to `page` and returns what PGM must return. */
 static q_status_t model_set(struct model_page *pages, unsigned first, unsigned count,
 			    struct model_page page)
 {
@@ -309,7 +309,7 @@ TEST(pgm_handler, random_ranges_are_as_the_model_says)
 	set_up(&slat_npt, MIB(4));
 	srand(1);
 	for (unsigned i = 0; i < 1000; i++) {
-		/* Mostly small ones, so that all the room gets used; now and then most of them go. */
+		/* Mostly small ranges, so that all the room gets used; now and then most of them go. */
 		unsigned first = (unsigned)rand() % MODEL_PAGES;
 		unsigned room = MODEL_PAGES - first, most = i % 100 ? 2 : MODEL_PAGES;
 		unsigned count = 1 + (unsigned)rand() % (room < most ? room : most);
@@ -362,7 +362,7 @@ static struct slat_entry slat_entry_of(uint64_t frame, unsigned expected_level)
 	return entry;
 }
 
-/* As hardware does when the guest writes. */
+/* Sets accessed and dirty, as hardware does when the guest writes. */
 static void slat_note(uint64_t frame, unsigned level)
 {
 	uint64_t table = slat.root.raw;
@@ -399,7 +399,7 @@ TEST(slat, protecting_keeps_what_was_noted)
 	BOTH(protecting_keeps_what_was_noted);
 }
 
-/* Each page of a large one that was written may have been the one: all stay noted. */
+/* Any page of a dirty large page may have been written, so all of them stay dirty. */
 static void protecting_splits_a_large_page(const struct slat_format *format)
 {
 	slat_set_up(format, 16);

@@ -6,14 +6,14 @@
 
 #define BLOCK MIB(2)
 
-/* With chunks of 1 MiB there are none: chunks_of_1_mib_make_none. */
+/* With chunks of 1 MiB there are no large mappings, see chunks_of_1_mib_make_none. */
 #define NEEDS_LARGE_CHUNKS()               \
 	do {                               \
 		if (GMM_CHUNK_SHIFT != 21) \
 			skip();            \
 	} while (0)
 
-/* A VM that has a right to all its memory: 8 MiB, of which three blocks can be large. */
+/* A VM that has a right to all its 8 MiB, of which three blocks can be large. */
 static void large_set_up(const struct slat_format *format)
 {
 	struct pgm_config config = config_of(format, MIB(8));
@@ -29,7 +29,7 @@ static void block_make(uint64_t start)
 	EXPECT(nested(start).is_large && nested(start).can_write && nested(start).can_execute);
 }
 
-/* All pages but `except` are mapped at the block's frames, writable, and large or not. */
+/* Expects all pages but `except` to be mapped to the block's frames and writable. */
 static void expect_block(uint64_t start, uint64_t machine, uint64_t except, bool is_large)
 {
 	for (uint64_t addr = start; addr < start + BLOCK; addr += PAGE_SIZE) {
@@ -85,7 +85,7 @@ TEST(pgm_large, so_does_a_write_by_quire)
 	EXPECT(*nested_byte(MIB(2) + 0x4321) == 0x42);
 }
 
-/* The zero page was mapped for some: what was cached of that is void, and the table goes. */
+/* The zero page was mapped at some pages: the generation rises, and the table is freed. */
 static void mapped_zero_pages_are_replaced(const struct slat_format *format)
 {
 	large_set_up(format);
@@ -124,12 +124,12 @@ TEST(pgm_large, only_whole_untouched_blocks_become_one)
 	expect_one_page(MIB(1)); /* the block has a hole */
 	expect_one_page(MIB(6)); /* the block ends half way */
 	EXPECT(pgm_rom_add(pgm, gpa(MIB(7)), image, sizeof(image)) == Q_OK);
-	expect_one_page(MIB(6) + PAGE_SIZE); /* or goes on as something else */
+	expect_one_page(MIB(6) + PAGE_SIZE); /* the rest of the block is ROM */
 	EXPECT(pgm_handler_add(pgm, gpa(MIB(4) + PAGES(200)), PAGES(1), PGM_HANDLER_WRITE, 0) ==
 	       Q_OK);
-	expect_one_page(MIB(4)); /* somebody watches a page of it */
+	expect_one_page(MIB(4)); /* a page of the block has a handler */
 	EXPECT(pgm_handler_remove(pgm, gpa(MIB(4) + PAGES(200)), PAGES(1)) == Q_OK);
-	expect_one_page(MIB(4) + PAGES(1)); /* it has a page already */
+	expect_one_page(MIB(4) + PAGES(1)); /* the block has a page of its own */
 }
 
 TEST(pgm_large, only_who_owns_all_memory_gets_them)
@@ -160,7 +160,7 @@ static struct pgm_record record_of(uint64_t frame)
 	return pgm_record_make(PGM_TYPE_RAM, PGM_STATE_NORMAL, hfn(frame), (page_id_t){ 1 });
 }
 
-/* Not even where two of them happen to be side by side. Records made up, never mapped. */
+/* Not even if two chunks of 1 MiB lie side by side. The records are made up and never mapped. */
 TEST(pgm_large, two_chunks_side_by_side_are_not_one)
 {
 	const gfn_t start = gfn(MIB(2) / PAGE_SIZE);
@@ -178,7 +178,7 @@ TEST(pgm_large, two_chunks_side_by_side_are_not_one)
 	check();
 }
 
-/* Records made up, never mapped: any single one that does not fit makes a block not whole. */
+/* One record that does not fit is enough. The records are made up and never mapped. */
 TEST(pgm_large, whole_means_each_of_512_records)
 {
 	const gfn_t start = gfn(MIB(2) / PAGE_SIZE);
@@ -211,7 +211,7 @@ TEST(pgm_large, whole_means_each_of_512_records)
 		}
 		*record = good;
 	}
-	/* In order, but not at a place where a chunk can begin. */
+	/* The frames are in order, but do not begin where a chunk can begin. */
 	for (unsigned i = 0; i < PAGES_PER_LARGE; i++)
 		*pgm_record_find(pgm, gfn(start.raw + i)) = record_of(0x401 + i);
 	EXPECT(!pgm_large_is_whole(pgm, start, hfn(0x401)));
@@ -222,7 +222,7 @@ TEST(pgm_large, whole_means_each_of_512_records)
 
 /* --- when no chunk is whole ---------------------------------------------------------------------- */
 
-/* Takes one page of each chunk of the machine but for the one that a VM needs for tables. */
+/* Takes one page of each chunk, except the chunk that a VM needs for tables. */
 static gmm_vm_t dust_create(page_id_t *out_ids, unsigned *out_count)
 {
 	struct gmm_vm_config config = { .pages = { 1u << 20, 0, 0 },
@@ -262,7 +262,7 @@ TEST(pgm_large, without_a_whole_chunk_single_pages_do)
 	vm_create(config);
 	expect_one_page(MIB(2));
 	expect_one_page(MIB(4));
-	/* Later there is one, for a block that nobody touched yet. */
+	/* Once there are whole chunks again, an untouched block gets one. */
 	EXPECT(gmm_pages_free(dust, ids, count, &done) == Q_OK);
 	block_make(MIB(6));
 	expect_one_page(MIB(2) + PAGES(1));
@@ -284,7 +284,7 @@ static void handler_splits_and_mends(const struct slat_format *format)
 	EXPECT(nested(page).is_present && !nested(page).can_write);
 	EXPECT(touch(page, MEM_WRITE) == PGM_HANDLER && last_fault.handler_tag == 9);
 	EXPECT(touch(page + PAGE_SIZE, MEM_WRITE) == PGM_RESOLVED && stats().large == 0);
-	/* Mended by the first write that finds it whole: none before. */
+	/* The next write that finds the block whole mends it, nothing before that. */
 	EXPECT(pgm_handler_remove(pgm, gpa(page), PAGES(1)) == Q_OK);
 	check();
 	EXPECT(stats().large == 0);
@@ -335,7 +335,7 @@ TEST(pgm_large, unmapping_one_page_splits_it)
 	BOTH(unmapping_one_page_splits_it);
 }
 
-/* The bits of the leaf that translates `addr`, as hardware sets them. */
+/* The leaf that translates `addr`, where hardware sets its bits. */
 static uint64_t *leaf_word(uint64_t addr)
 {
 	unsigned level = nested(addr).is_large ? 2 : 1;
@@ -354,17 +354,17 @@ static void noted_bits_survive(const struct slat_format *format)
 	block_make(MIB(2));
 	*leaf_word(MIB(2)) |= format->noted;
 	EXPECT(pgm_handler_add(pgm, gpa(page), PAGES(1), PGM_HANDLER_WRITE, 0) == Q_OK);
-	/* Which page it was nobody knows: all of them, the protected one as well. */
+	/* It may have been any page, so all have the bits, the protected one also. */
 	for (uint64_t addr = MIB(2); addr < MIB(4); addr += PAGE_SIZE)
 		EXPECT((*leaf_word(addr) & format->noted) == format->noted);
-	/* And together again: one page's bits are the block's. */
+	/* Mended: the bits of one page become those of the block. */
 	for (uint64_t addr = MIB(2); addr < MIB(4); addr += PAGE_SIZE)
 		*leaf_word(addr) &= ~format->noted;
 	*leaf_word(MIB(2) + PAGES(5)) |= format->noted;
 	EXPECT(pgm_handler_remove(pgm, gpa(page), PAGES(1)) == Q_OK);
 	EXPECT(touch(page, MEM_WRITE) == PGM_RESOLVED && nested(page).is_large);
 	EXPECT((*leaf_word(page) & format->noted) == format->noted);
-	/* Nothing noted, nothing invented. */
+	/* Bits that are clear stay clear. */
 	*leaf_word(page) &= ~format->noted;
 	EXPECT(pgm_handler_add(pgm, gpa(page), PAGES(1), PGM_HANDLER_WRITE, 0) == Q_OK);
 	EXPECT((*leaf_word(page) & format->noted) == 0);
@@ -379,7 +379,7 @@ TEST(pgm_large, accessed_and_dirty_bits_survive_split_and_mending)
 	BOTH(noted_bits_survive);
 }
 
-/* P10, the hard way: every block large, then every block split, with nothing left over. */
+/* P11 at its limit: every block is large, then every block is split, and no table is left. */
 TEST(pgm_large, every_split_finds_its_table)
 {
 	static uint8_t image[PAGES(2)];
@@ -387,7 +387,7 @@ TEST(pgm_large, every_split_finds_its_table)
 	NEEDS_LARGE_CHUNKS();
 	large_set_up(&slat_npt);
 	memset(image, 1, sizeof(image));
-	/* What plain ROM is allowed is used up, and all other RAM mapped. */
+	/* The allowance of plain ROM is used up, and all other RAM is mapped. */
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(8) - PAGE_SIZE), image, sizeof(image)) == Q_OK);
 	EXPECT(touch(GIB(8), MEM_READ) == PGM_RESOLVED);
 	EXPECT(touch(GIB(8) - 1, MEM_READ) == PGM_RESOLVED);
@@ -423,7 +423,7 @@ TEST(pgm_large, a_reset_gives_the_chunks_back)
 	}
 	gmm_stats(&after);
 	EXPECT(after.private_pages == before.private_pages);
-	/* Content of the last run is cleared. */
+	/* The content of the last round is cleared. */
 	block_make(MIB(2));
 	EXPECT(page_is_all(nested_byte(MIB(2) + 0x777), 0));
 }

@@ -11,7 +11,7 @@
 
 static uint8_t image[PAGES(ROM_PAGES)];
 
-/* Page 2 of the image is all zero; no byte of the others is. */
+/* Page 2 of the image is all zero; the other pages have no zero byte. */
 static void image_fill(void)
 {
 	for (unsigned i = 0; i < sizeof(image); i++)
@@ -42,7 +42,7 @@ static bool reads_as_image(void)
 
 /* --- the four modes ---------------------------------------------------------------------- */
 
-/* Every access through faults and through the API, after the guest has mapped what it can. */
+/* In each mode: accesses by the guest and by Quire, while the guest has mapped what it can. */
 static void modes_are_as_the_table_says(const struct slat_format *format)
 {
 	const uint64_t addr = ROM + 0x123;
@@ -53,7 +53,7 @@ static void modes_are_as_the_table_says(const struct slat_format *format)
 	EXPECT(*nested_byte(addr) == image[0x123] && !nested(addr).can_write);
 	EXPECT(touch(addr, MEM_WRITE) == PGM_DENIED && try_write(addr, 1) == Q_RANGE);
 	EXPECT(reads_as_image() && stats().rom_shadow == 0);
-	/* READ_ROM_WRITE_RAM: what is read does not change, not even for those who cached it. */
+	/* READ_ROM_WRITE_RAM: the same page is read, so no CPU needs to flush. */
 	uint64_t generation = pgm_slat_generation(pgm);
 	mode_set(0, 1, PGM_ROM_READ_ROM_WRITE_RAM);
 	EXPECT(pgm_slat_generation(pgm) == generation && nested(addr).is_present);
@@ -70,7 +70,7 @@ static void modes_are_as_the_table_says(const struct slat_format *format)
 	EXPECT(*nested_byte(addr) == 0x42 && !nested(addr).can_write);
 	EXPECT(touch(addr, MEM_WRITE) == PGM_DENIED && try_write(addr, 1) == Q_RANGE);
 	EXPECT(read_byte(addr) == 0x42);
-	/* READ_RAM_WRITE_RAM: allows more, so nobody has to forget anything. */
+	/* READ_RAM_WRITE_RAM: allows more, so no CPU needs to flush. */
 	generation = pgm_slat_generation(pgm);
 	mode_set(0, 1, PGM_ROM_READ_RAM_WRITE_RAM);
 	EXPECT(pgm_slat_generation(pgm) == generation && nested(addr).is_present);
@@ -79,7 +79,7 @@ static void modes_are_as_the_table_says(const struct slat_format *format)
 	EXPECT(read_byte(addr) == 0x43);
 	write_byte(addr, 0x44);
 	EXPECT(*nested_byte(addr) == 0x44);
-	/* And back: neither half lost anything. */
+	/* Back again: neither half lost its content. */
 	generation = pgm_slat_generation(pgm);
 	mode_set(0, 1, PGM_ROM_READ_RAM);
 	EXPECT(pgm_slat_generation(pgm) != generation && !nested(addr).can_write);
@@ -95,7 +95,7 @@ TEST(pgm_rom_shadow, modes_are_as_the_table_says)
 	BOTH(modes_are_as_the_table_says);
 }
 
-/* Every mode after every other, page by page: content and rights follow the last one only. */
+/* Each mode after each other: content and permissions depend only on the last one. */
 TEST(pgm_rom_shadow, any_mode_follows_any_other)
 {
 	rom_set_up(&slat_npt);
@@ -132,7 +132,7 @@ TEST(pgm_rom_shadow, a_mode_is_set_for_exactly_its_range)
 	EXPECT(read_byte(ROM + PAGES(1) - 1) == image[PAGES(1) - 1]);
 	EXPECT(read_byte(ROM + PAGES(1)) == 0 && read_byte(ROM + PAGES(3) - 1) == 0);
 	EXPECT(read_byte(ROM + PAGES(3)) == image[PAGES(3)]);
-	/* Whole pages, all of them shadowed ROM, or nothing happens. */
+	/* Refused, without effect, unless it is whole pages, all of shadowed ROM. */
 	gpa_t rom = gpa(ROM);
 	EXPECT(pgm_rom_mode_set(pgm, rom, PAGES(5), PGM_ROM_READ_RAM) == Q_STATE);
 	EXPECT(pgm_rom_mode_set(pgm, gpa(ROM - PAGE_SIZE), PAGES(2), PGM_ROM_READ_RAM) == Q_STATE);
@@ -207,7 +207,7 @@ TEST(pgm_rom_shadow, a_reset_frees_the_shadow_and_reads_rom)
 		EXPECT(read_byte(ROM + PAGES(i)) == 0);
 }
 
-/* Beyond what plain ROM is allowed, and across every kind of block of records and tables. */
+/* Larger than the allowance of plain ROM, and across every kind of block. */
 TEST(pgm_rom_shadow, a_large_one_anywhere_has_its_own_promise)
 {
 	const uint64_t pages = 300, start = GIB(8) - PAGES(150);
@@ -215,7 +215,7 @@ TEST(pgm_rom_shadow, a_large_one_anywhere_has_its_own_promise)
 
 	memset(large, 0x21, PAGES(pages));
 	set_up(&slat_ept, MIB(4));
-	/* What plain ROM is allowed is used up. */
+	/* The allowance of plain ROM is used up. */
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(12) - PAGE_SIZE), large, PAGES(PGM_ROM_PAGES)) == Q_OK);
 	EXPECT(touch(GIB(12), MEM_READ) == PGM_RESOLVED);
 	EXPECT(touch(GIB(12) - 1, MEM_READ) == PGM_RESOLVED);
@@ -230,7 +230,7 @@ TEST(pgm_rom_shadow, a_large_one_anywhere_has_its_own_promise)
 	}
 	check();
 	EXPECT(stats().rom_shadow == pages && stats().rom == pages + PGM_ROM_PAGES);
-	/* All of RAM still finds its pages and tables, and the stock can be full. */
+	/* There still are pages and tables for all RAM, and the stock can be full. */
 	for (uint64_t addr = 0; addr < MIB(4); addr += PAGE_SIZE) {
 		if (pgm_handy_is_low(pgm))
 			EXPECT(pgm_handy_refill(pgm) == Q_OK);
@@ -255,14 +255,14 @@ TEST(pgm_rom_shadow, bad_places_are_refused)
 	check();
 }
 
-/* ROM of `pages` while the machine has `left`: nothing has changed, and later it works. */
+/* Adding ROM fails while the machine has `left` pages, changes nothing, and works later. */
 static void failure_changes_nothing(uint64_t pages, uint64_t left)
 {
 	static uint8_t full[PAGES(80)];
 
 	memset(full, 0x21, sizeof(full));
 	set_up(&slat_npt, MIB(4));
-	/* Use up the guarantee, so that there is no claim to what is left. */
+	/* Use up the guarantee, so that the VM has no claim to the pages that are left. */
 	for (unsigned i = 0; i < 300; i++)
 		EXPECT(pgm_write(pgm, gpa(MIB(1) + PAGES(i)), "x", 1, NULL) == Q_OK);
 	gmm_vm_t hog = hog_create(left);
@@ -285,12 +285,12 @@ TEST(pgm_rom_shadow, a_failure_changes_nothing)
 {
 	for (uint64_t left = 0; left < 4; left++)
 		failure_changes_nothing(4, left);
-	/* More than one batch: the first is had and given back. */
+	/* More than one batch: the first is allocated and given back. */
 	for (uint64_t left = 63; left < 66; left++)
 		failure_changes_nothing(80, left);
 }
 
-/* Its guarantee is the VM's also after a power cycle. */
+/* pgm_reserve() claims also what the ROM added to the guarantee. */
 TEST(pgm_rom_shadow, its_promise_outlives_a_power_cycle)
 {
 	rom_set_up(&slat_npt);

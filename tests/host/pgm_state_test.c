@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The states of a page: watched, shared, zeroed, moved, ballooned, restored; and what is refused. */
+/* The states of a page: monitored, shared, zeroed, moved, ballooned, restored; what is refused. */
 #include <quire/physmem.h>
 
 #include "mm/pgm/pgm_handler.h"
@@ -51,7 +51,7 @@ static uint8_t byte_get(struct pgm *of, uint64_t addr)
 	return byte;
 }
 
-/* A shared page with the content of one of `of`'s pages; Quire holds it. */
+/* Makes a shared page with the content of a page of `of`; Quire has the only reference. */
 static page_id_t shared_from(struct pgm *of, gfn_t gfn)
 {
 	struct gmm_page page;
@@ -94,7 +94,7 @@ static struct gmm_stats machine(void)
 	return figures;
 }
 
-/* --- watching --------------------------------------------------------------------------- */
+/* --- monitoring ------------------------------------------------------------------------- */
 
 static void a_write_is_noticed(const struct slat_format *format)
 {
@@ -106,7 +106,7 @@ static void a_write_is_noticed(const struct slat_format *format)
 	EXPECT(checked(pgm_page_monitor(pgm, GFN, id_of(pgm, GFN))) == Q_OK);
 	EXPECT(!nested(ADDR).is_present && pgm_slat_generation(pgm) != generation);
 	EXPECT(stats().monitored == 1 && stats().private_pages == 1);
-	/* Reading goes on, without the right to write. */
+	/* Reading maps the page again, but read-only. */
 	EXPECT(touch(ADDR, MEM_READ) == PGM_RESOLVED && !nested(ADDR).can_write);
 	EXPECT(state_of(pgm, GFN) == PGM_STATE_MONITORED);
 	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED && nested(ADDR).can_write);
@@ -131,7 +131,7 @@ TEST(pgm_monitor, a_write_by_the_hypervisor_is_noticed)
 	EXPECT(pgm_record_find(pgm, GFN)->d2 & PGM_RECORD_WRITTEN_TO);
 }
 
-/* Noting a write takes no page: so it goes on where there is none. */
+/* Noting a write takes no page, so the write succeeds where there is none. */
 TEST(pgm_monitor, a_write_by_the_hypervisor_needs_no_memory)
 {
 	set_up(&slat_npt, MIB(4));
@@ -184,7 +184,7 @@ TEST(pgm_page, requests_about_another_page_have_no_effect)
 	hold_drop(shared);
 }
 
-/* An id that was a private page's may be a shared page's by now: that was not meant. */
+/* A private page that was freed may have left its id to a shared one, which is not meant. */
 TEST(pgm_page, requests_about_a_private_page_do_not_reach_a_shared_one)
 {
 	set_up(&slat_npt, MIB(4));
@@ -219,7 +219,7 @@ static void copy_on_write(const struct slat_format *format)
 	EXPECT(touch(ADDR, MEM_READ) == PGM_RESOLVED && !nested(ADDR).can_write);
 	EXPECT(nested(ADDR).machine == hfn_to_hpa(gmm_page_frame(shared)).raw);
 
-	/* The writer gets its own page; the other one sees what it saw. */
+	/* The writer gets its own page; the other VM still sees the old content. */
 	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED && nested(ADDR).can_write);
 	*nested_byte(ADDR) = 8;
 	EXPECT(byte_get(pgm, ADDR) == 8 && byte_get(second, ADDR) == 7);
@@ -229,7 +229,7 @@ static void copy_on_write(const struct slat_format *format)
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
 	check();
 	EXPECT(references(shared) == 1);
-	/* The last one. */
+	/* The last reference. */
 	byte_put(second, ADDR, 9);
 	EXPECT(pgm_handy_refill(second) == Q_OK);
 	EXPECT(machine().shared_pages == 0 && machine().shared_references == 0);
@@ -242,7 +242,7 @@ TEST(pgm_share, a_write_copies_and_the_other_sees_nothing)
 	BOTH(copy_on_write);
 }
 
-/* Between the comparison and the exchange somebody wrote, and the page was watched again. */
+/* The guest wrote after the page was monitored, and the page was monitored again. */
 TEST(pgm_share, only_what_is_equal_at_that_moment)
 {
 	set_up(&slat_npt, MIB(4));
@@ -264,7 +264,7 @@ TEST(pgm_share, a_shared_page_that_is_gone_is_refused)
 	write_byte(ADDR, 7);
 	page_id_t id = id_of(pgm, GFN), shared = shared_from(pgm, GFN);
 
-	/* Another one keeps the chunk, so that the page can be compared at all. */
+	/* Another shared page keeps the chunk, so that the page can be compared at all. */
 	page_id_t other = shared_from(pgm, GFN);
 	hold_drop(shared);
 	EXPECT(checked(pgm_page_monitor(pgm, GFN, id)) == Q_OK);
@@ -285,7 +285,7 @@ TEST(pgm_share, references_go_with_the_vm)
 	share(pgm, GFN, shared);
 	share(second, GFN, shared);
 	hold_drop(shared);
-	/* One of them written, and not yet reported. */
+	/* One VM writes, and its report waits. */
 	EXPECT(pgm_fault_handle(second,
 				&(struct pgm_fault){ .addr = gpa(ADDR), .access = MEM_WRITE }) ==
 	       PGM_RESOLVED);
@@ -330,7 +330,7 @@ TEST(pgm_share, without_a_page_the_writer_waits)
 	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED && *nested_byte(ADDR) == 7);
 }
 
-/* Inside its guarantee a VM can break every page that it shares, whatever others take. */
+/* Within its guarantee a VM can copy every page that it shares, whatever others take. */
 TEST(pgm_share, a_guarantee_covers_every_copy)
 {
 	struct pgm_config config = config_of(&slat_npt, MIB(4));
@@ -393,7 +393,7 @@ TEST(pgm_move, content_stays_and_the_page_is_another)
 	EXPECT(checked(pgm_page_move(pgm, last, id)) == Q_STATE);
 }
 
-/* Two chunks, of which the first has room and the second is emptier. The last page of the second. */
+/* Fills two chunks: the first has room, the second is emptier. Returns the second's last page. */
 static gfn_t two_chunks_make(void)
 {
 	set_up(&slat_npt, MIB(8));
@@ -407,7 +407,7 @@ static gfn_t two_chunks_make(void)
 	return gfn((MIB(1) >> PAGE_SHIFT) + GMM_PAGES_PER_CHUNK + 63);
 }
 
-/* GMM has not heard of the page yet; what it hears later must not be of the old place. */
+/* GMM does not know the page's frame before the move; the later report must name the new page. */
 TEST(pgm_move, takes_a_page_that_was_just_written)
 {
 	gfn_t fresh = gfn_next(two_chunks_make());
@@ -422,7 +422,7 @@ TEST(pgm_move, takes_a_page_that_was_just_written)
 	EXPECT(gmm_page_info(id_of(pgm, fresh), &info) == Q_OK && info.gfn.raw == fresh.raw);
 }
 
-/* A page that is watched stays so, wherever it is. */
+/* A monitored page is still monitored after a move. */
 TEST(pgm_move, a_watched_page_stays_watched)
 {
 	gfn_t last = two_chunks_make();
@@ -443,7 +443,7 @@ static void balloon(const struct slat_format *format)
 	write_byte(ADDR, 7);
 	EXPECT(touch(ADDR, MEM_READ) == PGM_RESOLVED);
 	uint64_t pages = accounts().allocated[GMM_BASE];
-	/* Twice the same, untouched RAM, no RAM, nothing at all. */
+	/* The same page twice, untouched RAM, a hole, and no frame at all. */
 	gfn_t list[] = { GFN, GFN, gfn(4), gfn(0xb0), gfn(~0ull) };
 	unsigned done;
 
@@ -455,7 +455,7 @@ static void balloon(const struct slat_format *format)
 	EXPECT(!nested(ADDR).can_write && *nested_byte(ADDR) == 0);
 	pgm_balloon_inflate(pgm, list, ARRAY_COUNT(list), &done);
 	EXPECT(done == 0 && stats().ballooned == 2);
-	/* A guest that writes takes its page again. */
+	/* A write takes the page out of the balloon. */
 	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED && stats().ballooned == 1);
 	pgm_balloon_deflate(pgm, list, ARRAY_COUNT(list), &done);
 	check();
@@ -523,7 +523,7 @@ TEST(pgm_restore, is_refused_before_anything_is_lost)
 	EXPECT(memcmp(&before, &after, sizeof(before)) == 0 && read_byte(ADDR) == 7);
 }
 
-/* What the VM has now is exchanged: on a full machine as many pages can be restored. */
+/* The VM's pages are freed first, so a full machine can restore as many. */
 TEST(pgm_restore, uses_what_the_vm_has)
 {
 	static const uint8_t content[PAGE_SIZE] = { 1 };
@@ -538,7 +538,7 @@ TEST(pgm_restore, uses_what_the_vm_has)
 	check();
 }
 
-/* A saved state may have promised more than it holds. */
+/* A saved state may fill fewer pages than it announced. */
 TEST(pgm_restore, returns_what_was_not_used)
 {
 	static const uint8_t content[PAGE_SIZE] = { 1 };
@@ -552,7 +552,7 @@ TEST(pgm_restore, returns_what_was_not_used)
 	EXPECT(accounts().set_aside_pages == 0);
 }
 
-/* A full balloon does not stand in the way, and keeps what it had if the answer is no. */
+/* Pages in the balloon count as room; they stay in it if the answer is no. */
 TEST(pgm_restore, counts_what_the_balloon_has)
 {
 	set_up(&slat_npt, MIB(4));
@@ -591,14 +591,14 @@ static void dirty_bits(const struct slat_format *format)
 	set_up(format, MIB(4));
 	EXPECT(touch(ADDR, MEM_WRITE) == PGM_RESOLVED);
 	EXPECT(pgm_page_look(pgm, GFN, &view) && !view.was_written_lately);
-	/* What a CPU does when the guest writes. */
+	/* As a CPU does when the guest writes. */
 	*leaf_of(ADDR) |= format->dirty;
 	uint64_t generation = pgm_slat_generation(pgm);
 	pgm_dirty_note(pgm, gfn(0), 16);
 	check();
 	EXPECT(pgm_page_look(pgm, GFN, &view) && view.was_written_lately);
 	EXPECT(view.kind == PGM_PAGE_NORMAL && view.id.raw == id_of(pgm, GFN).raw);
-	/* A CPU that caches the entry as dirty has to look again. */
+	/* A CPU that caches the entry as dirty must flush. */
 	EXPECT(pgm_slat_generation(pgm) != generation && nested(ADDR).can_write);
 	generation = pgm_slat_generation(pgm);
 	pgm_dirty_note(pgm, gfn(0), 16);
@@ -657,14 +657,14 @@ TEST(pgm_look, finds_the_next_private_page)
 	EXPECT(pgm_page_next_private(pgm, gfn(0), GFN).raw == GFN.raw);
 	EXPECT(pgm_page_next_private(pgm, gfn_next(GFN), end).raw == last.raw);
 	EXPECT(pgm_page_next_private(pgm, gfn_next(last), end).raw == end.raw);
-	/* A page that is watched already is not the scanner's. */
+	/* A page that is monitored already is skipped. */
 	EXPECT(pgm_page_monitor(pgm, GFN, id_of(pgm, GFN)) == Q_OK);
 	EXPECT(pgm_page_next_private(pgm, gfn(0), end).raw == last.raw);
-	/* Where there are no records. */
+	/* A range without records. */
 	EXPECT(pgm_page_next_private(pgm, gfn(0x90000), gfn(0x90010)).raw == 0x90010);
 }
 
-/* From anywhere in a hole: what comes behind it is not missed. */
+/* A search that begins anywhere in a hole finds the page behind it. */
 TEST(pgm_look, finds_private_pages_behind_a_hole)
 {
 	const uint64_t high = GIB(4) + 0x5000;

@@ -19,7 +19,7 @@
 #define MIB(n) ((uint64_t)(n) << 20)
 #define GIB(n) ((uint64_t)(n) << 30)
 
-/* A VM of 4 MiB has so many pages: the 384 KiB below 1 MiB are not RAM. */
+/* Pages of RAM in a VM of 4 MiB: the 384 KiB below 1 MiB are not RAM. */
 #define PAGES_4M (1024u - 96u)
 
 static void *metadata;
@@ -132,7 +132,7 @@ static bool page_is_all(uint64_t machine, uint8_t byte)
 	return true;
 }
 
-/* Another VM takes what the machine has, but for `left` pages. */
+/* Another VM takes all pages of the machine but `left`. */
 static gmm_vm_t hog_create(uint64_t left)
 {
 	struct gmm_vm_config config = { .pages = { 1u << 20, 0, 0 },
@@ -186,7 +186,7 @@ TEST(slat, decoded_golden_words)
 	EXPECT(entry.permission == SLAT_READ && entry.frame.raw == 0x123400);
 	entry = slat_ept.decode(0x123400107, 3);
 	EXPECT(entry.is_present && !entry.is_leaf && entry.accessed && !entry.dirty);
-	/* Without the bits that make them present, they are not, whatever else is set. */
+	/* Without the bits that mean present, an entry is not present, whatever else is set. */
 	EXPECT(!slat_npt.decode(~1ull, 1).is_present);
 	EXPECT(!slat_ept.decode(~7ull, 1).is_present);
 }
@@ -203,7 +203,7 @@ TEST(slat, frames_use_all_address_bits)
 
 static struct slat slat;
 
-/* A VM with so many pages for tables, the root's included. */
+/* A VM with `table_pages` pages for tables, the root included. */
 static void set_up_slat(const struct slat_format *format, uint64_t table_pages)
 {
 	struct gmm_vm_config config = { .pages = { 0, table_pages, 0 } };
@@ -318,7 +318,7 @@ TEST(slat, generation_rises_when_a_present_translation_changes)
 	map(512, 0x200, SLAT_ALL, 2);
 	EXPECT(slat.generation == generation);
 	map(512 + 9, 0x209, SLAT_ALL, 1);
-	EXPECT(slat.generation == generation); /* the large page says the same */
+	EXPECT(slat.generation == generation); /* the large page maps the same */
 	slat_unmap(&slat, gfn(9), gfn(512));
 	EXPECT(slat.generation == generation); /* nothing there */
 	slat_unmap(&slat, gfn(7), gfn(9));
@@ -347,11 +347,11 @@ TEST(slat, accessed_and_dirty_survive_a_change_of_permission)
 	*leaf_word(3, 1) |= BIT64(5) | BIT64(6);
 	map(3, 0x100, SLAT_READ_EXEC, 1);
 	EXPECT(*leaf_word(3, 1) == (0x100000 | 5 | BIT64(5) | BIT64(6)));
-	/* Nor do they make the same translation another one. */
+	/* They do not make the same translation count as changed. */
 	uint64_t generation = slat.generation;
 	map(3, 0x100, SLAT_READ_EXEC, 1);
 	EXPECT((*leaf_word(3, 1) & BIT64(6)) && slat.generation == generation);
-	/* They say nothing of another page. */
+	/* Another page does not inherit them. */
 	map(3, 0x200, SLAT_READ_EXEC, 1);
 	EXPECT(*leaf_word(3, 1) == (0x200000 | 5));
 	slat_fini(&slat);
@@ -373,7 +373,7 @@ static void split_keeps_the_other_511_pages(const struct slat_format *format, ui
 		EXPECT((*leaf_word(1024 + i, 1) & noted) == (i == 77 ? 0 : noted));
 	}
 	EXPECT(!walk_slat(1023).is_present && !walk_slat(1536).is_present);
-	/* And back: the table goes. */
+	/* Mapped as a large page again: the table is freed. */
 	map(1024, 0x4000, SLAT_ALL, 2);
 	EXPECT(slat.table_pages == tables && slat.generation == generation + 2);
 	EXPECT(walk_slat(1024 + 77).is_large && is_mapped(1024 + 77, 0x4000 + 77));
@@ -424,7 +424,7 @@ TEST(slat, unmap_splits_large_pages)
 	slat_fini(&slat);
 }
 
-/* Tables can be made again at any time, so it may go whole if there is no page to split it. */
+/* Without a page to split it, a large page goes as a whole: faults map the rest again. */
 TEST(slat, unmap_takes_large_pages_whole_without_a_table)
 {
 	set_up_slat(&slat_npt, 3);
@@ -458,7 +458,7 @@ TEST(slat, leaves_are_found_in_order)
 	slat_fini(&slat);
 }
 
-/* What lies behind a table in memory is not part of it, even if it looks empty. */
+/* The search must not go on into the page that lies behind a table in memory. */
 TEST(slat, leaves_are_found_beyond_the_end_of_a_table)
 {
 	struct slat_leaf leaf;
@@ -766,7 +766,7 @@ TEST(pgm_rom, stays_within_the_allowance)
 	const uint64_t page = PAGE_SIZE;
 
 	set_up(MIB(4));
-	/* One more than promised; then exactly what was promised, across every kind of block. */
+	/* First one page too many, then exactly the allowance, across every kind of block. */
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(4) - 2 * page), image, sizeof(image)) == Q_LIMIT);
 	check();
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(8) - 2 * page), image, PGM_ROM_PAGES * page) == Q_OK);
@@ -774,10 +774,10 @@ TEST(pgm_rom, stays_within_the_allowance)
 	for (unsigned i = 0; i < PGM_ROM_PAGES; i++)
 		EXPECT(touch(GIB(8) + i * page - 2 * page, MEM_READ) == PGM_RESOLVED);
 	EXPECT(pgm_rom_add(pgm, gpa(0xc0000), image, page) == Q_LIMIT);
-	/* All of RAM still finds its tables. */
+	/* There still are tables for all RAM. */
 	for (uint64_t addr = MIB(1); addr < MIB(4); addr += page)
 		EXPECT(touch(addr, MEM_READ) == PGM_RESOLVED);
-	/* No more records and tables, but pages: only where RAM has records anyway. */
+	/* If only records and tables are used up, ROM fits where RAM has records anyway. */
 	set_up(MIB(4));
 	EXPECT(pgm_mmio_add(pgm, gpa(GIB(8) - MIB(1)), MIB(1) - page) == Q_OK);
 	EXPECT(pgm_rom_add(pgm, gpa(GIB(8) - page), image, 2 * page) == Q_OK);
@@ -794,7 +794,7 @@ TEST(pgm_rom, stays_within_the_allowance)
 	check();
 }
 
-/* The last page that the tracking word can name; with wide words it is beyond 64 GiB. */
+/* The last page that a tracking word can name; with wide words it is beyond 64 GiB. */
 TEST(pgm_rom, fits_the_end_of_the_address_space)
 {
 	static const uint64_t image[PAGE_SIZE / sizeof(uint64_t)] = { 1 };
@@ -808,7 +808,7 @@ TEST(pgm_rom, fits_the_end_of_the_address_space)
 	check();
 }
 
-/* A BIOS area is mostly empty: only what is not zero costs a page. */
+/* A BIOS area is mostly empty: only its pages that are not zero cost a page. */
 TEST(pgm_rom, pages_of_zeros_are_the_zero_page)
 {
 	static uint64_t image[4 * PAGE_SIZE / 8];
@@ -903,7 +903,7 @@ TEST(pgm_handy, gmm_learns_the_guest_frame_at_the_next_refill)
 	EXPECT(info.kind == GMM_PAGE_PRIVATE && info.owner == pgm_vm(pgm));
 }
 
-/* Memory that others used before is all zero for the guest. */
+/* A guest finds pages that another VM used before all zero. */
 TEST(pgm_handy, pages_are_cleared)
 {
 	set_up_machine(MIB(16));
@@ -929,7 +929,7 @@ TEST(pgm_handy, takes_what_can_be_had)
 
 	set_up_machine(MIB(16));
 	EXPECT(pgm_create(&config, &pgm) == Q_OK);
-	/* The guarantee covers one full stock; use it up, then let others take the rest. */
+	/* The guarantee covers one full stock: use it up, then let another VM take the rest. */
 	refill();
 	for (unsigned i = 0; i < PGM_HANDY_MAX; i++)
 		EXPECT(touch(MIB(1) + i * PAGE_SIZE, MEM_WRITE) == PGM_RESOLVED);
@@ -944,7 +944,7 @@ TEST(pgm_handy, takes_what_can_be_had)
 	uint64_t done = 99;
 	EXPECT(pgm_write(pgm, gpa(5 * PAGE_SIZE), "x", 1, &done) == Q_NO_MEMORY && done == 0);
 	check();
-	/* Reading goes on, and so does writing what is there. */
+	/* Reading still works, and so does writing to pages that the VM has. */
 	EXPECT(touch(5 * PAGE_SIZE, MEM_READ) == PGM_RESOLVED);
 	write_byte(4 * PAGE_SIZE, 7);
 	gmm_vm_destroy(hog);
@@ -1023,7 +1023,7 @@ TEST(pgm_access, write_replaces_the_mapped_zero_page)
 	EXPECT(nested(0x7000).is_present && nested(0x9000).is_present);
 	EXPECT(touch(0x8001, MEM_READ) == PGM_RESOLVED);
 	EXPECT(*(uint8_t *)fake_ram_peek(hpa(nested(0x8001).machine)) == 0x42);
-	/* The guest's write and ours meet in one page. */
+	/* The guest's writes and Quire's go to the same page. */
 	*(uint8_t *)fake_ram_peek(hpa(nested(0x8002).machine)) = 0x43;
 	EXPECT(read_byte(0x8001) == 0x42 && read_byte(0x8002) == 0x43);
 	generation = pgm_slat_generation(pgm);
@@ -1065,7 +1065,7 @@ TEST(pgm_reset, is_as_at_power_on)
 	check();
 }
 
-/* A VM that is off leaves its guarantee to others; switched on again it has the same one. */
+/* A VM that is off leaves its guarantee to other VMs; on again, it has the same one. */
 TEST(pgm_reset, unreserved_memory_is_there_for_others)
 {
 	struct pgm_config config = config_of(MIB(4));
@@ -1136,7 +1136,7 @@ TEST(pgm_create, failure_leaves_nothing)
 	EXPECT(memcmp(&before, &after, sizeof(before)) == 0);
 }
 
-/* One step of a write fails after the other as memory gets short; each leaves the books right. */
+/* Memory ends at each step of a write in turn; each failure leaves the books right. */
 TEST(pgm_create, out_of_memory_at_each_step)
 {
 	static const uint8_t byte = 0x77;
@@ -1231,7 +1231,7 @@ TEST(pgm_zero_fill, is_done_exactly_where_ram_is_the_zero_page)
 	EXPECT(touch(0x201000, MEM_READ) == PGM_RESOLVED);
 	EXPECT(pgm_zero_fill(pgm, gfn(0x201)));
 	EXPECT(base_pages() == pages && stats().private_pages == 0 && stats().counters.elided == 3);
-	/* A page of its own, though it be of zeros; ROM, a device, nobody, beyond everything. */
+	/* Not: a page of its own, even of zeros; ROM; MMIO; no memory; beyond all frames. */
 	EXPECT(touch(0x202000, MEM_WRITE) == PGM_RESOLVED);
 	EXPECT(!pgm_zero_fill(pgm, gfn(0x202)));
 	EXPECT(!pgm_zero_fill(pgm, gfn(0xe0)) && !pgm_zero_fill(pgm, gfn(0xfee00)));
@@ -1251,7 +1251,7 @@ static void poke(uint64_t addr, uint64_t value, unsigned bytes)
 static struct pgm_walk_regs regs;
 static uint32_t walk_error;
 
-/* The physical address, or the negative status; walk_error as #PF's. */
+/* Returns the physical address, or the negative status; walk_error is the code of #PF. */
 static int64_t walk(uint64_t virt, enum mem_access access)
 {
 	gpa_t addr = gpa(0);
@@ -1285,7 +1285,7 @@ TEST(pgm_walk, paging_32bit)
 	poke(0x100000 + 3 * 4, 0x101007, 4);
 	poke(0x101000 + 1 * 4, 0x2fe007, 4);
 	EXPECT(walk(0xc01234, MEM_READ) == 0x2fe234);
-	EXPECT(walk(0xffffffff00c01234, MEM_EXEC) == 0x2fe234); /* 32 bits count */
+	EXPECT(walk(0xffffffff00c01234, MEM_EXEC) == 0x2fe234); /* only 32 bits count */
 	expect_fault(0xc02234, MEM_READ, Q_NOT_FOUND, 0);
 	expect_fault(0x801234, MEM_WRITE, Q_NOT_FOUND, 2);
 	regs.is_user = true;
@@ -1386,7 +1386,7 @@ TEST(pgm_walk, paging_5level)
 	EXPECT(walk(virt, MEM_READ) == -Q_INVALID);
 }
 
-/* The rights of a page, by level: all must allow it. */
+/* The entries of all levels must allow an access. */
 TEST(pgm_walk, rights)
 {
 	const uint64_t virt = 0x40000000;
@@ -1395,14 +1395,14 @@ TEST(pgm_walk, rights)
 	for (unsigned level = 1; level <= 4; level++) {
 		uint64_t at = 0x100000 + (4 - level) * PAGE_SIZE + (level == 3 ? 8 : 0);
 		uint64_t to = level == 1 ? 0x200000 : at - (level == 3 ? 8 : 0) + PAGE_SIZE;
-		/* Supervisor's page. */
+		/* A supervisor page. */
 		tables_make(virt, 4, 0x200007);
 		poke(at, to | 3, 8);
 		EXPECT(walk(virt, MEM_WRITE) == 0x200000 && walk(virt, MEM_EXEC) == 0x200000);
 		regs.is_user = true;
 		expect_fault(virt, MEM_READ, Q_DENIED, 1 | 4);
 		expect_fault(virt, MEM_WRITE, Q_DENIED, 1 | 2 | 4);
-		/* Read-only page. */
+		/* A read-only page. */
 		poke(at, to | 5, 8);
 		EXPECT(walk(virt, MEM_READ) == 0x200000);
 		expect_fault(virt, MEM_WRITE, Q_DENIED, 1 | 2 | 4);
@@ -1412,7 +1412,7 @@ TEST(pgm_walk, rights)
 		EXPECT(walk(virt, MEM_WRITE) == 0x200000);
 		regs.is_user = true;
 		expect_fault(virt, MEM_WRITE, Q_DENIED, 1 | 2 | 4);
-		/* Page without code. */
+		/* A no-execute page. */
 		poke(at, to | 7 | BIT64(63), 8);
 		EXPECT(walk(virt, MEM_WRITE) == 0x200000);
 		expect_fault(virt, MEM_EXEC, Q_DENIED, 1 | 4 | 16);
@@ -1434,7 +1434,7 @@ TEST(pgm_walk, hostile_tables_do_no_harm)
 	set_up(MIB(4));
 	tables_make(0, 4, 0x200007);
 	uint64_t pages = stats().private_pages;
-	/* A table in nobody's memory, beyond all memory, and one that points to itself. */
+	/* A table where no memory is, one beyond all memory, and one that points to itself. */
 	regs.cr3 = 0xa0000;
 	EXPECT(walk(0, MEM_READ) == -Q_RANGE);
 	regs.cr3 = MASK64(51, 12);

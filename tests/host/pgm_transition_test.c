@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Legal transitions: all of the table, and that what it does not list is refused. */
+/* Legal transitions: all of the table, and that PGM refuses what it does not list. */
 #include "mm/pgm/pgm_transition.h"
 
 #include "mm/pgm/pgm_device.h"
@@ -13,7 +13,7 @@
 /*
  * One row for each type and state that a page can have. Columns: write, zero,
  * share, monitor, unmonitor, move, balloon, deflate, handle, ROM mode. A letter is
- * the state that follows: Zero, Normal, Monitored, Shared, Ballooned; '.': illegal.
+ * the next state: Zero, Normal, Monitored, Shared, Ballooned; '.' means illegal.
  */
 static const struct {
 	enum pgm_type type;
@@ -68,7 +68,7 @@ TEST(pgm_transition, every_one_is_as_the_rows_say)
 #define MMIO     0xf0000ull
 #define NOTHING  0xf8000ull
 
-/* Pages of every type, in every state that they can be in here, side by side. */
+/* Pages of every type, in the states that kinds_set_up() can bring them into. */
 static const uint64_t pages[] = {
 	0x1000,              /* RAM, zero */
 	0x2000,              /* RAM, normal */
@@ -121,7 +121,7 @@ static bool is_legal(uint64_t addr, enum pgm_operation operation)
 	return pgm_transition_is_legal(record_at(addr), operation);
 }
 
-/* The record and all figures are as they were. */
+/* Expects the record and all figures to be as before. */
 static void expect_unchanged(uint64_t addr, struct pgm_record record, struct pgm_stats before)
 {
 	struct pgm_record now = record_at(addr);

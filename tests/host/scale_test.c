@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Do the things that happen all the time cost the same on a large machine as
- * on a small one? The machine is fake and sparse: only metadata, records and
- * tables are there. Three quarters of it are in use, by chunks of which every
- * second one has a hole, so that trees are high and lists are long.
+ * Do frequent operations cost the same on a large machine as on a small one? The
+ * machine is fake and sparse: only metadata, records and tables are in memory. Three
+ * quarters of its chunks are in use, and every second one has a hole, so that trees
+ * are high and lists are long.
  *
- * What is compared is instructions: the CPU traps after each one while it is
- * counted (the trap flag), so figures do not depend on what else this computer
- * does. They are printed, and are those of the code itself: this program is
- * built with SANITIZE=none.
+ * The test counts instructions: with the trap flag set, the CPU traps after each one.
+ * So figures do not depend on what else this computer does. They are printed. This
+ * program is built with SANITIZE=none, so they are those of the code itself.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -25,7 +24,7 @@
 #define P           GMM_PAGES_PER_CHUNK
 #define ROUNDS      16u
 #define SAMPLES_MAX 4096u
-#define LIMIT       1.3 /* what the largest machine may cost, the smallest being 1 */
+#define LIMIT       1.3 /* cost on the largest machine, at most, if it is 1 on the smallest */
 
 static const uint64_t machine_gib[] = { 1, 16, 64 };
 #define MACHINES (sizeof(machine_gib) / sizeof(machine_gib[0]))
@@ -37,7 +36,7 @@ static page_id_t samples[SAMPLES_MAX]; /* used pages all over the machine */
 static unsigned sample_count;
 static page_id_t shared[SAMPLES_MAX];
 static struct pgm *pgm;
-static uint64_t window_start; /* where the VM is touched: the end of its RAM */
+static uint64_t window_start; /* the VM is touched from here to the end of its RAM */
 static uint32_t random_state;
 
 /* --- counting instructions -------------------------------------------------------------- */
@@ -50,7 +49,7 @@ static void on_trap(int signal_number)
 	traps++;
 }
 
-/* Around the stack's red zone, which pushf would overwrite. */
+/* The stack pointer skips the red zone, which pushf would overwrite. */
 static inline void count_start(void)
 {
 	traps = 0;
@@ -67,7 +66,7 @@ static inline uint64_t count_stop(void)
 	return traps;
 }
 
-/* Not on every computer: emulators may not honour the flag. */
+/* True if this computer counts right: emulators may ignore the trap flag. */
 static bool can_count(void)
 {
 	signal(SIGTRAP, on_trap);
@@ -107,7 +106,7 @@ static void page_free(page_id_t id)
 	EXPECT(gmm_pages_free(filler, &id, 1, &done) == Q_OK);
 }
 
-/* Takes chunks, and makes a hole in every second one. */
+/* Takes `chunks` chunks and makes a hole in every second one. */
 static void machine_fill(uint64_t chunks)
 {
 	struct gmm_vm_config config = { .pages = { chunks * P, 64, 0 },
@@ -138,7 +137,7 @@ static void shared_make(void)
 
 #define WINDOW_PAGES 2048u
 
-/* A VM that may use an eighth of the machine, with its tables made where it is touched. */
+/* Makes a VM and, by reading, the nested tables of the window in which it is touched. */
 static void vm_make(uint64_t ram_bytes)
 {
 	struct pgm_config config = {
@@ -169,7 +168,7 @@ static void set_up(uint64_t gib)
 	shared_make();
 }
 
-/* --- what is measured: instructions of ROUNDS calls ------------------------------------------- */
+/* --- what is measured: each returns the instructions of ROUNDS calls -------------------------- */
 
 static uint64_t alloc_and_free(void)
 {
