@@ -173,7 +173,7 @@ static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram) Q_NO_ANALYSIS
 	if (status != Q_OK)
 		return status;
 	for (gfn_t gfn = ram.start; gfn.raw < ram.end.raw; gfn.raw += count) {
-		struct pgm_record *records = pgm_record_run(pgm, gfn, ram.end, &count);
+		struct pgm_record *records = pgm_records_from(pgm, gfn, ram.end, &count);
 		for (uint64_t i = 0; i < count; i++)
 			records[i] = empty;
 	}

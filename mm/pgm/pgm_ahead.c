@@ -55,7 +55,7 @@ static int run_continue(struct pgm_runs *runs, gfn_t gfn, struct pgm_run **out_r
 	return 0;
 }
 
-/* Makes the run go on behind `at`, in the direction of `step`; 0: in either. */
+/* Makes the run go on after `at`, in the direction of `step`; 0: in either. */
 static void run_set(struct pgm_run *run, int step, gfn_t at, unsigned batch)
 {
 	run->up = step >= 0 ? at.raw + 1 : PGM_RUN_NOWHERE;

@@ -71,7 +71,7 @@ static void region_release(struct pgm *pgm, const struct pgm_region *ram,
 	uint64_t count;
 
 	for (gfn_t gfn = ram->start; gfn.raw < ram->end.raw; gfn.raw += count) {
-		struct pgm_record *records = pgm_record_run(pgm, gfn, ram->end, &count);
+		struct pgm_record *records = pgm_records_from(pgm, gfn, ram->end, &count);
 		for (uint64_t i = 0; i < count; i++)
 			/* Before the guest ran, nearly all are empty. */
 			if (records[i].q0 != empty.q0 || records[i].d2 != empty.d2)

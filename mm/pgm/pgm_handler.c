@@ -37,7 +37,7 @@ static bool is_same(const struct pgm_handler *a, const struct pgm_handler *b)
 	return a->kind == b->kind && a->tag == b->tag;
 }
 
-/* The index of the first range that ends behind `at`, or handler_count. */
+/* The index of the first range that ends after `at`, or handler_count. */
 static unsigned index_after(const struct pgm *pgm, gfn_t at) Q_REQUIRES(pgm->lock)
 {
 	unsigned low = 0, high = pgm->handler_count;

@@ -1,5 +1,46 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of mm/pgm share: one VM's struct pgm. The design page is in pgm.c. */
+/*
+ * What the files of mm/pgm share: one VM's struct pgm. The design page is in pgm.c.
+ *
+ *   pgm.c             creates, resets, destroys; figures
+ *   pgm_region.c      the guest-physical map: regions and pages of records
+ *   pgm_record.h      pure: the 16 bytes of a record; what each state guarantees
+ *   pgm_transition.c  pure: which operations a page allows, and what it becomes
+ *   pgm_check.c       asserts all invariants
+ *
+ *   pgm_fault.c       a guest's fault: classify, back, map
+ *   pgm_back.c        makes a page the VM's own, as its first write does
+ *   pgm_handy.c       the stock of ready pages, and the reports to GMM
+ *   pgm_ahead.c       maps and hands out pages ahead of a guest's faults
+ *   pgm_large.c       blocks of 512 pages as one nested entry
+ *   slat.c            walks and changes nested tables of either format
+ *   slat_npt.c        pure: AMD's format
+ *   slat_ept.c        pure: Intel's format
+ *
+ *   pgm_access.c      the hypervisor reads and writes guest memory
+ *   pgm_walk.c        guest-virtual to guest-physical, for the emulator
+ *   pgm_handler.c     ranges whose accesses go to a handler first
+ *
+ *   pgm_page.c        what other threads ask of a page: monitor, share, zero, move
+ *   pgm_dirty.c       moves dirty bits into records
+ *   pgm_balloon.c     the guest's balloon
+ *   pgm_restore.c     fills memory from a saved state
+ *   pgm_free.c        pages on their way back to GMM, in batches
+ *
+ *   pgm_rom.c         ROM
+ *   pgm_rom_shadow.c  ROM with RAM in its shadow
+ *   pgm_device.c      device memory
+ *   pgm_shelf.c       records of memory that is not in the map
+ *   pgm_promise.c     raises and lowers what GMM promised
+ *
+ * Lock: the PGM lock, one for each VM (rank LOCK_RANK_PGM), guards everything that is
+ * not pure. Q_REQUIRES(pgm->lock) marks functions that need it, Q_EXCLUDES those that
+ * take it. The functions of slat.c need it as well, but know no struct pgm to name it.
+ *
+ * Threads: the VM's vCPU threads, or any thread while none of them runs, as when a VM
+ * is created or destroyed. Any thread at any time, without the lock: pgm_page_look(),
+ * pgm_page_next_private(), pgm_stats() and the accessors at the end of pgm.c.
+ */
 #ifndef MM_PGM_PGM_INTERNAL_H
 #define MM_PGM_PGM_INTERNAL_H
 
@@ -23,6 +64,7 @@ struct pgm_directory {
 	struct pgm_record *pages[PGM_DIRECTORY_SIZE]; /* NULL: no record page */
 };
 
+_Static_assert(PGM_GFN_LIMIT <= SLAT_GFN_LIMIT, "nested tables reach every guest frame");
 _Static_assert(sizeof(struct pgm_directory) == PAGE_SIZE, "a directory is one page");
 _Static_assert(PGM_DIRECTORY_COUNT * sizeof(struct pgm_directory *) <= PAGE_SIZE,
 	       "all directories of a VM are named in one page");
@@ -200,8 +242,8 @@ static inline struct pgm_record *pgm_record_find(const struct pgm *pgm, gfn_t gf
  * The records from `gfn` on that follow each other in memory, at most as far as `end`.
  * They must exist.
  */
-static inline struct pgm_record *pgm_record_run(const struct pgm *pgm, gfn_t gfn, gfn_t end,
-						uint64_t *out_count) Q_REQUIRES(pgm->lock)
+static inline struct pgm_record *pgm_records_from(const struct pgm *pgm, gfn_t gfn, gfn_t end,
+						  uint64_t *out_count) Q_REQUIRES(pgm->lock)
 {
 	uint64_t in_page = PGM_RECORDS - (gfn.raw & (PGM_RECORDS - 1));
 	struct pgm_record *first = pgm_record_find(pgm, gfn);
@@ -266,6 +308,10 @@ uint64_t pgm_record_pages_missing(const struct pgm *pgm, gfn_t start, gfn_t end)
  */
 q_status_t pgm_record_pages_make(struct pgm *pgm, gfn_t start, gfn_t end)
 	Q_REQUIRES(pgm->lock) Q_MUST_USE;
+/* The most that pgm_record_pages_make() allocates for `page_count` pages in a row anywhere. */
+uint64_t pgm_record_pages_anywhere(uint64_t page_count);
+/* Frees the record pages and directories around [start, end) that are all zero. */
+void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_promise.c, under the lock ----------------------------------------------------------- */
 
@@ -314,11 +360,6 @@ static inline bool pgm_handler_wants(struct pgm_record record, enum mem_access a
 	enum pgm_handler_kind kind = pgm_record_handler(record);
 	return kind != PGM_HANDLER_NONE && (kind == PGM_HANDLER_ALL || access == MEM_WRITE);
 }
-
-/* The most that pgm_record_pages_make() allocates for `page_count` pages in a row anywhere. */
-uint64_t pgm_record_pages_anywhere(uint64_t page_count);
-/* Frees the record pages and directories around [start, end) that are all zero. */
-void pgm_record_pages_trim(struct pgm *pgm, gfn_t start, gfn_t end) Q_REQUIRES(pgm->lock);
 
 /* --- pgm_large.c, under the lock --------------------------------------------------------------- */
 

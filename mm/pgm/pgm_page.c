@@ -226,7 +226,7 @@ bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_v
 
 /*
  * Looks for an unmarked NORMAL page of RAM from *from to the end of its page of records.
- * *from becomes its frame, or if there is none, the first frame behind the page of records.
+ * *from becomes its frame, or if there is none, the first frame after the page of records.
  */
 static bool private_find(const struct pgm_record *record, gfn_t *from)
 {

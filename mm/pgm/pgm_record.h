@@ -67,19 +67,54 @@ _Static_assert(GMM_PAGE_ID_LAST >> 28 == 0, "a page id has 28 bits: 16 above, 12
 /* A record page starts all zero: RESERVED, which means that there is no memory. */
 enum pgm_type {
 	PGM_TYPE_RESERVED,
-	PGM_TYPE_MMIO,
+	PGM_TYPE_MMIO,   /* in no record: MMIO needs none */
 	PGM_TYPE_DEVICE, /* RAM that belongs to a device */
 	PGM_TYPE_ROM,
 	PGM_TYPE_ROM_SHADOWED,
 	PGM_TYPE_RAM,
 };
 
+/*
+ * What a state guarantees, and what leaves it. pgm_transition.c lists what is legal.
+ *
+ *   ZERO       The frame is the VM's zero page, the id NIL. No translation is
+ *              writable. GMM counts no page for it.
+ *              Left by  pgm_page_back(), for a write or ahead of one;
+ *                       pgm_large_back(), for all pages of a block;
+ *                       pgm_restore_page(); pgm_balloon_inflate().
+ *
+ *   NORMAL     The page is the VM's own: id and frame are those of a private page
+ *              that is in no other record (of a device: a kernel page, id NIL). It
+ *              is the only state in which a translation may be writable. A page
+ *              marked AHEAD is still all zero unless its leaf is dirty.
+ *              Left by  pgm_page_monitor(); pgm_page_zero(); pgm_balloon_inflate();
+ *                       pgm_ahead.c, which takes an unused page back;
+ *                       pgm_device_track_start(), pgm_device_dirty_take(), of a
+ *                       device; pgm_rom_reset(), of ROM's shadow.
+ *
+ *   MONITORED  As NORMAL, but no translation is writable: the content is what it was
+ *              when monitoring began, except for a device's own writes to its memory.
+ *              Left by  pgm_page_back(), for a write, which sets WRITTEN_TO;
+ *                       pgm_page_unmonitor(); pgm_page_share(); pgm_page_zero();
+ *                       pgm_balloon_inflate(); pgm_device_track_stop(), of a device.
+ *
+ *   SHARED     Id and frame are those of a shared page, to which this record is one
+ *              reference. Its content never changes; no translation is writable.
+ *              Left by  pgm_page_back(), for a write, which copies;
+ *                       pgm_balloon_inflate().
+ *
+ *   BALLOONED  As ZERO, and GMM counts the page against the VM's promise.
+ *              Left by  pgm_page_back(), for a write; pgm_balloon_deflate().
+ *
+ * pgm_reset() and pgm_restore_begin() make all RAM ZERO. pgm_page_move() changes id
+ * and frame, but not the state. A page of an image of ROM never changes its state.
+ */
 enum pgm_state {
-	PGM_STATE_ZERO,      /* the VM's zero page; id NIL */
-	PGM_STATE_NORMAL,    /* a private page */
-	PGM_STATE_MONITORED, /* a private page whose next write must be noticed */
-	PGM_STATE_SHARED, /* a page of GMM's that others may use, too; the next write copies it */
-	PGM_STATE_BALLOONED, /* given back by the guest; reads as the zero page; id NIL */
+	PGM_STATE_ZERO,
+	PGM_STATE_NORMAL,
+	PGM_STATE_MONITORED,
+	PGM_STATE_SHARED,
+	PGM_STATE_BALLOONED,
 };
 
 static inline enum pgm_type pgm_record_type(struct pgm_record record)

@@ -1,6 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walks and changes nested tables, in any format.
+ * Walks and changes nested tables, in either format.
+ *
+ * From a guest-physical address to the machine's memory, through one slot a level:
+ *
+ *     47       39 38       30 29       21 20       12 11        0
+ *    +-----------+-----------+-----------+-----------+-----------+
+ *    |   slot    |   slot    |   slot    |   slot    |  offset   |
+ *    +-----+-----+-----+-----+-----+-----+-----+-----+-----+-----+
+ *          |           |           |           |           |
+ *       +--+--+     +--+--+     +--+--+     +--+--+     +--+-----------+
+ *       |     |     |     |     |     |     |     |     | 4 KiB at the |
+ *   +-->|entry+---->|entry+---->|entry+---->|entry+---->| leaf's frame |
+ *   |   |     |     |     |     |     |     |     |     +--------------+
+ *   |   +-----+     +-----+     +--+--+     +-----+
+ *   |   level 4     level 3     level 2     level 1
+ *   |                              |
+ *  root                            |  with the bit format->large the entry is a leaf
+ *                                  |      +-----------------------------------------+
+ *                                  +----->| 2 MiB: bits 20:0 are the offset in them |
+ *                                         +-----------------------------------------+
+ *
+ * A table is one page of 512 slots, 8 bytes each. A slot's entry is empty (zero), leads
+ * to a table of the level below, or is a leaf and leads to memory.
  *
  * CPUs walk these tables while they are changed, and set accessed and dirty
  * bits in entries that are present. Hence:
@@ -25,11 +47,10 @@
 #include <quire/bits.h>
 #include <quire/physmem.h>
 
-#define ROOT_LEVEL  4u
-#define INDEX_BITS  9u
-#define ENTRIES     (1u << INDEX_BITS)
-#define GFN_LIMIT   (1ull << (ROOT_LEVEL * INDEX_BITS))
-#define LARGE_LEVEL 2u
+_Static_assert(SLAT_SLOTS * sizeof(uint64_t) == PAGE_SIZE, "a table is one page");
+_Static_assert(SLAT_SLOTS == PAGES_PER_LARGE, "a table of level 1 maps one large page");
+_Static_assert(PAGE_SHIFT + (SLAT_LARGE_LEVEL - 1) * SLAT_INDEX_BITS == LARGE_PAGE_SHIFT,
+	       "a leaf of the large level maps one large page");
 
 /* Where a walk ended. */
 struct cursor {
@@ -42,13 +63,13 @@ struct cursor {
 
 static unsigned level_shift(unsigned level)
 {
-	return (level - 1) * INDEX_BITS;
+	return (level - 1) * SLAT_INDEX_BITS;
 }
 
 static uint64_t *table_entry(hpa_t table, gfn_t gfn, unsigned level)
 {
 	uint64_t *entries = physmem_kernel_ptr(table);
-	return &entries[(gfn.raw >> level_shift(level)) & (ENTRIES - 1)];
+	return &entries[(gfn.raw >> level_shift(level)) & (SLAT_SLOTS - 1)];
 }
 
 static bool is_present(const struct slat_format *format, uint64_t raw)
@@ -70,7 +91,7 @@ static hpa_t raw_address(const struct slat_format *format, uint64_t raw)
 static struct cursor walk(const struct slat *slat, gfn_t gfn, unsigned level)
 {
 	const struct slat_format *format = slat->format;
-	struct cursor at = { .level = ROOT_LEVEL };
+	struct cursor at = { .level = SLAT_ROOT_LEVEL };
 	hpa_t table = slat->root;
 
 	for (;;) {
@@ -99,7 +120,7 @@ static gfn_t gap_skip(const struct cursor *at, gfn_t from, gfn_t end)
 {
 	uint64_t block = from.raw >> level_shift(at->level);
 	uint64_t last_block = (end.raw - 1) >> level_shift(at->level);
-	unsigned left = ENTRIES - block % ENTRIES;
+	unsigned left = SLAT_SLOTS - block % SLAT_SLOTS;
 	unsigned skip = 1;
 
 	while (skip < left && block + skip <= last_block && pte_load(at->entry + skip) == 0)
@@ -122,7 +143,7 @@ static bool leaf_find(const struct slat *slat, gfn_t *from, gfn_t end, struct cu
 bool slat_lookup(const struct slat *slat, gfn_t gfn, struct slat_entry *out_entry,
 		 unsigned *out_level)
 {
-	if (gfn.raw >= GFN_LIMIT)
+	if (gfn.raw >= SLAT_GFN_LIMIT)
 		return false;
 	struct cursor at = walk(slat, gfn, 1);
 	if (!is_present(slat->format, at.raw))
@@ -136,7 +157,7 @@ bool slat_leaf_next(const struct slat *slat, gfn_t from, gfn_t end, struct slat_
 {
 	struct cursor at;
 
-	Q_ASSERT(end.raw <= GFN_LIMIT);
+	Q_ASSERT(end.raw <= SLAT_GFN_LIMIT);
 	if (!leaf_find(slat, &from, end, &at))
 		return false;
 	out_leaf->gfn = gfn(align_down(from.raw, 1ull << level_shift(at.level)));
@@ -194,14 +215,14 @@ q_status_t slat_init(struct slat *slat, const struct slat_format *format, gmm_vm
 void slat_clear(struct slat *slat)
 {
 	/* Depth first. For each level: the table, and the next entry to look at. */
-	hpa_t tables[ROOT_LEVEL + 1] = { [ROOT_LEVEL] = slat->root };
-	unsigned next[ROOT_LEVEL + 1] = { 0 };
-	unsigned level = ROOT_LEVEL;
+	hpa_t tables[SLAT_ROOT_LEVEL + 1] = { [SLAT_ROOT_LEVEL] = slat->root };
+	unsigned next[SLAT_ROOT_LEVEL + 1] = { 0 };
+	unsigned level = SLAT_ROOT_LEVEL;
 
 	if (slat->table_pages == 1)
 		return;
-	while (level < ROOT_LEVEL || next[level] < ENTRIES) {
-		if (next[level] == ENTRIES) {
+	while (level < SLAT_ROOT_LEVEL || next[level] < SLAT_SLOTS) {
+		if (next[level] == SLAT_SLOTS) {
 			table_free(slat, tables[level++]);
 			continue;
 		}
@@ -212,7 +233,7 @@ void slat_clear(struct slat *slat)
 		if (!is_present(slat->format, raw) || is_leaf(slat->format, raw, level))
 			continue;
 		hpa_t child = raw_address(slat->format, raw);
-		if (level == LARGE_LEVEL) {
+		if (level == SLAT_LARGE_LEVEL) {
 			/* The child's entries lead to pages, not to tables. */
 			table_free(slat, child);
 			continue;
@@ -234,7 +255,7 @@ uint64_t slat_tables_below_root(gfn_t start, gfn_t end)
 {
 	uint64_t tables = 0;
 
-	for (unsigned level = 1; level < ROOT_LEVEL; level++) {
+	for (unsigned level = 1; level < SLAT_ROOT_LEVEL; level++) {
 		unsigned shift = level_shift(level + 1);
 		tables += ((end.raw - 1) >> shift) - (start.raw >> shift) + 1;
 	}
@@ -244,7 +265,7 @@ uint64_t slat_tables_below_root(gfn_t start, gfn_t end)
 uint64_t slat_tables_anywhere(uint64_t page_count)
 {
 	/* The last page of a root entry's block ends a block at every level: the worst start. */
-	gfn_t start = gfn((1ull << level_shift(ROOT_LEVEL)) - 1);
+	gfn_t start = gfn((1ull << level_shift(SLAT_ROOT_LEVEL)) - 1);
 
 	return slat_tables_below_root(start, gfn(start.raw + page_count));
 }
@@ -273,7 +294,7 @@ static bool is_same_leaf(const struct slat_format *format, const struct cursor *
 static void leaf_add(struct slat *slat, const struct cursor *at, const struct wanted *wanted)
 {
 	pte_store(at->entry, wanted->raw);
-	slat->large_pages += wanted->level == LARGE_LEVEL;
+	slat->large_pages += wanted->level == SLAT_LARGE_LEVEL;
 }
 
 /* Replaces another leaf of the wanted level. */
@@ -296,7 +317,7 @@ static uint64_t pieces_noted(const struct slat_format *format, hpa_t table, uint
 	const uint64_t *entries = physmem_kernel_ptr(table);
 	uint64_t noted = 0;
 
-	for (unsigned i = 0; i < ENTRIES; i++) {
+	for (unsigned i = 0; i < SLAT_SLOTS; i++) {
 		uint64_t raw = pte_load(&entries[i]);
 		uint64_t frame = (large & format->address) + i * PAGE_SIZE;
 		if (is_present(format, raw) && (raw & format->address) == frame)
@@ -323,11 +344,11 @@ Q_NOINLINE static void table_replace(struct slat *slat, const struct cursor *at,
 static void pieces_fill(const struct slat *slat, hpa_t table, uint64_t large)
 {
 	const struct slat_format *format = slat->format;
-	struct slat_entry entry = format->decode(large, LARGE_LEVEL);
+	struct slat_entry entry = format->decode(large, SLAT_LARGE_LEVEL);
 	uint64_t noted = large & format->noted;
 	uint64_t *entries = physmem_kernel_ptr(table);
 
-	for (unsigned i = 0; i < ENTRIES; i++) {
+	for (unsigned i = 0; i < SLAT_SLOTS; i++) {
 		hfn_t frame = hfn(entry.frame.raw + i);
 		pte_store(&entries[i], format->encode_leaf(frame, entry.permission, 1) | noted);
 	}
@@ -371,14 +392,14 @@ static void tables_link(struct slat *slat, const struct cursor *at, const hpa_t 
 		link = slat->format->encode_table(hpa_to_hfn(tables[i]));
 	}
 	pte_store(at->entry, link);
-	slat->large_pages += wanted->level == LARGE_LEVEL;
+	slat->large_pages += wanted->level == SLAT_LARGE_LEVEL;
 }
 
 /* Maps where the walk ended above the wanted level, at an empty entry or a large leaf. */
 Q_NOINLINE static q_status_t map_below(struct slat *slat, const struct cursor *at,
 				       const struct wanted *wanted)
 {
-	hpa_t tables[ROOT_LEVEL - 1];
+	hpa_t tables[SLAT_ROOT_LEVEL - 1];
 
 	q_status_t status = tables_alloc(slat, tables, at->level - wanted->level);
 	if (status != Q_OK)
@@ -397,16 +418,17 @@ static bool is_part_of(const struct slat_format *format, const struct cursor *at
 	uint64_t offset = gfn.raw % PAGES_PER_LARGE;
 
 	return is_present(format, at->raw) && frame.raw >= offset &&
-	       is_same_leaf(format, at,
-			    format->encode_leaf(hfn(frame.raw - offset), permission, LARGE_LEVEL));
+	       is_same_leaf(
+		       format, at,
+		       format->encode_leaf(hfn(frame.raw - offset), permission, SLAT_LARGE_LEVEL));
 }
 
 q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permission, unsigned level)
 {
 	const struct slat_format *format = slat->format;
 
-	Q_ASSERT(level == 1 || level == LARGE_LEVEL);
-	Q_ASSERT(gfn.raw < GFN_LIMIT);
+	Q_ASSERT(level == 1 || level == SLAT_LARGE_LEVEL);
+	Q_ASSERT(gfn.raw < SLAT_GFN_LIMIT);
 	Q_ASSERT(is_aligned(gfn.raw | frame.raw, 1ull << level_shift(level)));
 	struct wanted wanted = { gfn, format->encode_leaf(frame, permission, level), level };
 	struct cursor at = walk(slat, gfn, level);
@@ -428,7 +450,7 @@ static bool leaf_break(struct slat *slat, const struct cursor *at)
 {
 	hpa_t table;
 
-	if (at->level != LARGE_LEVEL || table_alloc(slat, &table) != Q_OK)
+	if (at->level != SLAT_LARGE_LEVEL || table_alloc(slat, &table) != Q_OK)
 		return false;
 	leaf_split(slat, at, table, NULL);
 	return true;
@@ -439,7 +461,7 @@ static void leaf_remove(struct slat *slat, const struct cursor *at)
 {
 	/* What hardware noted is lost: nothing needs it once the page is unmapped. */
 	pte_store(at->entry, 0);
-	slat->large_pages -= at->level == LARGE_LEVEL;
+	slat->large_pages -= at->level == SLAT_LARGE_LEVEL;
 }
 
 bool slat_dirty_take(struct slat *slat, gfn_t gfn)
@@ -484,7 +506,7 @@ void slat_protect(struct slat *slat, gfn_t start, gfn_t end)
 {
 	struct cursor at;
 
-	Q_ASSERT(end.raw <= GFN_LIMIT);
+	Q_ASSERT(end.raw <= SLAT_GFN_LIMIT);
 	/* Page by page: after the split, the other pages of a large page are leaves of their own. */
 	for (; leaf_find(slat, &start, end, &at); start.raw++)
 		leaf_protect(slat, &at, start);
@@ -495,7 +517,7 @@ void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)
 	bool has_changed = false;
 	struct cursor at;
 
-	Q_ASSERT(end.raw <= GFN_LIMIT);
+	Q_ASSERT(end.raw <= SLAT_GFN_LIMIT);
 	while (leaf_find(slat, &start, end, &at)) {
 		gfn_t next = block_next(start, at.level);
 		bool is_whole = next.raw - start.raw == 1ull << level_shift(at.level) &&
@@ -515,7 +537,7 @@ bool slat_unmap_clean(struct slat *slat, gfn_t gfn)
 {
 	const struct slat_format *format = slat->format;
 
-	Q_ASSERT(gfn.raw < GFN_LIMIT);
+	Q_ASSERT(gfn.raw < SLAT_GFN_LIMIT);
 	struct cursor at = walk(slat, gfn, 1);
 	/*
 	 * A CPU that has cached the entry as clean must walk again to set the dirty bit.

@@ -21,7 +21,16 @@ enum slat_permission {
 	SLAT_ALL = SLAT_READ | SLAT_WRITE | SLAT_EXEC,
 };
 
-/* Level 1 maps 4 KiB, level 2 maps 2 MiB; tables have levels 1 to 4. */
+/*
+ * The geometry of the tables, the same in both formats: slat.c draws it, and each
+ * format asserts that its entries fit. Leaves are of level 1 (4 KiB) or 2 (2 MiB).
+ */
+#define SLAT_ROOT_LEVEL  4u
+#define SLAT_LARGE_LEVEL 2u
+#define SLAT_INDEX_BITS  9u /* bits of the guest frame that choose the slot, at each level */
+#define SLAT_SLOTS       (1u << SLAT_INDEX_BITS)
+#define SLAT_GFN_LIMIT   (1ull << (SLAT_ROOT_LEVEL * SLAT_INDEX_BITS))
+
 struct slat_entry {
 	bool is_present;
 	bool is_leaf;

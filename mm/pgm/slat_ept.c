@@ -24,6 +24,15 @@
 
 #define EPT_MEMTYPE_WB 6u
 
+/* "EPT Translation Mechanism": nine bits a level, below bit 48. */
+_Static_assert(PAGE_SHIFT + SLAT_ROOT_LEVEL * SLAT_INDEX_BITS == 48, "four levels of tables");
+_Static_assert(PAGE_SHIFT + SLAT_INDEX_BITS == 21 && SLAT_LARGE_LEVEL == 2,
+	       "bit 7 in an entry of level 2 makes a page of 2 MiB");
+_Static_assert((EPT_ADDR & -EPT_ADDR) == PAGE_SIZE, "entries name tables and pages by frame");
+_Static_assert((EPT_ADDR ^ EPT_R ^ EPT_W ^ EPT_X ^ EPT_MEMTYPE ^ EPT_PS ^ EPT_A ^ EPT_D) ==
+		       (EPT_ADDR | 0x3bf),
+	       "the fields of an entry do not overlap");
+
 static uint64_t ept_encode_leaf(hfn_t frame, uint8_t permission, unsigned level)
 {
 	uint64_t entry = field_set(hfn_to_hpa(frame).raw, EPT_MEMTYPE, EPT_MEMTYPE_WB) | EPT_R;

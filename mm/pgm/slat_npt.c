@@ -22,6 +22,15 @@
 #define NPT_NX   BIT64(63)
 #define NPT_ADDR MASK64(51, 12)
 
+/* "4-Kbyte Page Translation", "2-Mbyte Page Translation": nine bits a level, below bit 48. */
+_Static_assert(PAGE_SHIFT + SLAT_ROOT_LEVEL * SLAT_INDEX_BITS == 48, "four levels of tables");
+_Static_assert(PAGE_SHIFT + SLAT_INDEX_BITS == 21 && SLAT_LARGE_LEVEL == 2,
+	       "PS in an entry of level 2 makes a page of 2 MiB");
+_Static_assert((NPT_ADDR & -NPT_ADDR) == PAGE_SIZE, "entries name tables and pages by frame");
+_Static_assert((NPT_ADDR ^ NPT_P ^ NPT_RW ^ NPT_US ^ NPT_A ^ NPT_D ^ NPT_PS ^ NPT_NX) ==
+		       (NPT_ADDR | 0x80000000000000e7),
+	       "the fields of an entry do not overlap");
+
 static uint64_t npt_encode_leaf(hfn_t frame, uint8_t permission, unsigned level)
 {
 	uint64_t entry = hfn_to_hpa(frame).raw | NPT_P | NPT_US;

@@ -1226,7 +1226,7 @@ static void device_tags_move(struct vm *vm, bool is_mapped)
 	}
 }
 
-/* Maps it into the hole below 1 MiB or behind RAM, or onto something that is there. */
+/* Maps it into the hole below 1 MiB or above RAM, or onto something that is there. */
 static void device_map(struct vm *vm)
 {
 	uint64_t start =

@@ -85,7 +85,7 @@ static unsigned run_exits(uint64_t first, int step, unsigned page_count)
 	return exits;
 }
 
-/* Ten pages from RUN on are used; AHEAD and the pages behind it are not. */
+/* Ten pages from RUN on are used; AHEAD and the pages after it are not. */
 #define RUN        0x200000ull
 #define RUN_PAGES  10u
 #define AHEAD      0x20c000ull

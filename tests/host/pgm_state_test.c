@@ -664,7 +664,7 @@ TEST(pgm_look, finds_the_next_private_page)
 	EXPECT(pgm_page_next_private(pgm, gfn(0x90000), gfn(0x90010)).raw == 0x90010);
 }
 
-/* A search that begins anywhere in a hole finds the page behind it. */
+/* A search that begins anywhere in a hole finds the page after it. */
 TEST(pgm_look, finds_private_pages_behind_a_hole)
 {
 	const uint64_t high = GIB(4) + 0x5000;

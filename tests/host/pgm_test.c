@@ -458,7 +458,7 @@ TEST(slat, leaves_are_found_in_order)
 	slat_fini(&slat);
 }
 
-/* The search must not go on into the page that lies behind a table in memory. */
+/* The search must not go on into the page that follows a table in memory. */
 TEST(slat, leaves_are_found_beyond_the_end_of_a_table)
 {
 	struct slat_leaf leaf;
