@@ -40,7 +40,7 @@ host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c
-fuzz_mm   := lib mm/gmm mm/pgm mm/share
+fuzz_mm   := lib mm/gmm mm/pgm mm/share tests/fuzz/mm
 fuzz_insn := lib vm/insn
 
 # Under ThreadSanitizer: tests/threads/NAME_test.c.
