@@ -53,7 +53,7 @@ def programs():
 def in_order(names, path):
     """Those that are named after the file come first: mm/gmm/gmm_share.c, gmm_share_test."""
     stem = Path(path).stem
-    nearest = {"slat": "pgm_test", "slat_npt": "pgm_test", "slat_ept": "pgm_test"}.get(stem, f"{stem}_test")
+    nearest = "pgm_slat_test" if stem.startswith("slat") else f"{stem}_test"
     module = Path(path).parent.name
     return sorted(names, key=lambda name: (Path(name).name != nearest,
                                            not Path(name).name.startswith(module),

@@ -23,23 +23,10 @@ static void ahead_set_up(const struct slat_format *format)
 	vm_make(format, MIB(4), GMM_OVERCOMMIT_FULL);
 }
 
-static void refill(void)
-{
-	EXPECT(pgm_handy_refill(pgm) == Q_OK);
-	check();
-}
-
 static void rest(void)
 {
 	pgm_ahead_rest(pgm);
 	check();
-}
-
-static uint64_t base_pages(void)
-{
-	struct gmm_vm_stats figures;
-	gmm_vm_stats(pgm_vm(pgm), &figures);
-	return figures.allocated[GMM_BASE];
 }
 
 static struct pgm_record *record_of(uint64_t addr)

@@ -22,6 +22,9 @@
 #define PAGES(n)  ((uint64_t)(n) << PAGE_SHIFT)
 #define BOTH(run) (run(&slat_npt), run(&slat_ept)) /* a test body, in both formats */
 
+/* Pages of RAM in a VM of 4 MiB: the 384 KiB below 1 MiB are not RAM. */
+#define PAGES_4M (1024u - 96u)
+
 static struct pgm *pgm;
 
 static inline void check(void)
@@ -58,12 +61,24 @@ static inline void vm_create(struct pgm_config config)
 	check();
 }
 
-/* A VM with a full stock on a machine of 64 MiB. */
-static inline void set_up(const struct slat_format *format, uint64_t ram_bytes)
+/* A VM with an empty stock on a machine of 64 MiB. */
+static inline void bare_set_up(const struct slat_format *format, uint64_t ram_bytes)
 {
 	machine_set_up(MIB(64));
 	vm_create(config_of(format, ram_bytes));
+}
+
+static inline void refill(void)
+{
 	EXPECT(pgm_handy_refill(pgm) == Q_OK);
+	check();
+}
+
+/* The same with a full stock. */
+static inline void set_up(const struct slat_format *format, uint64_t ram_bytes)
+{
+	bare_set_up(format, ram_bytes);
+	refill();
 }
 
 /* What the last fault said. */
@@ -117,6 +132,12 @@ static inline struct gmm_vm_stats accounts(void)
 	struct gmm_vm_stats figures;
 	gmm_vm_stats(pgm_vm(pgm), &figures);
 	return figures;
+}
+
+/* Pages that the VM has of its BASE account. */
+static inline uint64_t base_pages(void)
+{
+	return accounts().allocated[GMM_BASE];
 }
 
 static inline uint8_t read_byte(uint64_t addr)
