@@ -27,7 +27,8 @@
  *   device memory                        FIXED    pgm_device.c
  *   RAM pages, references to shared
  *   ones, ROM and its shadow, the zero
- *   page and those in the handy stock    BASE     pgm_back.c, pgm_ahead.c, pgm_page.c, pgm_rom.c,
+ *   page and those in the handy stock    BASE     pgm_back.c, pgm_ahead.c, pgm_large.c,
+ *                                                 pgm_page.c, pgm_restore.c, pgm_rom.c,
  *                                                 pgm_rom_shadow.c
  *
  * The VM's accounts in GMM own all of it, struct pgm included. So one call of

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Working ahead of a guest that goes through its memory page by page, so that
- * not each page costs it an exit.
+ * Working ahead of a guest that goes through its memory page by page, so that not
+ * every page costs an exit.
  *
  * A run is a series of faults, up or down, each where the one before left off. From
  * the second fault of a run on, the next pages of the run are mapped as well, twice

@@ -9,10 +9,11 @@
  *   all    no nested table maps the page
  *
  * PGM does not call handlers. If a handler wants an access, a guest's fault ends as
- * PGM_HANDLER, with the tag of the range, and an access by the hypervisor as
- * Q_HANDLER; nothing was read or written. The caller, which knows what tags mean and
- * holds no lock, serves the access and may then access the memory behind the handler.
- * So no callback runs under the PGM lock, and PGM's users need no lock order with it.
+ * PGM_HANDLER, with the tag of the range, and an access by the hypervisor returns
+ * Q_HANDLER; in both cases nothing was read or written. The caller knows what tags
+ * mean and holds no lock: it serves the access, and may then access the memory behind
+ * the handler. So no callback runs under the PGM lock, and PGM's users need no lock
+ * order with it.
  *
  * Invariants, asserted by pgm_check():
  *   K1  Ranges are sorted, disjoint and not empty, and two that touch differ in

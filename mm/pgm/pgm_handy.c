@@ -40,7 +40,7 @@ const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shar
 	return page;
 }
 
-/* Takes back the report about the page, sent or not: GMM knows no guest frame of it then. */
+/* Takes back the report about a page, sent or not, so that GMM knows no guest frame of it. */
 static void report_cancel(struct pgm *pgm, page_id_t id) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_report *reports = pgm->handy->reports;

@@ -43,7 +43,7 @@ static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_
 
 	if (!record || !pgm_transition_is_legal(*record, operation))
 		return NULL;
-	/* The caller saw a private page: it may not make a shared one zero that has this id now. */
+	/* The caller saw a private page. A shared one that has its id now must not become zero. */
 	if (page_id_is_nil(expected) || pgm_record_id(*record).raw != expected.raw ||
 	    pgm_record_state(*record) == PGM_STATE_SHARED)
 		return NULL;
