@@ -34,6 +34,10 @@ WORK = ROOT / "build/mutate"
 FOLDERS = ("mm", "lib", "include", "tests/host", "tests/threads", "tests/fuzz")
 KINDS = ("host", "threads")  # how programs are built
 FUZZ_WORDS = {"gmm_fuzz": ["4000", "1"], "mm_fuzz": ["4000", "1"]}
+# Where a file's own test is not named after it.
+NEAREST = {"slat": "pgm_slat_test", "slat_npt": "pgm_slat_test", "slat_ept": "pgm_slat_test",
+           "pgm_record": "pgm_region_test", "pgm_access": "pgm_fault_test", "pgm_page": "pgm_state_test",
+           "pgm_balloon": "pgm_state_test", "pgm_free": "pgm_state_test"}
 TIME_LIMIT_S = 40
 
 FAILED_TEST = re.compile(r"^not ok \d+ - (\S+)", re.M)
@@ -53,7 +57,7 @@ def programs():
 def in_order(names, path):
     """Those that are named after the file come first: mm/gmm/gmm_share.c, gmm_share_test."""
     stem = Path(path).stem
-    nearest = "pgm_slat_test" if stem.startswith("slat") else f"{stem}_test"
+    nearest = NEAREST.get(stem, f"{stem}_test")
     module = Path(path).parent.name
     return sorted(names, key=lambda name: (Path(name).name != nearest,
                                            not Path(name).name.startswith(module),
