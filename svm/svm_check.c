@@ -7,11 +7,11 @@
  * CR0 with PG but without PE passes, as it does on a CPU.
  */
 #include <quire/log.h>
+#include <quire/x86_state.h>
 
 #include "svm_internal.h"
 
-#define EXCEPTION_VECTOR_COUNT 32u
-#define CR3_ADDRESS_HIGH_BITS  MASK64(63, 52)
+#define CR3_ADDRESS_HIGH_BITS MASK64(63, 52)
 
 static const char *const rule_text[] = {
 #define RULE_TEXT(name, text) text,
@@ -22,12 +22,6 @@ static const char *const rule_text[] = {
 static uint64_t violation(enum svm_rule rule, bool is_violated)
 {
 	return is_violated ? BIT64(rule) : 0;
-}
-
-static bool is_canonical(uint64_t address, unsigned linear_address_bits)
-{
-	unsigned shift = 64 - linear_address_bits;
-	return (uint64_t)((int64_t)(address << shift) >> shift) == address;
 }
 
 /* --- the control area ---------------------------------------------------------------- */
@@ -41,7 +35,7 @@ static uint64_t event_violations(uint64_t event)
 	bool is_known = type == VMCB_EVENT_INTERRUPT || type == VMCB_EVENT_NMI ||
 			type == VMCB_EVENT_EXCEPTION || type == VMCB_EVENT_SOFT_INTERRUPT;
 	bool is_bad_exception = type == VMCB_EVENT_EXCEPTION &&
-				(vector == VECTOR_NMI || vector >= EXCEPTION_VECTOR_COUNT);
+				(vector == VECTOR_NMI || vector >= VECTOR_EXCEPTION_COUNT);
 	return violation(SVM_RULE_EVENT_TYPE, !is_known) |
 	       violation(SVM_RULE_EVENT_VECTOR, is_bad_exception) |
 	       violation(SVM_RULE_EVENT_RESERVED, event & VMCB_EVENT_RESERVED);
@@ -69,16 +63,6 @@ uint64_t svm_check_control(const struct vmcb_control *control, const struct svm_
 
 /* --- the save area ------------------------------------------------------------------- */
 
-static bool has_unknown_memory_type(uint64_t pat)
-{
-	for (unsigned i = 0; i < 8; i++) {
-		uint8_t type = (uint8_t)(pat >> (i * 8));
-		if (type > 7 || type == 2 || type == 3)
-			return true;
-	}
-	return false;
-}
-
 static bool has_noncanonical(const struct vmcb_save *save, unsigned bits)
 {
 	const uint64_t addresses[] = {
@@ -88,7 +72,7 @@ static bool has_noncanonical(const struct vmcb_save *save, unsigned bits)
 		save->sysenter_esp, save->sysenter_eip, save->kernel_gs_base,
 	};
 	for (unsigned i = 0; i < ARRAY_COUNT(addresses); i++) {
-		if (!is_canonical(addresses[i], bits))
+		if (!x86_is_canonical(addresses[i], bits))
 			return true;
 	}
 	return false;
@@ -110,18 +94,17 @@ static uint64_t long_mode_violations(const struct vmcb_save *save)
 
 uint64_t svm_check_save(const struct vmcb_save *save, const struct svm_features *features)
 {
-	bool is_cache_bad = (save->cr0 & CR0_NW) && !(save->cr0 & CR0_CD);
-	bool is_pat_bad = has_unknown_memory_type(save->pat);
 	bool is_noncanonical = has_noncanonical(save, features->linear_address_bits);
 
 	return violation(SVM_RULE_EFER_SVME, !(save->efer & EFER_SVME)) |
 	       violation(SVM_RULE_EFER_RESERVED, save->efer & ~features->efer_allowed) |
-	       violation(SVM_RULE_CR0_CACHE, is_cache_bad) |
+	       violation(SVM_RULE_CR0_CACHE, !x86_cr0_caching_is_valid(save->cr0)) |
 	       violation(SVM_RULE_CR0_HIGH, save->cr0 >> 32) |
 	       violation(SVM_RULE_CR3_RESERVED, save->cr3 & CR3_ADDRESS_HIGH_BITS) |
 	       violation(SVM_RULE_CR4_RESERVED, save->cr4 & ~features->cr4_allowed) |
 	       violation(SVM_RULE_DR6_HIGH, save->dr6 >> 32) |
-	       violation(SVM_RULE_DR7_HIGH, save->dr7 >> 32) | violation(SVM_RULE_PAT, is_pat_bad) |
+	       violation(SVM_RULE_DR7_HIGH, save->dr7 >> 32) |
+	       violation(SVM_RULE_PAT, !x86_pat_is_valid(save->pat)) |
 	       violation(SVM_RULE_CPL, save->cpl > 3) |
 	       violation(SVM_RULE_CANONICAL, is_noncanonical) | long_mode_violations(save);
 }

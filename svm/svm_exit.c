@@ -5,18 +5,16 @@
  * Instruction lengths come from the next RIP where the CPU reports one (NRIPS);
  * the field stays 0 where it does not.
  */
+#include <quire/x86_state.h>
+
 #include "svm_internal.h"
 
-#define INSN_BYTES_MAX 15u
-
-/* #DF, #TS, #NP, #SS, #GP, #PF, #AC and #CP, #VC, #SX push an error code. */
 #define VECTOR_CP 21
 #define VECTOR_VC 29
 #define VECTOR_SX 30
-#define ERROR_CODE_VECTORS                                                           \
-	(BIT32(VECTOR_DF) | BIT32(VECTOR_TS) | BIT32(VECTOR_NP) | BIT32(VECTOR_SS) | \
-	 BIT32(VECTOR_GP) | BIT32(VECTOR_PF) | BIT32(VECTOR_AC) | BIT32(VECTOR_CP) | \
-	 BIT32(VECTOR_VC) | BIT32(VECTOR_SX))
+/* Exceptions that push an error code: those of every CPU, and these three. */
+#define PUSHING_VECTORS \
+	(ERROR_CODE_VECTORS | BIT32(VECTOR_CP) | BIT32(VECTOR_VC) | BIT32(VECTOR_SX))
 
 static uint8_t insn_length(const struct vmcb *vmcb)
 {
@@ -25,7 +23,7 @@ static uint8_t insn_length(const struct vmcb *vmcb)
 		return 0;
 	/* Near the end of a segment IP wraps; then the length is not reported. */
 	uint64_t length = next_rip - vmcb->save.rip;
-	return length <= INSN_BYTES_MAX ? (uint8_t)length : 0;
+	return length <= INSN_MAX_BYTES ? (uint8_t)length : 0;
 }
 
 /*
@@ -97,7 +95,7 @@ static void exception_decode(const struct vmcb_control *control, struct vmexit *
 	uint8_t vector = (uint8_t)(control->exit_code - VMCB_EXIT_EXCEPTION_FIRST);
 	out_exit->kind = VMEXIT_EXCEPTION;
 	out_exit->exception.vector = vector;
-	out_exit->exception.has_error_code = ERROR_CODE_VECTORS >> vector & 1;
+	out_exit->exception.has_error_code = PUSHING_VECTORS >> vector & 1;
 	out_exit->exception.error_code = (uint32_t)control->exit_info_1;
 	out_exit->exception.address = control->exit_info_2;
 }

@@ -3,31 +3,21 @@
  * CPUID words to what this backend needs to know: APM vol. 3, "Function
  * 8000_000Ah - SVM Features", and the flags behind each bit of CR4 and EFER.
  */
-#include "svm_internal.h"
+#include <quire/x86_state.h>
 
-#define CPUID_1_ECX_PCID  BIT32(17)
-#define CPUID_1_ECX_XSAVE BIT32(26)
+#include "svm_internal.h"
 
 /* "TCGTCGTCGTCG" in EBX, ECX, EDX: QEMU without KVM. */
 #define CPUID_40000000_EBX_TCG 0x54474354u
 #define CPUID_40000000_ECX_TCG 0x43544743u
 #define CPUID_40000000_EDX_TCG 0x47435447u
 
-#define CPUID_7_EBX_FSGSBASE BIT32(0)
-#define CPUID_7_EBX_SMEP     BIT32(7)
-#define CPUID_7_EBX_SMAP     BIT32(20)
-#define CPUID_7_ECX_UMIP     BIT32(2)
-#define CPUID_7_ECX_PKU      BIT32(3)
-#define CPUID_7_ECX_CET      BIT32(7)
-#define CPUID_7_ECX_LA57     BIT32(16)
-#define CPUID_7_ECX_PKS      BIT32(31)
+#define CPUID_7_ECX_CET BIT32(7)
+#define CPUID_7_ECX_PKS BIT32(31)
 
-#define CPUID_80000001_ECX_SVM     BIT32(2)
-#define CPUID_80000001_ECX_TCE     BIT32(17)
-#define CPUID_80000001_EDX_NX      BIT32(20)
-#define CPUID_80000001_EDX_FFXSR   BIT32(25)
-#define CPUID_80000001_EDX_LM      BIT32(29)
-#define CPUID_80000001_EDX_SYSCALL BIT32(11)
+#define CPUID_80000001_ECX_SVM   BIT32(2)
+#define CPUID_80000001_ECX_TCE   BIT32(17)
+#define CPUID_80000001_EDX_FFXSR BIT32(25)
 
 #define CPUID_8000000A_EDX_NP            BIT32(0)
 #define CPUID_8000000A_EDX_CLEAN         BIT32(5)
@@ -41,9 +31,6 @@
 
 #define CR4_CET BIT64(23)
 #define CR4_PKS BIT64(24)
-
-/* VME, PVI, TSD, DE, PSE, PAE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT: every CPU with SVM has them. */
-#define CR4_ALWAYS MASK64(10, 0)
 
 /*
  * What stays valid in a CPU between two entries of one VMCB. Not TPR: the guest's
@@ -104,7 +91,8 @@ void svm_features_decode(const struct svm_cpuid *cpuid, struct svm_features *out
 		.cr4_allowed = cr4_allowed(cpuid),
 		.efer_allowed = efer_allowed(cpuid),
 		.physical_address_bits = cpuid->leaf_80000008_eax & 0xff,
-		.linear_address_bits = cpuid->leaf_7_ecx & CPUID_7_ECX_LA57 ? 57 : 48,
+		.linear_address_bits = cpuid->leaf_7_ecx & CPUID_7_ECX_LA57 ? LINEAR_BITS_5_LEVEL
+									    : LINEAR_BITS_4_LEVEL,
 	};
 }
 

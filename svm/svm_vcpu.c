@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU's life, and what is intercepted. */
 #include <quire/assert.h>
+#include <quire/x86_state.h>
 
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
@@ -30,44 +31,6 @@
 	(INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | \
 	 INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |     \
 	 INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_CONDITIONAL | INTERCEPT_RDPRU)
-
-#define RESET_PAT 0x0007040600070406ull
-
-/* Segment attributes, neutral form: accessed, present. */
-#define REAL_MODE_CODE 0x9b
-#define REAL_MODE_DATA 0x93
-#define RESET_LDT      0x82
-#define RESET_TSS      0x8b
-
-#define RESET_SEGMENT(attributes_)                           \
-	{                                                    \
-		.limit = 0xffff, .attributes = (attributes_) \
-	}
-
-/* APM vol. 2, "Initial Processor State". */
-static const struct guest_state reset_state = {
-	.segment = {
-		[SEG_CS] = {
-			.selector = 0xf000,
-			.base = 0xffff0000,
-			.limit = 0xffff,
-			.attributes = REAL_MODE_CODE,
-		},
-		[SEG_DS] = RESET_SEGMENT(REAL_MODE_DATA),
-		[SEG_ES] = RESET_SEGMENT(REAL_MODE_DATA),
-		[SEG_FS] = RESET_SEGMENT(REAL_MODE_DATA),
-		[SEG_GS] = RESET_SEGMENT(REAL_MODE_DATA),
-		[SEG_SS] = RESET_SEGMENT(REAL_MODE_DATA),
-		[SEG_LDTR] = RESET_SEGMENT(RESET_LDT),
-		[SEG_TR] = RESET_SEGMENT(RESET_TSS),
-	},
-	.gdtr = { .limit = 0xffff },
-	.idtr = { .limit = 0xffff },
-	.cr0 = CR0_CD | CR0_NW | CR0_ET,
-	.dr6 = 0xffff0ff0,
-	.dr7 = 0x400,
-	.pat = RESET_PAT,
-};
 
 /* Machine address of a static object of the image. */
 static uint64_t image_hpa(const void *object)
@@ -120,11 +83,11 @@ void svm_vcpu_reset(struct virt_vcpu *vcpu)
 
 	memset(vcpu->regs, 0, sizeof(*vcpu->regs));
 	vcpu->regs->gpr[GPR_RDX] = signature.eax;
-	vcpu->regs->rip = 0xfff0;
+	vcpu->regs->rip = RESET_RIP;
 	vcpu->regs->rflags = RFLAGS_FIXED;
 
 	svm_event_inject(vcpu, &(struct guest_event){ .type = GUEST_EVENT_NONE });
 	svm_interrupt_window_set(vcpu, false);
-	q_status_t status = svm_state_set(vcpu, &reset_state);
+	q_status_t status = svm_state_set(vcpu, &x86_reset_state);
 	Q_ASSERT(status == Q_OK);
 }

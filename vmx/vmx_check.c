@@ -5,33 +5,17 @@
  * "Checks on Host Segment and Descriptor-Table Registers", as far as Quire sets
  * the field at all.
  */
+#include <quire/x86_state.h>
+
 #include "vmx_internal.h"
 
-#define EXCEPTION_VECTOR_COUNT 32u
-#define INSN_BYTES_MAX         15u
-#define SELECTOR_RPL_TI        7u
+#define SELECTOR_RPL_TI 7u
 
 static const char *const rule_text[] = {
 #define RULE_TEXT(name, text) text,
 	VMX_RULES(RULE_TEXT)
 #undef RULE_TEXT
 };
-
-bool vmx_is_canonical(uint64_t address, const struct vmx_features *features)
-{
-	unsigned shift = 64 - features->linear_address_bits;
-	return (uint64_t)((int64_t)(address << shift) >> shift) == address;
-}
-
-bool vmx_pat_is_valid(uint64_t pat)
-{
-	for (unsigned i = 0; i < 8; i++) {
-		uint8_t type = (uint8_t)(pat >> (i * 8));
-		if (type > 7 || type == 2 || type == 3)
-			return false;
-	}
-	return true;
-}
 
 /* --- controls ------------------------------------------------------------------------ */
 
@@ -91,7 +75,7 @@ static bool is_vector_bad(uint64_t type, uint64_t vector)
 {
 	if (type == VMCS_EVENT_NMI)
 		return vector != VECTOR_NMI;
-	return type == VMCS_EVENT_EXCEPTION && vector >= EXCEPTION_VECTOR_COUNT;
+	return type == VMCS_EVENT_EXCEPTION && vector >= VECTOR_EXCEPTION_COUNT;
 }
 
 /* What vmx_event.c would have made of the same event. */
@@ -125,7 +109,7 @@ uint64_t vmx_check_event(const struct vmx_controls *controls, const struct vmx_g
 	       vmx_violation(VMX_RULE_EVENT_ERROR_CODE, is_error_code_bad(word, guest)) |
 	       vmx_violation(VMX_RULE_EVENT_RESERVED, word & VMCS_EVENT_RESERVED) |
 	       vmx_violation(VMX_RULE_EVENT_LENGTH,
-			     is_soft && (length == 0 || length > INSN_BYTES_MAX)) |
+			     is_soft && (length == 0 || length > INSN_MAX_BYTES)) |
 	       vmx_violation(VMX_RULE_EVENT_BLOCKED,
 			     is_blockable && (guest->interruptibility & blockers)) |
 	       vmx_violation(VMX_RULE_EVENT_IF, is_interrupt && !(guest->rflags & RFLAGS_IF));
@@ -139,14 +123,14 @@ static bool has_bad_selector(const struct vmx_host *host)
 	return (all & SELECTOR_RPL_TI) || host->cs == 0 || host->tr == 0;
 }
 
-static bool has_noncanonical(const struct vmx_host *host, const struct vmx_features *features)
+static bool has_noncanonical(const struct vmx_host *host, unsigned bits)
 {
 	const uint64_t addresses[] = {
 		host->fs_base,   host->gs_base,      host->tr_base,      host->gdtr_base,
 		host->idtr_base, host->sysenter_esp, host->sysenter_eip, host->rip,
 	};
 	for (unsigned i = 0; i < ARRAY_COUNT(addresses); i++) {
-		if (!vmx_is_canonical(addresses[i], features))
+		if (!x86_is_canonical(addresses[i], bits))
 			return true;
 	}
 	return false;
@@ -162,9 +146,10 @@ uint64_t vmx_check_host(const struct vmx_host *host, const struct vmx_features *
 	       vmx_violation(VMX_RULE_HOST_CR3, host->cr3 >> features->physical_address_bits) |
 	       vmx_violation(VMX_RULE_HOST_CR4, cr4_needed & ~host->cr4) |
 	       vmx_violation(VMX_RULE_HOST_EFER, efer_needed & ~host->efer) |
-	       vmx_violation(VMX_RULE_HOST_PAT, !vmx_pat_is_valid(host->pat)) |
+	       vmx_violation(VMX_RULE_HOST_PAT, !x86_pat_is_valid(host->pat)) |
 	       vmx_violation(VMX_RULE_HOST_SELECTORS, has_bad_selector(host)) |
-	       vmx_violation(VMX_RULE_HOST_CANONICAL, has_noncanonical(host, features));
+	       vmx_violation(VMX_RULE_HOST_CANONICAL,
+			     has_noncanonical(host, features->linear_address_bits));
 }
 
 /* --- all of it, for people --------------------------------------------------------------- */

@@ -5,23 +5,15 @@
  * entry looks at, as they concern what the guest believes: CR0.NW without CR0.CD,
  * bits of CR4 that no guest may have, and bits of EFER that the CPU does not know.
  */
+#include <quire/x86_state.h>
+
 #include "vmx_internal.h"
 
-#define SELECTOR_TI BIT32(2)
-
-#define TYPE_ACCESSED    1u
-#define TYPE_WRITABLE    2u /* data; code: readable */
-#define TYPE_CONFORMING  4u
-#define TYPE_CODE        8u
-#define TYPE_DATA_RW     3u
-#define TYPE_LDT         2u
-#define TYPE_TSS_BUSY_16 3u
-#define TYPE_TSS_BUSY    11u
-#define ATTR_RESERVED    (MASK64(11, 8) | MASK64(31, 17))
-#define ATTR_V8086       0xf3u
-#define LIMIT_V8086      0xffffu
-#define TABLE_LIMIT_MAX  0xffffu
-#define RFLAGS_RESERVED  (MASK64(63, 22) | BIT64(15) | BIT64(5) | BIT64(3))
+#define SELECTOR_TI     BIT32(2)
+#define ATTR_RESERVED   (MASK64(11, 8) | MASK64(31, 17))
+#define ATTR_V8086      0xf3u
+#define LIMIT_V8086     0xffffu
+#define TABLE_LIMIT_MAX 0xffffu
 
 static bool is_long(const struct vmx_guest *guest)
 {
@@ -58,7 +50,7 @@ static uint64_t paging_violations(const struct vmx_guest *guest)
 	       vmx_violation(VMX_RULE_LONG_MODE_PAE, is_long(guest) && lacks_paging);
 }
 
-static bool has_noncanonical(const struct vmx_guest *guest, const struct vmx_features *features)
+static bool has_noncanonical(const struct vmx_guest *guest, unsigned bits)
 {
 	const uint64_t addresses[] = {
 		guest->sysenter_esp,
@@ -70,28 +62,27 @@ static bool has_noncanonical(const struct vmx_guest *guest, const struct vmx_fea
 		guest->segment[SEG_TR].base,
 	};
 	for (unsigned i = 0; i < ARRAY_COUNT(addresses); i++) {
-		if (!vmx_is_canonical(addresses[i], features))
+		if (!x86_is_canonical(addresses[i], bits))
 			return true;
 	}
 	const struct guest_segment *ldtr = &guest->segment[SEG_LDTR];
-	return is_usable(ldtr) && !vmx_is_canonical(ldtr->base, features);
+	return is_usable(ldtr) && !x86_is_canonical(ldtr->base, bits);
 }
 
 static uint64_t register_violations(const struct vmx_guest *guest,
 				    const struct vmx_features *features)
 {
-	bool is_cache_bad = (guest->cr0_shadow & CR0_NW) && !(guest->cr0_shadow & CR0_CD);
-
 	return vmx_violation(VMX_RULE_CR0_FIXED, features->cr0_fixed & ~guest->cr0) |
-	       vmx_violation(VMX_RULE_CR0_CACHE, is_cache_bad) |
+	       vmx_violation(VMX_RULE_CR0_CACHE, !x86_cr0_caching_is_valid(guest->cr0_shadow)) |
 	       vmx_violation(VMX_RULE_CR0_HIGH, (guest->cr0 | guest->cr0_shadow) >> 32) |
 	       vmx_violation(VMX_RULE_CR3_RESERVED, guest->cr3 >> features->physical_address_bits) |
 	       vmx_violation(VMX_RULE_CR4_FIXED, features->cr4_fixed & ~guest->cr4) |
 	       vmx_violation(VMX_RULE_CR4_RESERVED, guest->cr4_shadow & ~features->cr4_allowed) |
 	       vmx_violation(VMX_RULE_DR7_HIGH, guest->dr7 >> 32) |
 	       vmx_violation(VMX_RULE_EFER_RESERVED, guest->efer & ~features->efer_allowed) |
-	       vmx_violation(VMX_RULE_PAT, !vmx_pat_is_valid(guest->pat)) |
-	       vmx_violation(VMX_RULE_CANONICAL, has_noncanonical(guest, features));
+	       vmx_violation(VMX_RULE_PAT, !x86_pat_is_valid(guest->pat)) |
+	       vmx_violation(VMX_RULE_CANONICAL,
+			     has_noncanonical(guest, features->linear_address_bits));
 }
 
 /* --- "Checks on Guest Segment Registers" ------------------------------------------------- */
@@ -117,13 +108,13 @@ static uint64_t v8086_violations(const struct vmx_guest *guest)
 
 static bool is_type_bad(unsigned name, unsigned type)
 {
-	if (!(type & TYPE_ACCESSED))
+	if (!(type & SEG_TYPE_ACCESSED))
 		return true;
 	if (name == SEG_CS)
-		return !(type & TYPE_CODE) && type != TYPE_DATA_RW;
+		return !(type & SEG_TYPE_CODE) && type != SEG_TYPE_DATA_RW;
 	if (name == SEG_SS)
-		return (type & TYPE_CODE) || !(type & TYPE_WRITABLE);
-	return (type & TYPE_CODE) && !(type & TYPE_WRITABLE);
+		return (type & SEG_TYPE_CODE) || !(type & SEG_TYPE_WRITABLE);
+	return (type & SEG_TYPE_CODE) && !(type & SEG_TYPE_WRITABLE);
 }
 
 /* One of CS, SS, DS, ES, FS, GS. CS counts as usable whatever it says. */
@@ -149,11 +140,11 @@ static bool are_dpls_bad(const struct vmx_guest *guest)
 	unsigned cs = dpl_of(&guest->segment[SEG_CS]), ss = dpl_of(&guest->segment[SEG_SS]);
 	bool is_real = !(guest->cr0 & CR0_PE);
 
-	if ((type == TYPE_DATA_RW || is_real) && ss != 0)
+	if ((type == SEG_TYPE_DATA_RW || is_real) && ss != 0)
 		return true;
-	if (!(type & TYPE_CODE))
+	if (!(type & SEG_TYPE_CODE))
 		return cs != 0;
-	return type & TYPE_CONFORMING ? cs > ss : cs != ss;
+	return type & SEG_TYPE_CONFORMING ? cs > ss : cs != ss;
 }
 
 static uint64_t code_and_data_violations(const struct vmx_guest *guest)
@@ -181,9 +172,10 @@ static uint64_t system_violations(const struct vmx_guest *guest)
 {
 	const struct guest_segment *tr = &guest->segment[SEG_TR];
 	const struct guest_segment *ldtr = &guest->segment[SEG_LDTR];
-	bool is_tss = type_of(tr) == TYPE_TSS_BUSY ||
-		      (type_of(tr) == TYPE_TSS_BUSY_16 && !is_long(guest));
-	bool is_ldtr_bad = is_usable(ldtr) && (is_system_bad(ldtr) || type_of(ldtr) != TYPE_LDT);
+	bool is_tss = type_of(tr) == SEG_TYPE_TSS_BUSY ||
+		      (type_of(tr) == SEG_TYPE_TSS_BUSY_16 && !is_long(guest));
+	bool is_ldtr_bad =
+		is_usable(ldtr) && (is_system_bad(ldtr) || type_of(ldtr) != SEG_TYPE_LDT);
 	bool is_table_bad =
 		guest->gdtr.limit > TABLE_LIMIT_MAX || guest->idtr.limit > TABLE_LIMIT_MAX;
 

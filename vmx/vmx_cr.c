@@ -13,6 +13,8 @@
  * Should it then fault for a reason that is not looked at here, the guest sees
  * CD, NW and NE as it wanted to write them, which have no effect.
  */
+#include <quire/x86_state.h>
+
 #include "vmx_internal.h"
 
 bool vmx_cr_value_is_legal(unsigned cr, uint64_t value, const struct vmx_features *features)
@@ -23,7 +25,7 @@ bool vmx_cr_value_is_legal(unsigned cr, uint64_t value, const struct vmx_feature
 		return false;
 	if ((value & CR0_PG) && !(value & CR0_PE))
 		return false;
-	return !(value & CR0_NW) || (value & CR0_CD);
+	return x86_cr0_caching_is_valid(value);
 }
 
 /* Outside of 64-bit code MOV takes the lower half of the register. */

@@ -11,13 +11,9 @@
  * does; who asks for an event need not know, so the vector decides here.
  */
 #include <quire/assert.h>
+#include <quire/x86_state.h>
 
 #include "vmx_internal.h"
-
-/* Exceptions that push an error code: SDM vol. 3, "VM-Entry Controls for Event Injection". */
-#define ERROR_CODE_VECTORS                                                           \
-	(BIT32(VECTOR_DF) | BIT32(VECTOR_TS) | BIT32(VECTOR_NP) | BIT32(VECTOR_SS) | \
-	 BIT32(VECTOR_GP) | BIT32(VECTOR_PF) | BIT32(VECTOR_AC))
 
 /* Of INT3 and INTO, and of INT n, without prefixes. */
 #define SOFT_EXCEPTION_BYTES 1u
@@ -37,9 +33,10 @@ static uint64_t event_type_encode(enum guest_event_type type)
 	return 0;
 }
 
+/* SDM vol. 3, "VM-Entry Controls for Event Injection". */
 static bool pushes_error_code(const struct guest_event *event)
 {
-	return event->type == GUEST_EVENT_EXCEPTION && event->vector < 32 &&
+	return event->type == GUEST_EVENT_EXCEPTION && event->vector < VECTOR_EXCEPTION_COUNT &&
 	       (ERROR_CODE_VECTORS >> event->vector & 1);
 }
 

@@ -9,22 +9,11 @@
  * each thing. Quire takes what is optional where it is there and works the same
  * without.
  */
+#include <quire/x86_state.h>
+
 #include "vmx_internal.h"
 
-#define CPUID_1_ECX_VMX   BIT32(5)
-#define CPUID_1_ECX_PCID  BIT32(17)
-#define CPUID_1_ECX_XSAVE BIT32(26)
-
-#define CPUID_7_EBX_FSGSBASE BIT32(0)
-#define CPUID_7_EBX_SMEP     BIT32(7)
-#define CPUID_7_EBX_SMAP     BIT32(20)
-#define CPUID_7_ECX_UMIP     BIT32(2)
-#define CPUID_7_ECX_PKU      BIT32(3)
-#define CPUID_7_ECX_LA57     BIT32(16)
-
-#define CPUID_80000001_EDX_SYSCALL BIT32(11)
-#define CPUID_80000001_EDX_NX      BIT32(20)
-#define CPUID_80000001_EDX_LM      BIT32(29)
+#define CPUID_1_ECX_VMX BIT32(5)
 
 #define FEATURE_CONTROL_LOCKED      BIT64(0)
 #define FEATURE_CONTROL_OUTSIDE_SMX BIT64(2)
@@ -69,9 +58,6 @@
 
 #define ENTRY_REQUIRED (ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
 #define ENTRY_REFUSED  (ENTRY_IA32E | ENTRY_SMM | ENTRY_DUAL_MONITOR_OFF)
-
-/* VME, PVI, TSD, DE, PSE, PAE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT: every CPU with VMX has them. */
-#define CR4_ALWAYS MASK64(10, 0)
 
 struct vmx_features vmx_features;
 
@@ -188,7 +174,8 @@ static void registers_decode(const struct vmx_words *words, struct vmx_features 
 	features->cr4_owned = ~features->cr4_allowed;
 	features->efer_allowed = efer_allowed(words);
 	features->physical_address_bits = words->leaf_80000008_eax & 0xff;
-	features->linear_address_bits = words->leaf_7_ecx & CPUID_7_ECX_LA57 ? 57 : 48;
+	features->linear_address_bits =
+		words->leaf_7_ecx & CPUID_7_ECX_LA57 ? LINEAR_BITS_5_LEVEL : LINEAR_BITS_4_LEVEL;
 }
 
 const char *vmx_features_decode(const struct vmx_words *words, struct vmx_features *out_features)

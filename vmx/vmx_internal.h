@@ -464,9 +464,6 @@ uint64_t vmx_check_event(const struct vmx_controls *controls, const struct vmx_g
 uint64_t vmx_check_host(const struct vmx_host *host, const struct vmx_features *features);
 uint64_t vmx_check_guest(const struct vmx_guest *guest, const struct vmx_features *features);
 
-bool vmx_is_canonical(uint64_t address, const struct vmx_features *features);
-bool vmx_pat_is_valid(uint64_t pat);
-
 /* SDM vol. 3, "VM-Instruction Error Numbers". Never NULL. */
 const char *vmx_error_text(uint32_t error);
 

@@ -10,6 +10,8 @@
  * The page-directory pointers of 32-bit PAE paging are in the VMCS and stay as the
  * CPU saved them: struct guest_state does not have them.
  */
+#include <quire/x86_state.h>
+
 #include "vmx_internal.h"
 
 /* Fields of the same name on both sides. */
@@ -96,9 +98,9 @@ void vmx_state_decode(const struct vmx_guest *guest, const struct vmx_live *live
 /* What WRMSR and MOV to DR6 would refuse, in Quire's own hands. */
 static bool live_is_valid(const struct vmx_live *live)
 {
-	return vmx_is_canonical(live->lstar, &vmx_features) &&
-	       vmx_is_canonical(live->cstar, &vmx_features) &&
-	       vmx_is_canonical(live->kernel_gs_base, &vmx_features) && !(live->sfmask >> 32) &&
+	unsigned bits = vmx_features.linear_address_bits;
+	return x86_is_canonical(live->lstar, bits) && x86_is_canonical(live->cstar, bits) &&
+	       x86_is_canonical(live->kernel_gs_base, bits) && !(live->sfmask >> 32) &&
 	       !(live->dr6 >> 32);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU's life, and what exits. */
 #include <quire/assert.h>
+#include <quire/x86_state.h>
 
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
@@ -24,33 +25,6 @@
  * entered with IF clear, and would stay until the guest sets it.
  */
 #define STAY_US 10000u
-
-#define RESET_PAT 0x0007040600070406ull
-
-#define REAL_MODE_DATA                              \
-	{                                           \
-		.limit = 0xffff, .attributes = 0x93 \
-	}
-
-/* SDM vol. 3, "Processor State After Reset". */
-static const struct guest_state reset_state = {
-	.segment = {
-		[SEG_CS] = { .selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .attributes = 0x9b },
-		[SEG_DS] = REAL_MODE_DATA,
-		[SEG_ES] = REAL_MODE_DATA,
-		[SEG_FS] = REAL_MODE_DATA,
-		[SEG_GS] = REAL_MODE_DATA,
-		[SEG_SS] = REAL_MODE_DATA,
-		[SEG_LDTR] = { .limit = 0xffff, .attributes = 0x82 },
-		[SEG_TR] = { .limit = 0xffff, .attributes = 0x8b },
-	},
-	.gdtr = { .limit = 0xffff },
-	.idtr = { .limit = 0xffff },
-	.cr0 = CR0_CD | CR0_NW | CR0_ET,
-	.dr6 = 0xffff0ff0,
-	.dr7 = 0x400,
-	.pat = RESET_PAT,
-};
 
 /* Machine address of a static object of the image. */
 static uint64_t image_hpa(const void *object)
@@ -183,12 +157,12 @@ void vmx_vcpu_reset(struct virt_vcpu *vcpu)
 
 	memset(vcpu->regs, 0, sizeof(*vcpu->regs));
 	vcpu->regs->gpr[GPR_RDX] = signature.eax;
-	vcpu->regs->rip = 0xfff0;
+	vcpu->regs->rip = RESET_RIP;
 	vcpu->regs->rflags = RFLAGS_FIXED;
 
 	vmx_vmcs_load(vcpu);
 	hidden_state_init(vcpu);
 	vmx_interrupt_window_set(vcpu, false);
-	q_status_t status = vmx_state_set(vcpu, &reset_state);
+	q_status_t status = vmx_state_set(vcpu, &x86_reset_state);
 	Q_ASSERT(status == Q_OK);
 }

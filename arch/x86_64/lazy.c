@@ -5,6 +5,7 @@
 #include <quire/assert.h>
 #include <quire/addr.h>
 #include <quire/guest_state.h>
+#include <quire/x86_state.h>
 
 #include "lib/string.h"
 
@@ -18,11 +19,6 @@
 #define XSTATE_BV_OFFSET  512u
 #define FCW_AFTER_RESET   0x0040u
 #define MXCSR_AFTER_RESET 0x1f80u
-#define XCR0_X87          BIT64(0)
-#define XCR0_SSE          BIT64(1)
-#define XCR0_AVX          BIT64(2)
-#define XCR0_AVX512       MASK64(7, 5)
-#define XCR0_PKRU         BIT64(9)
 
 static uint64_t xcr0_supported;
 static size_t area_bytes = FXSAVE_BYTES;

@@ -4,13 +4,14 @@
 
 #include <quire/bits.h>
 #include <quire/physmem.h>
+#include <quire/x86_state.h>
 
 #include "paging.h"
 #include "paging_entry.h"
 
 /* Addresses between these two are not canonical. */
-#define CANONICAL_LOW_END    0x0000800000000000ull
-#define CANONICAL_HIGH_START 0xffff800000000000ull
+#define CANONICAL_LOW_END    BIT64(LINEAR_BITS_4_LEVEL - 1)
+#define CANONICAL_HIGH_START (-CANONICAL_LOW_END)
 
 /* --- reading tables ------------------------------------------------------------------- */
 

@@ -28,6 +28,7 @@
 
 #include <quire/bits.h>
 #include <quire/guest_state.h>
+#include <quire/x86_state.h>
 
 #include "pgm_internal.h"
 
@@ -112,9 +113,7 @@ static const struct walk_mode *mode_of(const struct pgm_walk_regs *regs)
 
 static bool is_canonical(const struct walk_mode *mode, uint64_t virt)
 {
-	unsigned top = PAGE_SHIFT + mode->levels * mode->index_bits - 1;
-	uint64_t high = virt >> top;
-	return high == 0 || high == MASK64(63, 0) >> top;
+	return x86_is_canonical(virt, PAGE_SHIFT + mode->levels * mode->index_bits);
 }
 
 static unsigned level_shift(const struct walk_mode *mode, unsigned level)

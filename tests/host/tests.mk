@@ -27,6 +27,7 @@ host_loader    := lib vm/load/linux.c vm/load/linux_image.c mm/gmm mm/pgm
 host_machine_policy := lib vm/machine/cpuid_policy.c vm/machine/msr_policy.c vm/machine/pvclock.c \
                   vm/machine/zero_fill.c vm/insn
 host_operator_line := lib operator/console_line.c operator/command_words.c
+host_x86_state := lib
 host_vm_request := lib vm/request.c
 host_machine_memory := lib vm/machine/exit_memory.c vm/machine/zero_fill.c vm/insn
 host_paging    := lib arch/x86_64/paging_rules.c operator/address_space.c mm/gmm

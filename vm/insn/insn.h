@@ -10,8 +10,7 @@
 
 #include <quire/guest_state.h>
 #include <quire/status.h>
-
-#define INSN_MAX_BYTES 15u
+#include <quire/x86_state.h>
 
 enum insn_mode { INSN_MODE_16, INSN_MODE_32, INSN_MODE_64 };
 

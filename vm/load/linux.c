@@ -19,6 +19,7 @@
 #include "vm/load/linux.h"
 
 #include <quire/bits.h>
+#include <quire/x86_state.h>
 
 #include "lib/error_text.h"
 
@@ -52,17 +53,13 @@
 #define SELECTOR_DATA   0x18u
 #define DESCRIPTOR_CODE 0x00af9b000000ffffull
 #define DESCRIPTOR_DATA 0x00cf93000000ffffull
-#define ATTRIBUTES_CODE (0xbu | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_L | SEG_ATTR_G)
-#define ATTRIBUTES_DATA (0x3u | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G)
-#define ATTRIBUTES_TSS  (0xbu | SEG_ATTR_P) /* busy, as hardware insists */
+#define ATTRIBUTES_CODE (SEG_TYPE_CODE_RX | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_L | SEG_ATTR_G)
+#define ATTRIBUTES_DATA (SEG_TYPE_DATA_RW | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G)
+#define ATTRIBUTES_TSS  (SEG_TYPE_TSS_BUSY | SEG_ATTR_P) /* busy, as hardware insists */
 #define TSS_LIMIT       0x67u
 
 #define PTE_TABLE 0x3ull  /* present, writable */
 #define PTE_LARGE 0x83ull /* and a 2 MiB page */
-
-#define DR6_RESET 0xffff0ff0ull
-#define DR7_RESET 0x400ull
-#define PAT_RESET 0x0007040600070406ull
 
 /* Pieces in which memory is written: no lock is held for longer than one takes. */
 #define WRITE_BYTES 65536ull
@@ -273,9 +270,9 @@ static struct guest_state entry_state(void)
 		.cr3 = PAGE_TABLES,
 		.cr4 = CR4_PAE,
 		.efer = EFER_LME | EFER_LMA,
-		.pat = PAT_RESET,
-		.dr6 = DR6_RESET,
-		.dr7 = DR7_RESET,
+		.pat = RESET_PAT,
+		.dr6 = RESET_DR6,
+		.dr7 = RESET_DR7,
 	};
 	for (unsigned i = SEG_ES; i <= SEG_GS; i++)
 		state.segment[i] = flat_segment(SELECTOR_DATA, ATTRIBUTES_DATA);

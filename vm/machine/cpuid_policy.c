@@ -2,6 +2,7 @@
 #include "cpuid_policy.h"
 
 #include <quire/bits.h>
+#include <quire/x86_state.h>
 
 #include "lib/string.h"
 
@@ -34,10 +35,6 @@
 #define EXT_C_AVX           (BIT32(11) | BIT32(16)) /* XOP, FMA4 */
 #define EXT_D_INVARIANT_TSC BIT32(8)
 #define POWER_A_ARAT        BIT32(2) /* the local APIC timer never stops */
-
-#define XCR0_X87    BIT64(0)
-#define XCR0_AVX    BIT64(2)
-#define XCR0_AVX512 MASK64(7, 5)
 
 #define XSAVE_A_FORMS      (BIT32(0) | BIT32(2)) /* XSAVEOPT, XGETBV with ECX = 1; nothing compacted */
 #define XSAVE_HEADER_BYTES (512u + 64u)
@@ -179,7 +176,7 @@ static void topology_apply(struct cpuid_table *table, const struct cpuid_limits 
 static void sizes_apply(struct cpuid_table *table, const struct cpuid_limits *limits)
 {
 	struct cpuid_regs *sizes = &table->extended[EXT_SIZES].regs;
-	uint32_t virtual_bits = field_get(sizes->eax, MASK64(15, 8)) ? 48 : 0;
+	uint32_t virtual_bits = field_get(sizes->eax, MASK64(15, 8)) ? GUEST_LINEAR_BITS : 0;
 	uint32_t physical_bits = sizes->eax & 0xff;
 	if (physical_bits > limits->physical_address_bits)
 		physical_bits = limits->physical_address_bits;

@@ -5,17 +5,14 @@
  */
 #include "exit.h"
 
+#include <quire/x86_state.h>
+
 #include "cpuid_policy.h"
 #include "inject.h"
 #include "vcpu.h"
 
 #define FEATURE_C_OSXSAVE BIT32(27)
 #define FEATURE_D_APIC    BIT32(9)
-
-#define XCR0_X87    BIT64(0)
-#define XCR0_SSE    BIT64(1)
-#define XCR0_AVX    BIT64(2)
-#define XCR0_AVX512 MASK64(7, 5)
 
 static void features_finish(struct vcpu *vcpu, struct cpuid_regs *regs)
 {
@@ -87,17 +84,6 @@ void exit_cpuid(struct vcpu *vcpu)
 	vcpu_skip_insn(vcpu);
 }
 
-/* Intel SDM vol. 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features". */
-static bool is_xcr0_valid(uint64_t xcr0, uint64_t offered)
-{
-	uint64_t avx512 = xcr0 & XCR0_AVX512;
-	if ((xcr0 & ~offered) || !(xcr0 & XCR0_X87))
-		return false;
-	if ((xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE))
-		return false;
-	return !avx512 || (avx512 == XCR0_AVX512 && (xcr0 & XCR0_AVX));
-}
-
 void exit_xsetbv(struct vcpu *vcpu)
 {
 	struct guest_code_state state;
@@ -108,7 +94,7 @@ void exit_xsetbv(struct vcpu *vcpu)
 		return;
 	}
 	if (state.cpl != 0 || (uint32_t)vcpu->regs.gpr[GPR_RCX] != 0 ||
-	    !is_xcr0_valid(xcr0, vcpu->machine->cpuid->xcr0)) {
+	    !x86_xcr0_is_valid(xcr0, vcpu->machine->cpuid->xcr0)) {
 		inject_exception_code(vcpu, VECTOR_GP, 0);
 		return;
 	}

@@ -5,6 +5,8 @@
  */
 #include "exit.h"
 
+#include <quire/x86_state.h>
+
 #include "arch/x86_64/msr.h"
 #include "kernel/time.h"
 
@@ -18,11 +20,6 @@
 #define KVM_CLOCK_ENABLED BIT64(0)
 
 enum msr_result { MSR_DONE, MSR_REFUSED, MSR_RETRY };
-
-static bool is_canonical(uint64_t address)
-{
-	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
 
 /* The policy's row for the register. A guest that uses one often uses it again. */
 static const struct msr_row *row_of(struct vcpu *vcpu, uint32_t msr)
@@ -131,20 +128,12 @@ static bool efer_compute(const struct guest_state *state, uint64_t value, uint64
 	return true;
 }
 
-/* Types 0, 1 and 4 to 7 exist: Intel SDM vol. 3, "Page Attribute Table". */
-static bool is_pat_valid(uint64_t value)
-{
-	for (unsigned i = 0; i < 8; i++, value >>= 8)
-		if ((value & 0xff) > 7 || (value & 0xff) == 2 || (value & 0xff) == 3)
-			return false;
-	return true;
-}
-
 static bool state_write(struct vcpu *vcpu, const struct msr_row *row, uint64_t value)
 {
 	struct guest_state state;
 	vcpu->ops->state_get(vcpu->virt, &state);
-	if ((row->kind == MSR_STATE_ADDR || row->kind == MSR_FS_GS_BASE) && !is_canonical(value))
+	if ((row->kind == MSR_STATE_ADDR || row->kind == MSR_FS_GS_BASE) &&
+	    !x86_is_canonical(value, GUEST_LINEAR_BITS))
 		return false;
 	switch (row->kind) {
 	case MSR_FS_GS_BASE: state.segment[row->value].base = value; break;
@@ -153,7 +142,7 @@ static bool state_write(struct vcpu *vcpu, const struct msr_row *row, uint64_t v
 			return false;
 		break;
 	case MSR_PAGE_ATTRIBUTES:
-		if (!is_pat_valid(value))
+		if (!x86_pat_is_valid(value))
 			return false;
 		state.pat = value;
 		break;
