@@ -10,7 +10,7 @@
 static void slat_root_set(struct virt_vcpu *vcpu, hpa_t root)
 {
 	vmcb_set_nested_cr3(vcpu->vmcb, root.raw);
-	/* Translations carry the ASID, not the root they came from. */
+	/* Cached translations are tagged with the ASID, not with the root that they came from. */
 	svm_tlb_flush(vcpu);
 }
 
@@ -19,7 +19,7 @@ static void tsc_offset_set(struct virt_vcpu *vcpu, uint64_t offset)
 	vmcb_set_tsc_offset(vcpu->vmcb, offset);
 }
 
-/* Always: APM vol. 2, "Nested Paging", as in any page table. */
+/* Every CPU sets dirty bits in nested tables, as in all others: APM vol. 2, "Nested Paging". */
 static bool slat_notes_dirty(void)
 {
 	return true;

@@ -6,8 +6,8 @@
 #include <quire/virt_ops.h>
 
 /*
- * On the boot CPU, once. NULL if this machine cannot run guests this way: then
- * *out_status is Q_UNSUPPORTED and *out_reason one sentence for the operator.
+ * Called once, on the boot CPU. Returns NULL if this machine cannot run guests this way:
+ * then *out_status is Q_UNSUPPORTED and *out_reason one sentence for the operator.
  */
 const struct virt_ops *svm_probe(q_status_t *out_status, const char **out_reason);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Address space identifiers. Translations of a guest are tagged with its ASID,
- * per CPU, so a vCPU needs one of its own on the CPU where it runs.
+ * Address space identifiers. Each CPU tags the translations that it caches with the ASID
+ * of the guest, so a vCPU needs an ASID of its own on the CPU where it runs.
  *
- * A CPU hands them out in order. When they are used up it starts a new generation
- * by flushing its whole TLB, and all vCPUs get new ones as they enter. A stamp
- * names a generation of one CPU: generation << 8 | CPU index, never
- * SVM_ASID_STAMP_NONE. A vCPU's ASID is good on a CPU exactly if their stamps are
- * equal; that one comparison also notices a vCPU that moved, or came back.
+ * A CPU hands out ASIDs in order. When they are used up, it flushes its whole TLB and
+ * starts a new generation, in which each vCPU gets a new ASID when it enters. A stamp names
+ * a generation of one CPU: generation << 8 | CPU index, never SVM_ASID_STAMP_NONE. The ASID
+ * of a vCPU is valid on a CPU exactly if their stamps are equal. This one comparison also
+ * notices a vCPU that moved to another CPU, or came back from one.
  */
 #include "svm_internal.h"
 
@@ -16,11 +16,11 @@ _Static_assert(PHYSMEM_CPU_MAX <= STAMP_GENERATION_ONE, "a stamp has 8 bits for 
 
 void svm_asid_cpu_init(struct svm_cpu *cpu, unsigned index, uint32_t asid_count)
 {
-	/* A CPU that was off goes on where it stopped, so that no old stamp comes again. */
+	/* A CPU that was off goes on after its last generation, so no old stamp becomes valid. */
 	if (cpu->asid_stamp == SVM_ASID_STAMP_NONE)
 		cpu->asid_stamp = STAMP_GENERATION_ONE | index;
 	cpu->asid_count = asid_count;
-	/* Nobody knows what the TLB holds: the first entry starts a generation. */
+	/* The content of the TLB is unknown, so the first entry starts a generation. */
 	svm_asid_distrust(cpu);
 }
 
@@ -37,7 +37,7 @@ void svm_asid_assign(struct virt_vcpu *vcpu, struct svm_cpu *cpu)
 	vmcb_set_asid(vmcb, cpu->asid_next++);
 	vcpu->asid_stamp = cpu->asid_stamp;
 	vcpu->host_area = cpu->host_area;
-	/* This CPU may hold an older state of this VMCB, or another's at this address. */
+	/* This CPU may have cached an older state of this VMCB, or another VMCB at its address. */
 	vmcb->control.clean = 0;
 }
 
@@ -50,6 +50,6 @@ void svm_tlb_flush(struct virt_vcpu *vcpu)
 {
 	if (svm_features.has_flush_by_asid)
 		vcpu->vmcb->control.tlb_control = VMCB_TLB_FLUSH_ASID;
-	else /* Under a new ASID nothing is cached. */
+	else /* The next entry assigns a new ASID, under which nothing is cached. */
 		vcpu->asid_stamp = SVM_ASID_STAMP_NONE;
 }

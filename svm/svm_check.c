@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules by which a CPU accepts a VMCB: APM vol. 2, "Canonicalization and
- * Consistency Checks", "Event Injection", "Nested Paging". Three go beyond what
- * VMRUN looks at: EFER.LMA, which emulators take as it is; the privilege level;
- * and canonical addresses, which VMRUN and VMLOAD either change or choke on.
- * CR0 with PG but without PE passes, as it does on a CPU.
+ * The rules that a VMCB must obey for a CPU to accept it: APM vol. 2, "Canonicalization
+ * and Consistency Checks", "Event Injection", "Nested Paging". Three go beyond what VMRUN
+ * checks: EFER.LMA, which emulators take as it is; the privilege level; and addresses that
+ * are not canonical, which VMRUN and VMLOAD change, or fail. CR0 with PG but without PE
+ * passes, as it does on a CPU.
  */
 #include <quire/log.h>
 #include <quire/x86_state.h>

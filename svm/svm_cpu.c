@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SVM on a CPU: find out whether it is there, turn it on, turn it off.
+ * Detects SVM on a CPU, turns it on and off.
  *
- * Each CPU that is on has two pages: one for the CPU's private use while a guest
- * runs (VM_HSAVE_PA, format unknown), one where VMSAVE keeps those registers of
- * Quire that VMRUN does not save. The latter never change once the CPU is up,
- * so they are saved once, here, and only loaded after each exit.
+ * A CPU with SVM on has two pages. The CPU uses the first one itself while a guest runs
+ * (VM_HSAVE_PA; its format is unknown). The second one holds those registers of Quire
+ * that VMRUN does not save. They never change once the CPU is up, so VMSAVE puts them
+ * there once, in this file, and after each exit they are only loaded.
  */
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/msr.h"

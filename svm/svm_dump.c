@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Prints a VMCB for people. After a refused entry, see svm_run.c on what it still tells. */
+/* Prints a VMCB. svm_run.c says which fields are still true after a refused entry. */
 #include <quire/log.h>
 
 #include "svm_internal.h"

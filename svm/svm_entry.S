@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world switch. Who saves and loads what:
+ * The world switch. By what, and where, each register is saved and loaded:
  *
  *   register                              Quire's              the guest's
- *   RAX, RSP, RIP, RFLAGS                 VMRUN, HSAVE page    VMRUN, VMCB
+ *   RAX, RSP, RIP, RFLAGS                 VMRUN, HSAVE page    VMRUN, VMCB; svm_run.c
  *   CR0, CR3, CR4, EFER, GDTR, IDTR,      VMRUN, HSAVE page    VMRUN, VMCB
  *     CS, DS, ES, SS
- *   CR2, DR6, DR7, CPL, PAT               not needed           VMRUN, VMCB
+ *   DR7, CPL                              #VMEXIT, constants   VMRUN, VMCB
+ *   PAT                                   untouched            VMRUN, VMCB
+ *   CR2, DR6                              never used           VMRUN, VMCB
+ *   CR8                                   untouched            VMRUN, VMCB; svm_run.c
  *   FS, GS, TR, LDTR, KERNEL_GS_BASE,     VMLOAD, host area,   VMLOAD and VMSAVE,
- *     STAR, LSTAR, CSTAR, SFMASK,         saved once by          VMCB
+ *     STAR, LSTAR, CSTAR, SFMASK,         filled once by         VMCB
  *     SYSENTER_*                          svm_host_save
- *   RBX, RBP, R12 to R15                  stack                struct guest_regs
- *   RCX, RDX, RSI, RDI, R8 to R11         lost, as in a call   struct guest_regs
+ *   RBX, RBP, RSI, RDI, R12 to R15        stack                struct guest_regs
+ *   RCX, RDX, R8 to R11                   lost, as in a call   struct guest_regs
  *   x87, SSE, AVX, XCR0, DR0 to DR3       never used           arch/x86_64/lazy.c
  *
- * GIF is 0 from before Quire's TR and GS go until they are back, so neither an
- * interrupt nor an NMI is taken in between. RFLAGS.IF is 1 at VMRUN: with
- * V_INTR_MASKING that lets the machine's interrupts end the guest's run. They
- * stay pending: IF is 0 again before GIF is 1. NMIs are taken at STGI.
+ * With nested paging the guest has a PAT of its own beside the CPU's; with V_INTR_MASKING
+ * it has a CR8 of its own, V_TPR.
+ *
+ * GIF is 0 from before Quire's TR and GS are replaced until they are back, so neither an
+ * interrupt nor an NMI is taken in between. RFLAGS.IF is 1 at VMRUN: with V_INTR_MASKING
+ * this lets the machine's interrupts end the guest's run. They stay pending: IF is 0 again
+ * before GIF is 1. NMIs are taken at STGI.
  */
 #include "asm_offsets.h"
 
@@ -25,7 +31,7 @@
 
 /*
  * void svm_world_switch(struct virt_vcpu *vcpu, struct vmexit *out_exit)
- * Does not return by itself: continues in svm_run_finish() with its arguments.
+ * Does not return: ends with a jump to svm_run_finish(), which gets the same arguments.
  */
 	.globl	svm_world_switch
 	.type	svm_world_switch, @function

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events for the guest: EVENTINJ and EXITINTINFO, which share one format, the
- * interrupt window, and what blocks interrupts and NMIs.
+ * Events for the guest: EVENTINJ and EXITINTINFO, which share one format; the interrupt
+ * window; and what blocks interrupts and NMIs.
  *
- * QEMU (7.2, without KVM) may deliver an interrupt from EVENTINJ a second time,
- * with RFLAGS.IF clear: it leaves the vector set as an exception to be raised.
- * There an interrupt is a virtual one (V_IRQ) that is not intercepted, so QEMU
- * delivers it as it does a device's. It can be taken at once, else it would not
- * be injected: only an interrupt of the machine's comes before it. Then V_IRQ is
- * still set at the exit, and it is an interrupt whose delivery was interrupted,
- * to be injected again. Two kinds go by EVENTINJ there, too: one while the window
- * is wanted, which needs V_IRQ, and one with a vector below 32, which could not be
- * told from an exception's when its delivery is interrupted.
+ * QEMU (7.2, without KVM) may deliver an interrupt from EVENTINJ a second time, with
+ * RFLAGS.IF clear: it leaves the vector set as an exception to be raised. On QEMU an
+ * interrupt is therefore injected as a virtual one (V_IRQ) that is not intercepted; QEMU
+ * delivers it like an interrupt of a device. An interrupt is injected only if the guest
+ * can take it at once, so only an interrupt of the machine can come before it. Then V_IRQ
+ * is still set at the exit, which reports an interrupt whose delivery was interrupted, to
+ * be injected again. Two kinds of interrupt use EVENTINJ on QEMU as well: those injected
+ * while the window is wanted, because the window needs V_IRQ; and those with a vector
+ * below 32, which could not be told from exceptions if their delivery is interrupted.
  *
- * The window is a virtual interrupt (V_IRQ) that is intercepted before it is
- * delivered. It has the highest priority and ignores the task priority, so it
- * fires as soon as RFLAGS.IF and the interrupt shadow allow. Who asks for it
- * while RFLAGS.IF is set (not because the guest masks interrupts, but because of
- * the shadow) gets it at once from QEMU, which forgets the shadow at VMRUN, and
- * never from Bochs.
+ * The window is a virtual interrupt (V_IRQ) that is intercepted before it is delivered. It
+ * has the highest priority and ignores the task priority, so it exits as soon as RFLAGS.IF
+ * and the interrupt shadow allow an interrupt. If RFLAGS.IF is already set when the window
+ * is asked for, and only the shadow blocks interrupts, two emulators err: QEMU exits at
+ * once, because it forgets the shadow at VMRUN, and Bochs does not exit at all.
  */
 #include <quire/assert.h>
 
@@ -51,10 +50,10 @@ uint64_t svm_event_encode(const struct guest_event *event)
 	return field_set(word, VMCB_EVENT_ERROR_CODE, event->error_code);
 }
 
-/* INT3 and INTO arrive as exceptions; nothing else raises their vectors. */
+/* The CPU reports INT3 and INTO as exceptions; nothing else raises their vectors. */
 static enum guest_event_type exception_type(uint8_t vector)
 {
-	/* None, in truth: QEMU says so of a virtual interrupt. */
+	/* Not an exception: QEMU reports a virtual interrupt this way. */
 	if (vector >= VECTOR_EXCEPTION_COUNT)
 		return GUEST_EVENT_INTERRUPT;
 	if (vector == VECTOR_BP || vector == VECTOR_OF)
@@ -117,7 +116,7 @@ bool svm_interrupt_is_virtual(const struct vmcb_control *control)
 	return control->v_irq && !(control->_intercept_1 & INTERCEPT_VINTR);
 }
 
-/* From EVENTINJ to V_IRQ, where that is better and possible. */
+/* Moves an interrupt from EVENTINJ to V_IRQ, where QEMU needs that and it is possible. */
 static void virtual_prefer(const struct virt_vcpu *vcpu)
 {
 	struct vmcb_control *control = &vcpu->vmcb->control;
@@ -141,13 +140,13 @@ void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event)
 
 	if (svm_interrupt_is_virtual(&vmcb->control))
 		v_irq_set(&vmcb->control, false);
-	/* RIP is at the INT instruction, so the guest delivers this by itself. */
+	/* RIP still points to the INT instruction, so the guest executes it again. */
 	if (event->type == GUEST_EVENT_NONE || is_soft(event)) {
 		vmcb->control.event_inject = 0;
 		return;
 	}
 	vmcb->control.event_inject = svm_event_encode(event);
-	/* Whatever is delivered, its handler starts without a shadow. */
+	/* The handler of any event starts without an interrupt shadow. */
 	vmcb->control.interrupt_shadow = 0;
 	if (event->type == GUEST_EVENT_NMI)
 		svm_nmi_block_set(vmcb, true);

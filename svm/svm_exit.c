@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VMCB words to struct vmexit: a pure function, each exit decoded once, here.
+ * Turns VMCB words into a struct vmexit. Pure; each exit is decoded once, here.
  *
- * Instruction lengths come from the next RIP where the CPU reports one (NRIPS);
- * the field stays 0 where it does not.
+ * The instruction length is computed from the next RIP where the CPU reports it (NRIPS),
+ * and is 0 where it does not.
  */
 #include <quire/x86_state.h>
 
@@ -21,14 +21,14 @@ static uint8_t insn_length(const struct vmcb *vmcb)
 	uint64_t next_rip = vmcb->control.next_rip;
 	if (next_rip == 0)
 		return 0;
-	/* Near the end of a segment IP wraps; then the length is not reported. */
+	/* If IP wrapped at the end of a segment, the length is not reported. */
 	uint64_t length = next_rip - vmcb->save.rip;
 	return length <= INSN_MAX_BYTES ? (uint8_t)length : 0;
 }
 
 /*
- * What was being delivered. Software interrupts are left out: RIP still points to
- * the INT instruction, so the guest repeats it.
+ * Reports the event that was being delivered. Soft events are left out: RIP still points
+ * to the INT instruction, so the guest executes it again.
  */
 static void vectoring_decode(const struct vmcb_control *control, struct vmexit *out_exit)
 {
@@ -100,7 +100,7 @@ static void exception_decode(const struct vmcb_control *control, struct vmexit *
 	out_exit->exception.address = control->exit_info_2;
 }
 
-/* An interrupt of the machine's came first: the guest's was not delivered. */
+/* Reports a virtual interrupt that was not delivered, because one of the machine came first. */
 static void undelivered_decode(const struct vmcb_control *control, struct vmexit *out_exit)
 {
 	if (!svm_interrupt_is_virtual(control))
@@ -124,7 +124,7 @@ static void kind_decode(const struct vmcb_control *control, struct vmexit *out_e
 		out_exit->kind = VMEXIT_HOST_INTERRUPT;
 		undelivered_decode(control, out_exit);
 		return;
-	case VMCB_EXIT_IRET: /* an NMI handler ends: nothing to do above the backend */
+	case VMCB_EXIT_IRET: /* an NMI handler ends; nothing to do above the backend */
 		out_exit->kind = VMEXIT_HOST_INTERRUPT;
 		return;
 	case VMCB_EXIT_VMMCALL: out_exit->kind = VMEXIT_HYPERCALL; return;

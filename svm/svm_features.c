@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CPUID words to what this backend needs to know: APM vol. 3, "Function
- * 8000_000Ah - SVM Features", and the flags behind each bit of CR4 and EFER.
+ * Turns CPUID words into what this backend needs to know: the features in APM vol. 3,
+ * "Function 8000_000Ah - SVM Features", and which bits of CR4 and EFER the CPU has.
  */
 #include <quire/x86_state.h>
 
@@ -33,7 +33,7 @@
 #define CR4_PKS BIT64(24)
 
 /*
- * What stays valid in a CPU between two entries of one VMCB. Not TPR: the guest's
+ * What a CPU may keep of a VMCB from one entry to the next. TPR is left out: the guest's
  * task priority and the interrupt window change too often to be worth tracking.
  */
 #define CLEAN_KEPT                                                                   \

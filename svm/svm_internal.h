@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of svm/ share. Files marked pure touch memory only and are
- * tested on the host.
+ * Shared by the files of svm/. Files marked pure touch memory only; the host tests
+ * link them.
  *
  *   svm.c           the operations table, probe
  *   svm_features.c  pure: CPUID words to struct svm_features
  *   svm_cpu.c       turns SVM on and off on a CPU
- *   svm_vcpu.c      create, reset, destroy
- *   svm_run.c       enter the guest, with svm_entry.S
+ *   svm_vcpu.c      creates, resets and destroys a vCPU; what is intercepted
+ *   svm_run.c       enters the guest, before and after svm_entry.S
+ *   svm_entry.S     the world switch, with a table of who saves which register
  *   svm_exit.c      pure: VMCB words to struct vmexit
  *   svm_event.c     pure: struct guest_event to EVENTINJ and back; interrupt window
  *   svm_msr.c       pure: the permission maps
@@ -15,6 +16,8 @@
  *   svm_state.c     pure: struct guest_state to the save area and back
  *   svm_check.c     pure: the manual's consistency rules
  *   svm_dump.c      prints a VMCB
+ *   vmcb.h          the layout of a VMCB and the names of its bits
+ *   asm_offsets.c   offsets of struct members for svm_entry.S
  *
  * Locks: none. A vCPU belongs to its thread, a struct svm_cpu to its CPU.
  */
@@ -57,23 +60,26 @@ struct svm_features {
 	bool has_svm, has_nested_paging, has_flush_by_asid;
 	bool injects_twice;  /* QEMU's defect; see svm_event.c */
 	uint32_t asid_count; /* usable: 1 .. asid_count - 1 */
-	uint32_t clean_bits; /* what `clean` may keep from one entry to the next */
+	uint32_t clean_bits; /* bits of `clean` that may be set at an entry */
 
-	/* What the CPU lets a guest have. */
+	/* Bits that a guest may have. */
 	uint64_t cr4_allowed, efer_allowed;
 	unsigned physical_address_bits, linear_address_bits;
 };
 
-/* Of the boot CPU; fixed by svm_probe(). */
+/* Describes the boot CPU; constant after svm_probe(). */
 extern struct svm_features svm_features;
 
 void svm_features_decode(const struct svm_cpuid *cpuid, struct svm_features *out_features);
-/* NULL if guests can run, else one sentence why not. `vm_cr`: the MSR, 0 without SVM. Pure. */
+/*
+ * Returns NULL if the machine can run guests, else one sentence that says why not.
+ * `vm_cr` is the MSR's value, 0 without SVM.
+ */
 const char *svm_features_refuse(const struct svm_features *features, uint64_t vm_cr);
 
 /* --- svm_cpu.c ------------------------------------------------------------------- */
 
-/* One CPU. Owned by it. */
+/* State of one CPU; no other CPU touches it. */
 struct Q_ALIGNED(64) svm_cpu {
 	uint64_t asid_stamp;
 	uint32_t asid_next;
@@ -85,7 +91,7 @@ struct Q_ALIGNED(64) svm_cpu {
 
 extern struct svm_cpu svm_cpus[PHYSMEM_CPU_MAX];
 
-/* NULL if the machine can run guests; otherwise why not. Fills svm_features. */
+/* Fills svm_features. Returns what svm_features_refuse() says about them. */
 const char *svm_cpu_detect(void);
 q_status_t svm_cpu_enable(void) Q_MUST_USE;
 void svm_cpu_disable(void);
@@ -100,17 +106,17 @@ void svm_vcpu_reset(struct virt_vcpu *vcpu);
 
 void svm_run(struct virt_vcpu *vcpu, struct vmexit *out_exit);
 
-/* The world switch, and where it continues. Interrupts disabled throughout. */
+/* The world switch; it ends with a jump to svm_run_finish(). The caller disables interrupts. */
 void svm_world_switch(struct virt_vcpu *vcpu, struct vmexit *out_exit);
 void svm_run_finish(struct virt_vcpu *vcpu, struct vmexit *out_exit);
-/* Keeps this CPU's FS, GS, TR, LDTR and system call registers for svm_world_switch(). */
+/* Saves this CPU's FS, GS, TR, LDTR and system call registers for svm_world_switch(). */
 void svm_host_save(hpa_t host_area);
 /* Enters Quire's own machine-check handler. */
 void svm_machine_check_raise(void);
 
 /* --- svm_exit.c ------------------------------------------------------------------ */
 
-/* Fills what an exit of its kind has, and nothing else. */
+/* Fills the fields that all exits have and the union member of its kind, and nothing else. */
 void svm_exit_decode(const struct vmcb *vmcb, struct vmexit *out_exit);
 
 /* --- svm_event.c ----------------------------------------------------------------- */
@@ -121,11 +127,14 @@ bool svm_event_decode(uint64_t word, struct guest_event *out_event);
 
 void svm_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event);
 void svm_interrupt_window_set(struct virt_vcpu *vcpu, bool is_wanted);
-/* V_IRQ is an interrupt to be delivered, not the window. */
+/* True if V_IRQ is an interrupt to be delivered: neither clear nor the interrupt window. */
 bool svm_interrupt_is_virtual(const struct vmcb_control *control);
 void svm_insn_skipped(struct virt_vcpu *vcpu);
 
-/* NMIs are blocked from the delivery of one until IRET, which is intercepted for that time. */
+/*
+ * The delivery of an NMI blocks further ones until IRET. IRET is intercepted for exactly
+ * as long as they are blocked.
+ */
 bool svm_nmi_is_blocked(const struct vmcb *vmcb);
 void svm_nmi_block_set(struct vmcb *vmcb, bool is_blocked);
 
@@ -145,16 +154,19 @@ void svm_permissions_init(void);
 #define SVM_ASID_STAMP_NONE 0ull
 
 void svm_asid_cpu_init(struct svm_cpu *cpu, unsigned index, uint32_t asid_count);
-/* Before an entry, when the stamps of vCPU and CPU differ. */
+/* Gives the vCPU an ASID of this CPU. Called before an entry if their stamps differ. */
 void svm_asid_assign(struct virt_vcpu *vcpu, struct svm_cpu *cpu);
-/* A flush that was asked of this CPU may not have happened: start over. */
+/*
+ * Makes the next svm_asid_assign() on this CPU flush the whole TLB. Called when a flush
+ * that was requested may not have happened.
+ */
 void svm_asid_distrust(struct svm_cpu *cpu);
-/* Before its next entry the vCPU forgets all translations. */
+/* Flushes all translations of the vCPU before its next entry. */
 void svm_tlb_flush(struct virt_vcpu *vcpu);
 
 /* --- svm_state.c ----------------------------------------------------------------- */
 
-/* SVM's 12 bits of segment attributes, and the neutral form. */
+/* Convert segment attributes from the neutral form to SVM's 12 bits and back. */
 uint16_t svm_attributes_encode(uint32_t attributes);
 uint32_t svm_attributes_decode(uint16_t attributes);
 
@@ -164,7 +176,7 @@ q_status_t svm_state_set(struct virt_vcpu *vcpu, const struct guest_state *state
 
 /* --- svm_check.c ----------------------------------------------------------------- */
 
-/* APM vol. 2, "Canonicalization and Consistency Checks", and what belongs to it. */
+/* APM vol. 2, "Canonicalization and Consistency Checks", and a few more; see svm_check.c. */
 #define SVM_RULES(X)                                                             \
 	X(VMRUN_INTERCEPT, "VMRUN must be intercepted")                          \
 	X(ASID, "the ASID must be neither 0 nor beyond what the CPU has")        \
@@ -193,10 +205,10 @@ q_status_t svm_state_set(struct virt_vcpu *vcpu, const struct guest_state *state
 enum svm_rule { SVM_RULES(SVM_RULE_ENUM) SVM_RULE_COUNT };
 #undef SVM_RULE_ENUM
 
-/* Sets of violated rules, BIT64(SVM_RULE_...); 0: valid. */
+/* Return the set of violated rules, BIT64(SVM_RULE_...); 0: valid. */
 uint64_t svm_check_control(const struct vmcb_control *control, const struct svm_features *features);
 uint64_t svm_check_save(const struct vmcb_save *save, const struct svm_features *features);
-/* Logs each violated rule of the VMCB; true if there is none. */
+/* Logs each rule that the VMCB violates; true if it violates none. */
 bool svm_check(struct virt_vcpu *vcpu);
 
 /* --- svm_dump.c ------------------------------------------------------------------ */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The permission maps: which ports and model-specific registers the guest may
- * touch without an exit. One pair of maps serves every vCPU: all ports exit, and
- * of the registers only those pass that the VMCB holds, so that a guest reads
- * and writes its own copy and never the machine's.
+ * The permission maps: which ports and model-specific registers the guest may access
+ * without an exit. One pair of maps serves every vCPU. All ports exit. A register passes
+ * only if the VMCB holds it, so that a guest reads and writes its own copy and never the
+ * machine's.
  *
- * APM vol. 2, "IOIO Intercepts": one bit a port. "MSR Intercepts": two bits a
- * register, read then write, for three ranges of 2000h registers; a register
- * outside of them always exits. EFER is in the VMCB and exits all the same,
- * because its SVME bit is not the guest's.
+ * APM vol. 2, "IOIO Intercepts": one bit a port. "MSR Intercepts": two bits a register,
+ * read then write, for three ranges of 2000h registers; a register outside of them always
+ * exits. EFER is in the VMCB and exits all the same, because its SVME bit is not the
+ * guest's.
  */
 #include <quire/assert.h>
 
@@ -26,7 +26,7 @@ uint8_t svm_msrpm[SVM_MSRPM_BYTES] Q_ALIGNED(PAGE_SIZE) Q_SECTION(".bss.page_ali
 
 static const uint32_t range_first[] = { 0x00000000, 0xc0000000, 0xc0010000 };
 
-/* PAT is switched by VMRUN and #VMEXIT, the others by VMLOAD and VMSAVE. */
+/* VMRUN and #VMEXIT switch the PAT, VMLOAD and VMSAVE the others. */
 static const uint32_t passed_through[] = {
 	MSR_PAT,     MSR_SYSENTER_CS, MSR_SYSENTER_ESP,   MSR_SYSENTER_EIP,
 	MSR_STAR,    MSR_LSTAR,       MSR_CSTAR,          MSR_SFMASK,

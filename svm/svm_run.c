@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Enters the guest and reports why it came back. Everything here runs once per
- * exit, so it moves only what every exit needs: RAX, RSP, RIP and RFLAGS live in
- * the VMCB, the task priority (CR8) in its V_TPR, all other registers are the
- * business of svm_entry.S. For the same reason it is a chain of three, each the last
- * thing that the one before does: svm_run(), svm_world_switch(), svm_run_finish();
- * Quire's registers are saved once, in the middle.
+ * Enters the guest and reports why it came back. Everything here runs once per exit, so
+ * it moves only what every exit needs: RAX, RSP, RIP and RFLAGS, which are in the VMCB, and
+ * the task priority (CR8), which is in its V_TPR. svm_entry.S moves all other registers.
+ * For the same reason the work is a chain of three functions, each of which ends with a
+ * jump to the next: svm_run(), svm_world_switch(), svm_run_finish(). Quire's registers are
+ * saved once, in the middle.
  *
- * When the CPU refuses the VMCB, struct guest_regs keeps what the guest was to
- * start with, and the control area is as it was. The save area is, too, on a
- * CPU; QEMU 7.2 and Bochs 2.7 leave Quire's own registers in it. Debug builds
- * therefore check the VMCB before each entry. Release builds lose nothing that
- * matters: what svm_state_set() accepted was checked, and the rest of the save
- * area was written by the CPU.
+ * When the CPU refuses the VMCB, struct guest_regs keeps the values with which the guest
+ * was to start. In the control area only the clean bits, the TLB control and the event to
+ * inject are lost, because svm_run_finish() resets them. A CPU leaves the save area as it
+ * was, but QEMU 7.2 and Bochs 2.7 leave Quire's own registers in it. Debug builds therefore
+ * check the VMCB before each entry. Release builds miss nothing in the save area:
+ * svm_state_set() checked what it accepted, and the CPU wrote the rest.
  */
 #include <quire/assert.h>
 
@@ -38,7 +38,7 @@ static void regs_from_vmcb(struct guest_regs *regs, const struct vmcb *vmcb)
 	regs->cr8 = vmcb->control.v_tpr & VMCB_V_TPR_MASK;
 }
 
-/* Exits on which the backend itself has to act. */
+/* True for exits on which the backend itself has to act. */
 static bool is_special(uint32_t code)
 {
 	switch (code) {
@@ -61,11 +61,11 @@ static Q_NOINLINE void special_finish(struct virt_vcpu *vcpu, struct vmexit *out
 	}
 	regs_from_vmcb(vcpu->regs, vmcb);
 	if (code == VMCB_EXIT_EXCEPTION_MC) {
-		/* The intercept consumed it. Should Quire's handler return, the VM has to stop. */
+		/* The intercept consumed it. Should Quire's handler return, the VM must stop. */
 		svm_machine_check_raise();
 		return;
 	}
-	/* IRET is still to be executed: the shadow holds NMIs off for just this instruction. */
+	/* The guest has yet to execute IRET: the shadow holds NMIs off for this one instruction. */
 	svm_nmi_block_set(vmcb, false);
 	vmcb->control.interrupt_shadow = VMCB_INTERRUPT_SHADOW;
 	out_exit->can_interrupt = false;
@@ -94,7 +94,7 @@ static void guest_enter(struct virt_vcpu *vcpu, struct vmexit *out_exit)
 	svm_world_switch(vcpu, out_exit);
 }
 
-/* Apart, so that the usual way needs no stack. */
+/* A function of its own, so that the usual path needs no stack. */
 static Q_NOINLINE void guest_enter_with_new_asid(struct virt_vcpu *vcpu, struct vmexit *out_exit)
 {
 	svm_asid_assign(vcpu, &svm_cpus[physmem_cpu()]);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * struct guest_state to the save area of a VMCB and back.
+ * Copies struct guest_state to the save area of a VMCB and back.
  *
- * Two fields differ from what the guest sees: EFER.SVME, which VMRUN demands and
- * the guest does not have, and EFER.LMA, which is made from LME and PG here
- * because not every emulator does it at VMRUN.
+ * Two bits differ from what the guest sees: EFER.SVME, which VMRUN demands and the guest
+ * does not have, and EFER.LMA, which is computed here from LME and CR0.PG, because not
+ * every emulator does it at VMRUN.
  */
 #include "svm_internal.h"
 
@@ -49,7 +49,7 @@ uint16_t svm_attributes_encode(uint32_t attributes)
 uint32_t svm_attributes_decode(uint16_t attributes)
 {
 	uint32_t word = (attributes & ATTRIBUTES_LOW) | (attributes & ATTRIBUTES_HIGH) << 4;
-	/* A loaded segment is present, so one that is not was loaded with a null selector. */
+	/* Only present segments can be loaded; one that is not present comes from a null selector. */
 	return word & SEG_ATTR_P ? word : word | SEG_ATTR_UNUSABLE;
 }
 
@@ -93,7 +93,7 @@ static uint64_t efer_encode(const struct guest_state *state)
 	return is_long_mode ? efer | EFER_LMA : efer;
 }
 
-/* Does the guest's own TLB have to go, as with MOV to a control register? */
+/* True if the guest's TLB must be flushed, as by MOV to a control register. */
 static bool translation_differs(const struct vmcb_save *a, const struct vmcb_save *b)
 {
 	return a->cr0 != b->cr0 || a->cr3 != b->cr3 || a->cr4 != b->cr4 || a->efer != b->efer;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A vCPU's life, and what is intercepted. */
+/* Creates, resets and destroys a vCPU, and says what is intercepted. */
 #include <quire/assert.h>
 #include <quire/x86_state.h>
 
@@ -11,17 +11,17 @@
 #include "svm_internal.h"
 
 /*
- * #DB and #AC: a guest can make the delivery of either raise the same exception
- * again, for ever and without a point where an interrupt is taken, so each passes
- * through Quire (CVE-2015-8104, CVE-2015-5307). #MC belongs to the machine.
+ * A guest can make the delivery of #DB or #AC raise the same exception again, for ever,
+ * and the CPU takes no interrupt in between. Therefore both exit (CVE-2015-8104,
+ * CVE-2015-5307). #MC belongs to the machine.
  */
 #define EXCEPTIONS (BIT32(VECTOR_DB) | BIT32(VECTOR_AC) | BIT32(VECTOR_MC))
 
 /*
- * Not intercepted, on purpose: CR and DR accesses, task switches and INVLPG, which
- * nested paging makes harmless; XSETBV, as XCR0 is switched with the vector
- * registers; SMI and INIT, which the machine handles as without a guest;
- * FERR_FREEZE, as a frozen CPU still takes the interrupt that ends its run.
+ * Deliberately not intercepted: CR and DR accesses, task switches and INVLPG, which nested
+ * paging makes harmless; XSETBV, because XCR0 is switched with the vector registers; SMI
+ * and INIT, which the machine handles as if there were no guest; FERR_FREEZE, because a
+ * frozen CPU still takes the interrupt that ends the guest's run.
  */
 #define INTERCEPTS_1                                                                           \
 	(INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_RDPMC | INTERCEPT_CPUID | INTERCEPT_INVD | \
@@ -32,7 +32,7 @@
 	 INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |     \
 	 INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_CONDITIONAL | INTERCEPT_RDPRU)
 
-/* Machine address of a static object of the image. */
+/* Returns the machine address of a static object in Quire's image. */
 static uint64_t image_hpa(const void *object)
 {
 	return (uintptr_t)object - PAGING_IMAGE_BASE;
@@ -45,7 +45,7 @@ static void controls_init(struct vmcb *vmcb)
 	vmcb_set_intercept_2(vmcb, INTERCEPTS_2);
 	vmcb_set_iopm_base(vmcb, image_hpa(svm_iopm));
 	vmcb_set_msrpm_base(vmcb, image_hpa(svm_msrpm));
-	/* Quire's RFLAGS.IF, not the guest's, says whether the machine may interrupt. */
+	/* Quire's RFLAGS.IF, not the guest's, decides whether the machine may interrupt. */
 	vmcb->control.v_masking = VMCB_V_INTR_MASKING;
 	vmcb->control.nested_control = VMCB_NP_ENABLE;
 }

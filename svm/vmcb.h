@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtual machine control block, byte for byte: APM vol. 2, "Layout of
- * VMCB". The CPU reads and writes it at VMRUN and #VMEXIT; nobody else does
- * while the guest runs.
+ * The virtual machine control block, byte for byte: APM vol. 2, "Layout of VMCB". The CPU
+ * reads and writes it at VMRUN and #VMEXIT; Quire does not touch it while the guest runs.
  *
- * A CPU may keep parts of the VMCB between two runs. Bits in `clean` say which
- * parts software left alone: APM vol. 2, "VMCB State Caching". Control fields
- * that are cached start with an underscore and are written through vmcb_set_*(),
- * which clears their bit; the save area is written as a whole by svm_state.c,
- * which clears all bits. RAX, RSP, RIP, RFLAGS, the interrupt shadow, the TLB
- * control and the event to inject are never cached.
+ * A CPU may keep parts of the VMCB between two runs. Bits in `clean` say which parts
+ * software has not changed: APM vol. 2, "VMCB State Caching". The names of cached control
+ * fields start with an underscore; vmcb_set_*() writes such a field and clears its bit.
+ * svm_state.c writes the save area as a whole and clears all bits. RAX, RSP, RIP, RFLAGS,
+ * the interrupt shadow, the TLB control and the event to inject are never cached.
  */
 #ifndef SVM_VMCB_H
 #define SVM_VMCB_H
@@ -117,7 +115,7 @@ enum vmcb_exit {
 	VMCB_EXIT_NPF = 0x400,
 };
 
-/* Of the 64-bit code -1 some emulators store the lower half only, so 32 bits are compared. */
+/* The code is -1. Some emulators store only its lower half, so 32 bits are compared. */
 #define VMCB_EXIT_INVALID 0xffffffffu
 
 /* EXITINFO1 of I/O: APM vol. 2, "I/O Intercept Information". */
@@ -129,7 +127,7 @@ enum vmcb_exit {
 
 #define MSR_EXIT_WRITE BIT64(0) /* EXITINFO1 of RDMSR and WRMSR */
 
-/* EXITINFO1 of nested page faults: APM vol. 2, "Nested versus Guest Page Faults, Fault Ordering". */
+/* EXITINFO1 of nested faults: APM vol. 2, "Nested versus Guest Page Faults, Fault Ordering". */
 #define NPF_PRESENT   BIT64(0)
 #define NPF_WRITE     BIT64(1)
 #define NPF_RESERVED  BIT64(3)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtual-machine control structure: names for the encodings of its fields
- * and for the bits in them. Its layout in memory is the CPU's secret; fields are
- * reached by VMREAD and VMWRITE only.
+ * The virtual-machine control structure: names for the encodings of its fields and for the
+ * bits in them. Its layout in memory is not documented; only VMREAD and VMWRITE reach the
+ * fields.
  *
- * Field encodings: Intel SDM vol. 3, "Field Encoding in VMCS". Segment fields
- * stand in the order of enum guest_segment_name, two apart, in each group.
+ * Field encodings: Intel SDM vol. 3, "Field Encoding in VMCS". In each group the segment
+ * fields stand in the order of enum guest_segment_name, two apart.
  */
 #ifndef VMX_VMCS_H
 #define VMX_VMCS_H
@@ -162,7 +162,7 @@ enum vmcs_field {
 #define VMCS_EVENT_VECTOR         MASK64(7, 0)
 #define VMCS_EVENT_TYPE           MASK64(10, 8)
 #define VMCS_EVENT_HAS_ERROR_CODE BIT32(11)
-#define VMCS_EVENT_NMI_UNBLOCKED  BIT32(12) /* of exits only */
+#define VMCS_EVENT_NMI_UNBLOCKED  BIT32(12) /* in exits only */
 #define VMCS_EVENT_RESERVED       MASK64(30, 12)
 #define VMCS_EVENT_VALID          BIT32(31)
 
@@ -246,7 +246,7 @@ enum vmcs_exit {
 #define EPT_QUALIFICATION_WRITE         BIT64(1)
 #define EPT_QUALIFICATION_EXEC          BIT64(2)
 #define EPT_QUALIFICATION_PERMISSIONS   MASK64(5, 3) /* what the entry allows */
-#define EPT_QUALIFICATION_LINEAR        BIT64(7)     /* the next bit has a meaning */
+#define EPT_QUALIFICATION_LINEAR        BIT64(7)     /* the next bit is valid */
 #define EPT_QUALIFICATION_TRANSLATED    BIT64(8)     /* not while walking the guest's tables */
 #define EPT_QUALIFICATION_NMI_UNBLOCKED BIT64(12)
 
@@ -268,7 +268,7 @@ enum vmcs_exit {
 #define EPTP_FORM           MASK64(5, 0) /* memory type and levels */
 #define EPTP_RESERVED       MASK64(11, 7)
 
-/* Of the virtual-APIC page only the task priority is used: "Virtualized APIC Registers". */
+/* Quire uses only the task priority of the virtual-APIC page: "Virtualized APIC Registers". */
 #define VIRTUAL_APIC_TPR       0x80u
 #define VIRTUAL_APIC_TPR_SHIFT 4
 

@@ -15,7 +15,7 @@ static void slat_root_set(struct virt_vcpu *vcpu, hpa_t root)
 	vmx_vmcs_load(vcpu);
 	vmcs_write(vcpu, VMCS_EPTP, eptp);
 	vcpu->eptp = eptp;
-	/* The page may have been the root of other tables before. */
+	/* Cached translations are tagged with the EPT pointer: the page may have been a root before. */
 	vmx_tlb_flush(vcpu);
 }
 
@@ -25,7 +25,7 @@ static void tsc_offset_set(struct virt_vcpu *vcpu, uint64_t offset)
 	vmcs_write(vcpu, VMCS_TSC_OFFSET, offset);
 }
 
-/* SDM vol. 3, "Accessed and Dirty Flags for EPT": since a few years after EPT itself. */
+/* The first CPUs with EPT set no dirty bits: SDM vol. 3, "Accessed and Dirty Flags for EPT". */
 static bool slat_notes_dirty(void)
 {
 	return vmx_features.has_ept_accessed_dirty;

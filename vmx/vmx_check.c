@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules by which a CPU accepts a VMCS, but for guest state: Intel SDM vol. 3,
- * "Checks on VMX Controls", "Checks on Host Control Registers, MSRs, and SSP",
- * "Checks on Host Segment and Descriptor-Table Registers", as far as Quire sets
- * the field at all.
+ * The rules that a VMCS must obey for a CPU to accept it, except those for guest state:
+ * Intel SDM vol. 3, "Checks on VMX Controls", "Checks on Host Control Registers, MSRs, and
+ * SSP", "Checks on Host Segment and Descriptor-Table Registers". Rules for fields that
+ * Quire never sets are left out.
  */
 #include <quire/x86_state.h>
 
@@ -78,7 +78,7 @@ static bool is_vector_bad(uint64_t type, uint64_t vector)
 	return type == VMCS_EVENT_EXCEPTION && vector >= VECTOR_EXCEPTION_COUNT;
 }
 
-/* What vmx_event.c would have made of the same event. */
+/* True if vmx_event.c decides otherwise for the same event. */
 static bool is_error_code_bad(uint64_t word, const struct vmx_guest *guest)
 {
 	struct guest_event event = {
@@ -152,7 +152,7 @@ uint64_t vmx_check_host(const struct vmx_host *host, const struct vmx_features *
 			     has_noncanonical(host, features->linear_address_bits));
 }
 
-/* --- all of it, for people --------------------------------------------------------------- */
+/* --- the whole VMCS, and refused entries --------------------------------------------------- */
 
 static const char *const error_texts[] = {
 	[1] = "VMCALL in VMX root operation",

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules by which a CPU accepts guest state: Intel SDM vol. 3, "Checks on the
- * Guest State Area", for guests that are unrestricted. Three go beyond what an
- * entry looks at, as they concern what the guest believes: CR0.NW without CR0.CD,
- * bits of CR4 that no guest may have, and bits of EFER that the CPU does not know.
+ * The rules that guest state must obey for a CPU to accept it: Intel SDM vol. 3, "Checks
+ * on the Guest State Area", for unrestricted guests. Two go beyond what an entry checks,
+ * because they concern the read shadows, which only the guest sees: CR0.NW without CR0.CD,
+ * and bits of CR4 that no guest may have.
  */
 #include <quire/x86_state.h>
 
@@ -117,7 +117,7 @@ static bool is_type_bad(unsigned name, unsigned type)
 	return (type & SEG_TYPE_CODE) && !(type & SEG_TYPE_WRITABLE);
 }
 
-/* One of CS, SS, DS, ES, FS, GS. CS counts as usable whatever it says. */
+/* Checks one of CS, SS, DS, ES, FS, GS. CS counts as usable even if it is marked unusable. */
 static uint64_t segment_violations(const struct vmx_guest *guest, unsigned name)
 {
 	const struct guest_segment *segment = &guest->segment[name];
@@ -160,7 +160,7 @@ static uint64_t code_and_data_violations(const struct vmx_guest *guest)
 	       vmx_violation(VMX_RULE_LONG_MODE_CS, is_mode_bad);
 }
 
-/* What TR and a usable LDTR have in common. */
+/* True if `segment` breaks a rule that TR and a usable LDTR share. */
 static bool is_system_bad(const struct guest_segment *segment)
 {
 	uint32_t attributes = segment->attributes;
@@ -186,7 +186,7 @@ static uint64_t system_violations(const struct vmx_guest *guest)
 
 /* --- "Checks on Guest RIP, RFLAGS, and SSP", "... Non-Register State" ---------------------- */
 
-/* Entries let the first byte behind the lower half pass: its fetch faults in the guest. */
+/* An entry accepts the first address behind the lower half: the fetch faults in the guest. */
 static bool is_rip_bad(const struct vmx_guest *guest, const struct vmx_features *features)
 {
 	bool is_64bit = is_long(guest) && (guest->segment[SEG_CS].attributes & SEG_ATTR_L);
@@ -204,7 +204,7 @@ static bool is_blocking_bad(const struct vmx_guest *guest)
 	       ((blocking & BLOCKING_STI) && !(guest->rflags & RFLAGS_IF));
 }
 
-/* A single step that the shadow holds back must be pending, and no other may be. */
+/* During an interrupt shadow a single step must be pending if RFLAGS.TF is set, and only then. */
 static bool is_pending_debug_bad(const struct vmx_guest *guest)
 {
 	bool has_step = guest->pending_debug & PENDING_DEBUG_STEP;

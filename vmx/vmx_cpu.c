@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VMX on a CPU: find out whether it is there, turn it on, turn it off.
+ * Detects VMX on a CPU, turns it on and off.
  *
- * Each CPU that is on has one page for the CPU's private use (the VMXON region,
- * format unknown but for the revision in its first word).
+ * A CPU with VMX on has one page, which it uses itself (the VMXON region; its format is
+ * unknown but for the revision in its first word).
  */
 #include <quire/assert.h>
 
@@ -62,7 +62,7 @@ static void cpuid_collect(struct vmx_words *words)
 	words->leaf_7_ecx = regs.ecx;
 }
 
-/* A register that does not exist raises #GP, so each is read only if another says that it does. */
+/* Reading an MSR that does not exist raises #GP: each is read only if others say it exists. */
 static void msrs_collect(struct vmx_words *words)
 {
 	words->feature_control = msr_read(MSR_FEATURE_CONTROL);
@@ -93,7 +93,7 @@ const char *vmx_cpu_detect(void)
 	return vmx_features_decode(&words, &vmx_features);
 }
 
-/* Firmware that knows nothing of VMX leaves the register open; VMXON wants it locked. */
+/* Firmware that knows nothing of VMX leaves the MSR unlocked; VMXON demands that it is locked. */
 static void feature_control_lock(void)
 {
 	uint64_t control = msr_read(MSR_FEATURE_CONTROL);
@@ -131,7 +131,7 @@ void vmx_cpu_disable(void)
 {
 	struct vmx_cpu *cpu = &vmx_cpus[physmem_cpu()];
 
-	/* Each vCPU clears its VMCS when it goes. */
+	/* vmx_vcpu_destroy() clears each VMCS. */
 	Q_ASSERT(!cpu->current);
 	vmx_insn_vmxoff();
 	cpu_write_cr4(cpu_read_cr4() & ~CR4_VMXE);

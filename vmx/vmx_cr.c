@@ -2,16 +2,16 @@
 /*
  * Guests' writes to CR0 and CR4 that the CPU may not carry out alone.
  *
- * Some bits are not the guest's: those that VMX fixes, CR0.CD and CR0.NW, and bits
- * of CR4 that no guest may have. The guest sees them in the read shadow. A write
- * that leaves them as the shadow has them is carried out by the CPU, without an
- * exit; all others come here.
+ * Some bits are not the guest's: those that VMX fixes, CR0.CD and CR0.NW, and bits of CR4
+ * that no guest may have. The guest reads them from the read shadow. If a write leaves
+ * them as they are in the shadow, the CPU carries it out without an exit; all other writes
+ * exit, and this file handles them.
  *
- * They are not emulated. The shadow takes the new value, and the guest executes
- * its instruction again: now nothing differs, so the CPU carries out the rest of
- * it, with everything that belongs to switching paging and long mode on and off.
- * Should it then fault for a reason that is not looked at here, the guest sees
- * CD, NW and NE as it wanted to write them, which have no effect.
+ * They are not emulated. The handler puts the new value into the shadow, and the guest
+ * executes its instruction again. Now none of these bits differs, so the CPU carries out
+ * the rest, with everything that belongs to switching paging and long mode on and off. If
+ * the instruction then faults for a reason that the handler does not check, the guest sees
+ * CD, NW and NE as it wanted to write them; they have no effect.
  */
 #include <quire/x86_state.h>
 
@@ -40,7 +40,7 @@ static uint64_t gpr_value(struct virt_vcpu *vcpu, unsigned gpr)
 void vmx_cr_exit_handle(struct virt_vcpu *vcpu, uint64_t qualification, struct vmexit *out_exit)
 {
 	unsigned cr = (unsigned)field_get(qualification, CR_QUALIFICATION_REGISTER);
-	/* No other access exits, as the controls and masks stand. */
+	/* With Quire's controls and masks no other access exits. */
 	if (field_get(qualification, CR_QUALIFICATION_ACCESS) != CR_ACCESS_WRITE ||
 	    (cr != 0 && cr != 4)) {
 		out_exit->kind = VMEXIT_FATAL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Prints a VMCS for people, and what its exits cost in VMREADs and VMWRITEs. */
+/* Prints a VMCS, and how many VMREADs and VMWRITEs its exits took. */
 #include "vmx_internal.h"
 
 typedef unsigned long long ull;

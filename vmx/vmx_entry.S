@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world switch. Who saves and loads what:
+ * The world switch. By what, and where, each register is saved and loaded:
  *
  *   register                              Quire's              the guest's
- *   RSP, RIP, RFLAGS                      VM exit, VMCS        VMCS
+ *   RSP, RIP                              VM exit, VMCS        VMCS; vmx_run.c
+ *   RFLAGS                                VM exit, constant    VMCS; vmx_run.c
  *   CR0, CR3, CR4, EFER, PAT, GDTR, IDTR, VM exit, VMCS        VMCS
- *     CS, DS, ES, SS, FS, GS, TR, SYSENTER_*
+ *     CS, DS, ES, SS, FS, GS, TR,
+ *     SYSENTER_*
  *   DR7, LDTR                             VM exit, constants   VMCS
  *   CR2, DR6, KERNEL_GS_BASE, STAR,       never used           vmx_live.c
  *     LSTAR, CSTAR, SFMASK
+ *   CR8                                   untouched            virtual-APIC page; vmx_run.c
  *   RBX, RBP, R12 to R15                  stack                struct guest_regs
  *   RAX, RCX, RDX, RSI, RDI, R8 to R11    lost, as in a call   struct guest_regs
  *   x87, SSE, AVX, XCR0, DR0 to DR3       never used           arch/x86_64/lazy.c
  *
- * VT-x leaves RAX to software and switches all segments by itself. Interrupts
- * stay disabled throughout: one that comes ends the guest's run whatever
- * RFLAGS.IF is, and stays pending. NMIs before and after are Quire's as usual.
+ * VT-x leaves RAX to software and switches all segments itself. Interrupts stay disabled
+ * throughout: an interrupt ends the guest's run whatever RFLAGS.IF is, and stays pending.
+ * NMIs before the entry and after the exit go to Quire's handler as usual.
  */
 #include "asm_offsets.h"
 
@@ -33,14 +36,14 @@ vmx_world_switch:
 	pushq	%r15
 	pushq	%rdi
 
-	/* The loop of a vCPU's thread is nearly always as deep in its stack as before. */
+	/* RSP nearly always equals that of the last entry: the vCPU's loop calls from one place. */
 	cmpq	%rsp, (%rsi)
 	je	1f
 	movq	%rsp, (%rsi)
 	movl	$FIELD_HOST_RSP, %eax
 	vmwrite	%rsp, %rax
 1:
-	testb	%dl, %dl	/* none of the moves changes the flags */
+	testb	%dl, %dl	/* for the jump below: MOV leaves the flags alone */
 
 	movq	REGS_RAX(%rdi), %rax
 	movq	REGS_RCX(%rdi), %rcx
@@ -64,7 +67,7 @@ vmx_world_switch:
 2:
 	vmlaunch
 3:
-	/* Not entered: CF without a current VMCS, ZF with an error number in it. */
+	/* Not entered: CF if no VMCS is current, ZF if the current one has an error number. */
 	movl	$2, %eax	/* VMX_FAIL_INVALID */
 	movl	$1, %ecx	/* VMX_FAIL_VALID */
 	cmovzl	%ecx, %eax

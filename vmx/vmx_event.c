@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events for the guest: VM-entry interruption information and IDT-vectoring
- * information, which share one format, the interrupt window, and what blocks
- * interrupts and NMIs.
+ * Events for the guest: VM-entry interruption information and IDT-vectoring information,
+ * which share one format; the interrupt window; and what blocks interrupts and NMIs.
  *
- * The window is an exit control: the exit comes as soon as RFLAGS.IF and the
+ * The window is a VM-execution control: the exit comes as soon as RFLAGS.IF and the
  * interrupt shadow allow an interrupt, before the next instruction.
  *
- * An entry fails if an error code is where none belongs, or missing where one
- * does; who asks for an event need not know, so the vector decides here.
+ * An entry fails if an event that must not have an error code has one, or one that must
+ * have it lacks it. The caller need not know which: here the vector decides.
  */
 #include <quire/assert.h>
 #include <quire/x86_state.h>
 
 #include "vmx_internal.h"
 
-/* Of INT3 and INTO, and of INT n, without prefixes. */
+/* Lengths of INT3 and INTO, and of INT n, without prefixes. */
 #define SOFT_EXCEPTION_BYTES 1u
 #define SOFT_INTERRUPT_BYTES 2u
 
@@ -33,7 +32,7 @@ static uint64_t event_type_encode(enum guest_event_type type)
 	return 0;
 }
 
-/* SDM vol. 3, "VM-Entry Controls for Event Injection". */
+/* True if an entry demands an error code: SDM vol. 3, "VM-Entry Controls for Event Injection". */
 static bool pushes_error_code(const struct guest_event *event)
 {
 	return event->type == GUEST_EVENT_EXCEPTION && event->vector < VECTOR_EXCEPTION_COUNT &&
@@ -60,7 +59,7 @@ static enum guest_event_type event_type_decode(uint64_t type)
 	case VMCS_EVENT_EXCEPTION: return GUEST_EVENT_EXCEPTION;
 	case VMCS_EVENT_SOFT_INTERRUPT: return GUEST_EVENT_SOFT_INTERRUPT;
 	case VMCS_EVENT_SOFT_EXCEPTION: return GUEST_EVENT_SOFT_EXCEPTION;
-	/* RIP still points to INT1, so the guest repeats it. */
+	/* RIP still points to INT1, so the guest executes it again. */
 	case VMCS_EVENT_PRIVILEGED_EXCEPTION:
 	default: return GUEST_EVENT_NONE;
 	}
@@ -99,7 +98,7 @@ uint32_t vmx_event_insn_length(const struct guest_event *event)
 void vmx_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event)
 {
 	vmx_vmcs_load(vcpu);
-	/* Interrupts, the frequent events, need not know the mode. */
+	/* Only exceptions depend on the mode; interrupts, the frequent events, save the VMREAD. */
 	bool is_protected =
 		event->type == GUEST_EVENT_EXCEPTION && (vmcs_read(vcpu, VMCS_GUEST_CR0) & CR0_PE);
 	uint32_t word = vmx_event_encode(event, is_protected);
@@ -113,9 +112,9 @@ void vmx_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event)
 	if (insn_length)
 		vmcs_write(vcpu, VMCS_ENTRY_INSN_LENGTH, insn_length);
 
-	/* Whatever is delivered, the handler starts without a shadow. */
+	/* The handler of any event starts without an interrupt shadow. */
 	uint32_t blocking = vcpu->interruptibility & ~BLOCKING_SHADOW;
-	/* The delivery of an NMI blocks further ones; the entry insists that nothing does yet. */
+	/* The entry demands that NMIs are not blocked; the delivery of this one blocks them. */
 	if (event->type == GUEST_EVENT_NMI)
 		blocking &= ~BLOCKING_NMI;
 	vmx_interruptibility_set(vcpu, blocking);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VMCS words to struct vmexit: a pure function, each exit decoded once, here.
- * The table also says which words an exit needs, as reading each has its price.
+ * Turns VMCS words into a struct vmexit. Pure; each exit is decoded once, here. The table
+ * also says which words an exit needs, because each VMREAD takes time.
  *
- * Instruction lengths are defined for exits that one instruction causes; for
- * all others the field stays 0.
+ * The CPU reports the instruction length only for exits that an instruction causes; for
+ * all others it is 0.
  */
 #include "vmx_internal.h"
 
@@ -37,7 +37,7 @@ static const struct exit_row {
 	[VMCS_EXIT_VMWRITE] = { VMEXIT_INVALID_OPCODE, 0, true },
 	[VMCS_EXIT_VMXOFF] = { VMEXIT_INVALID_OPCODE, 0, true },
 	[VMCS_EXIT_VMXON] = { VMEXIT_INVALID_OPCODE, 0, true },
-	/* What is reported is up to vmx_cr.c. */
+	/* vmx_cr.c decides what is reported. */
 	[VMCS_EXIT_CR_ACCESS] = { VMEXIT_HOST_INTERRUPT, VMX_NEEDS_QUALIFICATION, true },
 	[VMCS_EXIT_IO] = { VMEXIT_PIO, INSN | VMX_NEEDS_QUALIFICATION, true },
 	[VMCS_EXIT_RDMSR] = { VMEXIT_RDMSR, INSN, true },
@@ -48,21 +48,21 @@ static const struct exit_row {
 				      VMX_NEEDS_QUALIFICATION | VMX_NEEDS_ADDRESS | DELIVERY,
 				      true },
 	[VMCS_EXIT_INVEPT] = { VMEXIT_INVALID_OPCODE, 0, true },
-	/* Of no interest above: the vCPU loop looks for work and enters again. */
+	/* Nothing to do above the backend: the vCPU loop looks for work and enters again. */
 	[VMCS_EXIT_PREEMPTION_TIMER] = { VMEXIT_HOST_INTERRUPT, 0, true },
 	[VMCS_EXIT_INVVPID] = { VMEXIT_INVALID_OPCODE, 0, true },
 	[VMCS_EXIT_WBINVD] = { VMEXIT_WBINVD, INSN, true },
 	[VMCS_EXIT_XSETBV] = { VMEXIT_XSETBV, INSN, true },
 };
 
-/* Exits that nobody asked for, an EPT misconfiguration among them, and failed entries. */
+/* Exits that Quire did not ask for, such as an EPT misconfiguration, and failed entries. */
 static const struct exit_row unexpected = { VMEXIT_FATAL,
 					    VMX_NEEDS_QUALIFICATION | VMX_NEEDS_ADDRESS | DELIVERY,
 					    false };
 
 static const struct exit_row *row_of(uint32_t reason)
 {
-	/* Bits above the basic reason tell of failed entries and of modes that are not in use. */
+	/* Bits above the basic reason mark failed entries, and modes that Quire does not use. */
 	if (reason >= VMCS_EXIT_KNOWN_END || !rows[reason].is_expected)
 		return &unexpected;
 	return &rows[reason];
@@ -83,7 +83,7 @@ static void pio_decode(uint64_t qualification, struct vmexit *out_exit)
 	out_exit->pio.next_rip = 0;
 }
 
-/* A read-modify-write access tells of both; it is the write that needs a page of its own. */
+/* A read-modify-write reports both. It counts as a write, which needs a writable page. */
 static enum mem_access ept_access(uint64_t qualification)
 {
 	if (qualification & EPT_QUALIFICATION_EXEC)
@@ -111,7 +111,7 @@ static bool memory_decode(const struct vmx_exit_words *words, struct vmexit *out
 	return !(qualification & EPT_QUALIFICATION_NMI_UNBLOCKED);
 }
 
-/* Only #AC without more needs nothing from the backend. */
+/* True only for #AC, and not if an IRET unblocked NMIs before it. */
 static bool exception_decode(const struct vmx_exit_words *words, struct vmexit *out_exit)
 {
 	if (field_get(words->event, VMCS_EVENT_TYPE) == VMCS_EVENT_NMI) {
@@ -131,7 +131,7 @@ static bool exception_decode(const struct vmx_exit_words *words, struct vmexit *
 	return vector != VECTOR_DB && !(words->event & VMCS_EVENT_NMI_UNBLOCKED);
 }
 
-/* Only exits at an instruction of their own report its length. */
+/* An exception exit has no exiting instruction; its word is for INT1, see vmx_run.c. */
 static uint8_t insn_length(const struct exit_row *row, const struct vmx_exit_words *words)
 {
 	return (row->needs & VMX_NEEDS_LENGTH) && row->kind != VMEXIT_EXCEPTION

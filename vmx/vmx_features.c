@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Capability MSRs to what this backend needs to know: Intel SDM vol. 3, appendix
- * "VMX Capability Reporting Facility", and the flags behind each bit of CR4 and
- * EFER.
+ * Turns capability MSRs and CPUID words into what this backend needs to know: the features
+ * in Intel SDM vol. 3, appendix "VMX Capability Reporting Facility", and which bits of CR4
+ * and EFER the CPU has.
  *
- * Controls are either needed on every CPU or left out: all CPUs with unrestricted
- * guest have those that are listed as required, so that there is one way to do
- * each thing. Quire takes what is optional where it is there and works the same
- * without.
+ * There is one way to do each thing: a control is required, or Quire does without it. All
+ * CPUs with unrestricted guest have the required ones. The few optional ones are used
+ * where the CPU has them, and Quire works the same without.
  */
 #include <quire/x86_state.h>
 
@@ -128,7 +127,7 @@ static bool are_inconsistent(const struct vmx_words *words)
 	return has_bad_basic || has_bad_control || has_bad_fixed;
 }
 
-/* INVEPT and INVVPID exist with at least one useful type, or the word contradicts itself. */
+/* Picks the types of INVEPT and INVVPID. False if INVEPT cannot flush all contexts. */
 static bool invalidations_decode(uint64_t ept_vpid, struct vmx_features *features)
 {
 	features->invept = ept_vpid & EPT_INVEPT_SINGLE ? INVEPT_SINGLE : INVEPT_ALL;
@@ -139,7 +138,7 @@ static bool invalidations_decode(uint64_t ept_vpid, struct vmx_features *feature
 		else if (ept_vpid & EPT_INVVPID_ALL)
 			features->invvpid = INVVPID_ALL;
 	}
-	/* Reuse of VPIDs takes INVEPT for all contexts. */
+	/* VPIDs are used again only after INVEPT for all contexts. */
 	return ept_vpid & EPT_INVEPT_ALL;
 }
 
@@ -165,9 +164,9 @@ static bool controls_decode(const struct vmx_words *words, struct vmx_features *
 
 static void registers_decode(const struct vmx_words *words, struct vmx_features *features)
 {
-	/* Unrestricted guests may have both bits 0 although VMX fixes them for all others. */
+	/* VMX fixes PE and PG as well, but not for unrestricted guests. */
 	features->cr0_fixed = words->cr0_fixed0 & ~(CR0_PE | CR0_PG);
-	/* CD and NW would slow down Quire as well: exits leave them as the guest had them. */
+	/* An exit leaves CD and NW as the guest had them, so they would also slow down Quire. */
 	features->cr0_owned = features->cr0_fixed | CR0_CD | CR0_NW;
 	features->cr4_fixed = words->cr4_fixed0 | CR4_VMXE;
 	features->cr4_allowed = cr4_allowed(words) & ~features->cr4_fixed;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Groups of VMCS fields to plain structs and back, so that all that reasons about
- * them is pure. Which fields a group has is said once, in vmx_internal.h. For rare
- * uses: a whole group is dozens of VMREADs.
+ * Copies groups of VMCS fields to plain structs and back, so that all code that reasons
+ * about them is pure. vmx_internal.h lists the fields of each group. This is for rare uses:
+ * a whole group takes dozens of VMREADs.
  */
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/gdt.h"
@@ -74,7 +74,7 @@ void vmx_guest_write(struct virt_vcpu *vcpu, const struct vmx_guest *guest,
 void vmx_controls_read(struct virt_vcpu *vcpu, struct vmx_controls *out_controls)
 {
 	vmx_vmcs_load(vcpu);
-	/* The field exists only where the control does. */
+	/* The field exists only on CPUs with VPIDs. */
 	out_controls->vpid = vmx_features.has_vpid ? vmcs_read(vcpu, VMCS_VPID) : 0;
 #define READ(name, field) out_controls->name = vmcs_read(vcpu, field);
 	VMX_CONTROL_FIELDS(READ)
@@ -100,7 +100,7 @@ static uint64_t tss_base(uint64_t gdt_base, uint16_t selector)
 
 void vmx_host_write(struct virt_vcpu *vcpu)
 {
-	/* SYSENTER is never used by Quire: zeroes are as good as anything. */
+	/* Quire never uses SYSENTER, so its registers may be 0. */
 	struct vmx_host host = {
 		.cr0 = cpu_read_cr0(),
 		.cr3 = cpu_read_cr3(),

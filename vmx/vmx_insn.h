@@ -2,9 +2,9 @@
 /*
  * The VMX instructions: the only inline assembly of this folder.
  *
- * They report failure in CF and ZF. VMREAD and VMWRITE fail only for fields that
- * do not exist or without a current VMCS, which is Quire's own bug; asking after
- * each of them would cost more than the instruction.
+ * They report failure in CF and ZF. VMREAD and VMWRITE fail only for fields that do not
+ * exist or without a current VMCS. Either is Quire's own bug, and a check after each of
+ * them would cost more than the instruction.
  */
 #ifndef VMX_VMX_INSN_H
 #define VMX_VMX_INSN_H

@@ -1,31 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of vmx/ share. Files marked pure touch memory only and are
- * tested on the host.
+ * Shared by the files of vmx/. Files marked pure touch memory only; files marked mixed
+ * also have functions that execute VMX instructions. The host tests link both, and
+ * call what is pure.
  *
- *   vmx.c             the operations table, probe
- *   vmx_features.c    pure: capability MSRs to struct vmx_features
- *   vmx_cpu.c         turns VMX on and off on a CPU
- *   vmx_vcpu.c        create, reset, destroy
- *   vmx_run.c         enter the guest, with vmx_entry.S
- *   vmx_exit.c        pure: VMCS words to struct vmexit
- *   vmx_event.c       struct guest_event to VM-entry information and back; interrupt window
- *   vmx_msr.c         pure: the permission map
- *   vmx_vpid.c        virtual-processor identifiers, TLB flushes
- *   vmx_state.c       pure: struct guest_state to VMCS fields and back
- *   vmx_check.c       pure: the manual's rules for controls, host state, events
- *   vmx_check_guest.c pure: its rules for guest state
- *   vmx_dump.c        prints a VMCS
+ *   vmx.c              the operations table, probe
+ *   vmx_features.c     pure: capability MSRs to struct vmx_features
+ *   vmx_cpu.c          turns VMX on and off on a CPU
+ *   vmx_vcpu.c         creates, resets and destroys a vCPU; what exits
+ *   vmx_run.c          enters the guest, before and after vmx_entry.S
+ *   vmx_entry.S        the world switch, with a table of who saves which register
+ *   vmx_exit.c         pure: VMCS words to struct vmexit
+ *   vmx_event.c        mixed: struct guest_event to VM-entry information and back;
+ *                      interrupt window
+ *   vmx_msr.c          pure: the permission map
+ *   vmx_vpid.c         mixed: virtual-processor identifiers, TLB flushes
+ *   vmx_state.c        mixed: struct guest_state to VMCS fields and back
+ *   vmx_check.c        pure: the manual's rules for controls, host state, events
+ *   vmx_check_guest.c  pure: its rules for guest state
+ *   vmx_dump.c         prints a VMCS
+ *   vmcs.h             the encodings of VMCS fields and the names of their bits
+ *   asm_offsets.c      offsets of struct members for vmx_entry.S
  *
- * and what AMD-V does not need:
+ * and, without a twin in svm/:
  *
- *   vmx_insn.h        the VMX instructions
- *   vmx_fields.c      groups of VMCS fields to plain structs and back
- *   vmx_live.c        guest registers that VT-x does not switch
- *   vmx_cr.c          guests' writes to CR0 and CR4 that the CPU may not carry out alone
+ *   vmx_insn.h         the VMX instructions
+ *   vmx_fields.c       groups of VMCS fields to plain structs and back
+ *   vmx_live.c         guest registers that VT-x does not switch
+ *   vmx_cr.c           mixed: guests' writes to CR0 and CR4 that the CPU may not carry
+ *                      out alone
  *
- * Locks: none. A vCPU belongs to its thread, a struct vmx_cpu to its CPU. A VMCS
- * is active on one CPU until it is cleared there; threads do not move yet.
+ * Locks: none. A vCPU belongs to its thread, a struct vmx_cpu to its CPU. A VMCS is
+ * active on one CPU until it is cleared there; threads stay on their CPU.
  */
 #ifndef VMX_VMX_INTERNAL_H
 #define VMX_VMX_INTERNAL_H
@@ -43,13 +49,13 @@
 
 struct vmx_cpu;
 
-/* What stays in the CPU across exits, see vmx_live.c. */
+/* Guest registers that stay in the CPU across exits; see vmx_live.c. */
 struct vmx_live {
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t cr2, dr6;
 };
 
-/* What handling one kind of exit cost, from one entry to the next. */
+/* Sums for one kind of exit: VMREADs and VMWRITEs from each such exit to the next entry. */
 struct vmx_figures {
 	uint64_t exits, reads, writes;
 };
@@ -62,7 +68,7 @@ struct virt_vcpu {
 	uint8_t *virtual_apic; /* one page, for the task priority */
 
 	/* Owned by the vCPU's thread. */
-	struct vmx_cpu *home; /* where the VMCS is active; NULL: nowhere */
+	struct vmx_cpu *home; /* on which the VMCS is active; NULL: on none */
 	uint64_t vpid_stamp;  /* see vmx_vpid.c */
 	uint32_t vpid;
 	uint32_t flush; /* enum vmx_flush, due before the next entry */
@@ -70,20 +76,20 @@ struct virt_vcpu {
 	uint32_t entry_error; /* VM-instruction error of the last entry; 0: it succeeded */
 	struct vmx_live live; /* stale while a CPU holds them */
 
-	/* What the VMCS holds, so that it need not be read or written again. */
+	/* Copies of VMCS fields, which save VMREADs and VMWRITEs. */
 	uint64_t eptp;
 	uint64_t rip, rsp, rflags;
 	uint64_t host_rsp; /* written by vmx_entry.S */
 	uint32_t primary_controls;
 	uint32_t interruptibility;
 
-	/* Counts of VMREAD and VMWRITE since the last entry; what each kind of exit took. */
+	/* VMREADs and VMWRITEs since the last entry, and their sums for each kind of exit. */
 	uint32_t reads, writes;
 	enum vmexit_kind last_exit;
 	struct vmx_figures figures[VMEXIT_KIND_COUNT];
 };
 
-/* The VMCS of `vcpu` is current. */
+/* The VMCS of `vcpu` must be current for both. */
 static inline uint64_t vmcs_read(struct virt_vcpu *vcpu, enum vmcs_field field)
 {
 	vcpu->reads++;
@@ -99,8 +105,9 @@ static inline void vmcs_write(struct virt_vcpu *vcpu, enum vmcs_field field, uin
 /* --- vmx_features.c ------------------------------------------------------------ */
 
 /*
- * The words that matter, as the CPU gave them; zero where it has none. Words of
- * controls: bits that must be 1 below, bits that may be 1 above.
+ * The capability MSRs and CPUID words that matter, as the CPU gave them; zero where it
+ * has none. A word about controls has in its lower half the bits that must be 1, in its
+ * upper half the bits that may be 1.
  */
 struct vmx_words {
 	uint64_t feature_control, basic, misc, ept_vpid;
@@ -119,34 +126,35 @@ struct vmx_features {
 	enum invept_type invept;
 	enum invvpid_type invvpid; /* 0: the CPU has no INVVPID */
 
-	/* Controls of every vCPU, and what the CPU allows, as in struct vmx_words. */
+	/* The controls of every vCPU; and the words that say what the CPU allows, as above. */
 	uint32_t pin, primary, secondary, exit, entry;
 	uint64_t pin_allowed, primary_allowed, secondary_allowed, exit_allowed, entry_allowed;
 
-	/* Bits that VMX fixes, bits that the guest sees in the read shadow only. */
+	/* Bits that VMX fixes at 1; bits that the guest sees in the read shadow only. */
 	uint64_t cr0_fixed, cr0_owned, cr4_fixed, cr4_owned;
-	/* What the CPU lets a guest have. */
+	/* Bits that a guest may have. */
 	uint64_t cr4_allowed, efer_allowed;
 	unsigned physical_address_bits, linear_address_bits;
 };
 
-/* Of the boot CPU; fixed by vmx_probe(). */
+/* Describes the boot CPU; constant after vmx_probe(). */
 extern struct vmx_features vmx_features;
 
 /*
- * A control word with all of `required` and what there is of `optional`. False if
- * the CPU lacks a required bit, insists on a `refused` one, or contradicts itself.
+ * Makes a control word with all bits of `required`, those of `optional` that the CPU has,
+ * and those that it demands. False if the CPU lacks a bit of `required`, demands one of
+ * `refused`, or contradicts itself.
  */
 bool vmx_control_adjust(uint64_t allowed, uint32_t required, uint32_t optional, uint32_t refused,
 			uint32_t *out_control);
-/* NULL if the machine can run guests; otherwise why not. */
+/* Returns NULL if the machine can run guests, else one sentence that says why not. */
 const char *vmx_features_decode(const struct vmx_words *words, struct vmx_features *out_features);
 
 /* --- vmx_cpu.c ------------------------------------------------------------------- */
 
-/* One CPU. Owned by it. */
+/* State of one CPU; no other CPU touches it. */
 struct Q_ALIGNED(64) vmx_cpu {
-	struct virt_vcpu *current;    /* whose VMCS VMREAD reads */
+	struct virt_vcpu *current;    /* its VMCS is the current one */
 	struct virt_vcpu *live_owner; /* see vmx_live.c */
 	uint64_t vpid_stamp;
 	uint32_t vpid_next;
@@ -155,7 +163,7 @@ struct Q_ALIGNED(64) vmx_cpu {
 
 extern struct vmx_cpu vmx_cpus[PHYSMEM_CPU_MAX];
 
-/* NULL if the machine can run guests; otherwise why not. Fills vmx_features. */
+/* Fills vmx_features. Returns what vmx_features_decode() says about them. */
 const char *vmx_cpu_detect(void);
 q_status_t vmx_cpu_enable(void) Q_MUST_USE;
 void vmx_cpu_disable(void);
@@ -166,7 +174,7 @@ q_status_t vmx_vcpu_create(struct guest_regs *regs, struct virt_vcpu **out_vcpu)
 void vmx_vcpu_destroy(struct virt_vcpu *vcpu);
 void vmx_vcpu_reset(struct virt_vcpu *vcpu);
 
-/* Makes the vCPU's VMCS the one that this CPU reads and writes; cheap if it is. */
+/* Makes the vCPU's VMCS the current one of this CPU; cheap if it already is. */
 void vmx_vmcs_load(struct virt_vcpu *vcpu);
 
 /* --- vmx_run.c and vmx_entry.S --------------------------------------------------- */
@@ -176,24 +184,24 @@ void vmx_run(struct virt_vcpu *vcpu, struct vmexit *out_exit);
 enum vmx_failure { VMX_ENTERED, VMX_FAIL_VALID, VMX_FAIL_INVALID };
 
 /*
- * The world switch; interrupts disabled on call and on return. VMX_FAIL_VALID
- * and VMX_FAIL_INVALID: the guest was not entered, nothing changed.
+ * The world switch. Interrupts are disabled on call and on return. After VMX_FAIL_VALID
+ * and VMX_FAIL_INVALID the guest was not entered and nothing has changed.
  */
 enum vmx_failure vmx_world_switch(struct guest_regs *regs, uint64_t *host_rsp, bool is_launched);
-/* Where exits arrive; not a function. */
+/* The address where exits arrive; not a function. */
 extern const char vmx_exit_arrival[];
-/* Enter Quire's own handlers of machine checks and NMIs. */
+/* Enter Quire's own machine-check and NMI handlers. */
 void vmx_machine_check_raise(void);
 void vmx_nmi_raise(void);
 
 /* --- vmx_exit.c ------------------------------------------------------------------ */
 
-/* What of the VMCS tells about an exit; vmx_exit_needs() says what has to be read. */
+/* The VMCS fields that describe an exit; vmx_exit_needs() says which have to be read. */
 struct vmx_exit_words {
 	uint32_t reason;
 	uint32_t insn_length;
-	uint32_t event, event_error_code;         /* exceptions and NMIs */
-	uint32_t vectoring, vectoring_error_code; /* what was being delivered */
+	uint32_t event, event_error_code;         /* the exception or NMI that exits */
+	uint32_t vectoring, vectoring_error_code; /* the event that was being delivered */
 	uint32_t interruptibility;
 	uint64_t rflags;
 	uint64_t qualification;
@@ -208,30 +216,30 @@ enum vmx_exit_need {
 	VMX_NEEDS_VECTORING = BIT32(4),
 };
 
-/* A set of enum vmx_exit_need; reason, RFLAGS and interruptibility are always read. */
+/* Returns a set of enum vmx_exit_need. Reason, RFLAGS and interruptibility are always read. */
 uint32_t vmx_exit_needs(uint32_t reason);
 
 /*
- * Fills what an exit of its kind has, and nothing else. False if the backend has
- * to act on the exit itself before it is reported; see vmx_run.c.
+ * Fills the fields that all exits have and the union member of its kind, and nothing
+ * else. False if the backend has to act on the exit before it reports it; see vmx_run.c.
  */
 bool vmx_exit_decode(const struct vmx_exit_words *words, struct vmexit *out_exit);
 
 /* --- vmx_event.c ----------------------------------------------------------------- */
 
-/* Without protected mode no exception pushes an error code. */
+/* Outside of protected mode no exception pushes an error code. */
 uint32_t vmx_event_encode(const struct guest_event *event, bool is_protected);
 /* False, and nothing written, if `word` holds no event. */
 bool vmx_event_decode(uint32_t word, uint32_t error_code, uint32_t insn_length,
 		      struct guest_event *out_event);
-/* Bytes of the INT instruction behind a soft event; 0 for all others. */
+/* Returns the length of the INT instruction that caused a soft event; 0 for other events. */
 uint32_t vmx_event_insn_length(const struct guest_event *event);
 
 void vmx_event_inject(struct virt_vcpu *vcpu, const struct guest_event *event);
 void vmx_interrupt_window_set(struct virt_vcpu *vcpu, bool is_wanted);
 void vmx_insn_skipped(struct virt_vcpu *vcpu);
 
-/* What blocks interrupts and NMIs: BLOCKING_... */
+/* Sets what blocks interrupts and NMIs: a set of BLOCKING_... */
 void vmx_interruptibility_set(struct virt_vcpu *vcpu, uint32_t blocking);
 
 /* --- vmx_msr.c ------------------------------------------------------------------- */
@@ -249,24 +257,24 @@ void vmx_permissions_init(void);
 #define VMX_VPID_END        0x10000u
 
 enum vmx_flush {
-	VMX_FLUSH_LINEAR = BIT32(0), /* what the guest's own tables translated */
-	VMX_FLUSH_SLAT = BIT32(1),   /* what the nested tables translated, which is all */
+	VMX_FLUSH_LINEAR = BIT32(0), /* translations that depend on the guest's own tables */
+	VMX_FLUSH_SLAT = BIT32(1),   /* translations that depend on the nested tables: all */
 };
 
 void vmx_vpid_cpu_init(struct vmx_cpu *cpu, unsigned index);
 /*
- * Before an entry, when the stamps of vCPU and CPU differ: a VPID for vcpu->vpid.
- * True if the CPU must first forget the translations of all VPIDs.
+ * Gives the vCPU a VPID of this CPU. Called before an entry if their stamps differ. True
+ * if the translations of all VPIDs must be flushed before the entry.
  */
 bool vmx_vpid_assign(struct virt_vcpu *vcpu, struct vmx_cpu *cpu);
-/* Before its next entry the vCPU forgets all translations. */
+/* Flushes all translations of the vCPU before its next entry. */
 void vmx_tlb_flush(struct virt_vcpu *vcpu);
-/* Does what is due; the VMCS is current. */
+/* Assigns a VPID and flushes, as far as either is due. The VMCS is current. */
 void vmx_tlb_update(struct virt_vcpu *vcpu, struct vmx_cpu *cpu);
 
 /* --- vmx_fields.c ---------------------------------------------------------------- */
 
-/*  Guest state outside of the segments that is written as well as read. */
+/*  Guest state besides the segments that is written as well as read. */
 #define VMX_GUEST_FIELDS(X)                              \
 	X(cr0, VMCS_GUEST_CR0)                           \
 	X(cr0_shadow, VMCS_CR0_SHADOW)                   \
@@ -283,7 +291,7 @@ void vmx_tlb_update(struct virt_vcpu *vcpu, struct vmx_cpu *cpu);
 	X(interruptibility, VMCS_GUEST_INTERRUPTIBILITY) \
 	X(entry_controls, VMCS_ENTRY_CONTROLS)
 
-/*  Guest state that is read only, to be checked. */
+/*  Guest state that is only read, for the rules. */
 #define VMX_GUEST_READ_FIELDS(X)         \
 	X(rip, VMCS_GUEST_RIP)           \
 	X(rflags, VMCS_GUEST_RFLAGS)     \
@@ -345,33 +353,33 @@ struct vmx_host {
 #undef VMX_FIELD_MEMBER
 
 void vmx_guest_read(struct virt_vcpu *vcpu, struct vmx_guest *out_guest);
-/* Writes what differs from `old`, which is what the VMCS holds. */
+/* Writes the fields that differ from `old`, which is the present content of the VMCS. */
 void vmx_guest_write(struct virt_vcpu *vcpu, const struct vmx_guest *guest,
 		     const struct vmx_guest *old);
 void vmx_controls_read(struct virt_vcpu *vcpu, struct vmx_controls *out_controls);
 void vmx_host_read(struct virt_vcpu *vcpu, struct vmx_host *out_host);
-/* Quire's own state on this CPU, where every exit goes. */
+/* Writes Quire's own state on this CPU, which every exit loads. */
 void vmx_host_write(struct virt_vcpu *vcpu);
 
 /* --- vmx_live.c ------------------------------------------------------------------ */
 
-/* Makes this CPU hold the vCPU's registers, keeping those of their owner. */
+/* Loads the vCPU's registers into this CPU, after saving those of the vCPU that was there. */
 void vmx_live_switch(struct virt_vcpu *vcpu, struct vmx_cpu *cpu);
 void vmx_live_get(struct virt_vcpu *vcpu, struct vmx_live *out_live);
 void vmx_live_set(struct virt_vcpu *vcpu, const struct vmx_live *live);
-/* Before the vCPU is freed. */
+/* Forgets the vCPU's registers if this CPU holds them. Called before the vCPU is freed. */
 void vmx_live_drop(struct virt_vcpu *vcpu);
 
 /* --- vmx_cr.c -------------------------------------------------------------------- */
 
-/* Would the CPU take this value of CR0 or CR4, as far as the guest knows? Pure. */
+/* True if the CPU that the guest sees accepts `value` in CR0 or CR4 (`cr`). Pure. */
 bool vmx_cr_value_is_legal(unsigned cr, uint64_t value, const struct vmx_features *features);
-/* After an exit on MOV to CR0 or CR4; rewrites `out_exit`. */
+/* Acts on an exit by MOV to CR0 or CR4; `out_exit` becomes what vmx_run() reports. */
 void vmx_cr_exit_handle(struct virt_vcpu *vcpu, uint64_t qualification, struct vmexit *out_exit);
 
 /* --- vmx_state.c ----------------------------------------------------------------- */
 
-/* `guest` holds the state so far; what guest_state has no field for stays. */
+/* `guest` holds the present state; fields that struct guest_state lacks stay as they are. */
 void vmx_state_encode(const struct guest_state *state, const struct vmx_features *features,
 		      struct vmx_guest *guest, struct vmx_live *out_live);
 void vmx_state_decode(const struct vmx_guest *guest, const struct vmx_live *live,
@@ -384,8 +392,8 @@ q_status_t vmx_state_set(struct virt_vcpu *vcpu, const struct guest_state *state
 /* --- vmx_check.c and vmx_check_guest.c ------------------------------------------- */
 
 /*
- * SDM vol. 3, "Checks on VMX Controls and Host-State Area", "Checking and Loading
- * Guest State", and what belongs to it.
+ * SDM vol. 3, "Checks on VMX Controls and Host-State Area", "Checking and Loading Guest
+ * State", and a few more; see vmx_check_guest.c.
  */
 #define VMX_RULES(X)                                                                          \
 	X(PIN_CONTROLS, "pin-based controls must be what the CPU allows")                     \
@@ -457,7 +465,7 @@ static inline uint64_t vmx_violation(enum vmx_rule rule, bool is_violated)
 	return is_violated ? BIT64(rule) : 0;
 }
 
-/* Sets of violated rules, BIT64(VMX_RULE_...); 0: valid. */
+/* Return the set of violated rules, BIT64(VMX_RULE_...); 0: valid. */
 uint64_t vmx_check_controls(const struct vmx_controls *controls,
 			    const struct vmx_features *features);
 uint64_t vmx_check_event(const struct vmx_controls *controls, const struct vmx_guest *guest);
@@ -467,13 +475,13 @@ uint64_t vmx_check_guest(const struct vmx_guest *guest, const struct vmx_feature
 /* SDM vol. 3, "VM-Instruction Error Numbers". Never NULL. */
 const char *vmx_error_text(uint32_t error);
 
-/* Logs why the last entry failed and each violated rule of the VMCS; true if there is none. */
+/* Logs why the last entry failed and each rule that the VMCS violates; true if it violates none. */
 bool vmx_check(struct virt_vcpu *vcpu);
 
 /* --- vmx_dump.c ------------------------------------------------------------------ */
 
 void vmx_dump(struct virt_vcpu *vcpu);
-/* What each kind of exit took in VMREADs and VMWRITEs. */
+/* Logs how many VMREADs and VMWRITEs each kind of exit took. */
 void vmx_figures_log(const struct virt_vcpu *vcpu, enum log_level level);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest registers that VT-x does not switch and Quire itself never uses: those of
- * system calls, KERNEL_GS_BASE, CR2 and DR6. They stay in the CPU until another
- * vCPU runs there, so that an exit costs nothing for them; lists of MSRs to load
- * and store would be worked off at each.
+ * Guest registers that VT-x does not switch and Quire itself never uses: those of system
+ * calls, KERNEL_GS_BASE, CR2 and DR6. They stay in the CPU until another vCPU runs there,
+ * so they add nothing to the cost of an exit. Lists of MSRs to load and store would be
+ * processed at every exit.
  *
- * Quire takes no page fault and no debug exception that it survives, so CR2 and
- * DR6 are safe across its own code.
+ * A page fault or debug exception of Quire's own ends in a panic, so Quire never changes
+ * CR2 and DR6 under a guest that goes on.
  *
  * Invariant: a vCPU's `live` is valid exactly if no CPU's live_owner is that vCPU.
  */
@@ -38,7 +38,7 @@ static void restore(const struct vmx_live *live)
 	cpu_write_dr6(live->dr6);
 }
 
-/* Threads do not move yet: no CPU but this one can be the owner's. */
+/* Threads stay on their CPU, so only this CPU can hold the registers of the thread's vCPU. */
 static struct vmx_cpu *this_cpu(void)
 {
 	return &vmx_cpus[percpu()->index];

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The permission map: which model-specific registers the guest may touch without
- * an exit. One map serves every vCPU: of the registers only those pass that the
- * VMCS or vmx_live.c holds, so that a guest reads and writes its own copy and
- * never the machine's. All ports exit, by a control and without a map.
+ * The permission map: which model-specific registers the guest may access without an
+ * exit. One map serves every vCPU. A register passes only if the VMCS or vmx_live.c holds
+ * it, so that a guest reads and writes its own copy and never the machine's. All ports
+ * exit, because of a control and without a map.
  *
- * SDM vol. 3, "MSR-Bitmap Address": one bit a register, for two ranges of 2000h
- * registers, first for reads, then for writes; a register outside of them always
- * exits. EFER is in the VMCS and exits all the same, because what a guest may
- * have of it is not up to the CPU.
+ * SDM vol. 3, "MSR-Bitmap Address": one bit a register, for two ranges of 2000h registers,
+ * first for reads, then for writes; a register outside of them always exits. EFER is in
+ * the VMCS and exits all the same, because Quire and not the CPU decides which of its bits
+ * a guest may have.
  */
 #include <quire/assert.h>
 

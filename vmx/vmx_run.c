@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Enters the guest and reports why it came back. Everything here runs once per
- * exit, so it moves only what every exit needs: RSP, RIP and RFLAGS live in the
- * VMCS and are written back only if they changed, the task priority (CR8) in the
- * virtual-APIC page, all other registers are the business of vmx_entry.S.
+ * Enters the guest and reports why it came back. Everything here runs once per exit, so
+ * it moves only what every exit needs: RSP, RIP and RFLAGS, which are in the VMCS and are
+ * written back only if they changed, and the task priority (CR8), which is in the
+ * virtual-APIC page. vmx_entry.S moves all other registers.
  *
- * VMREAD and VMWRITE are what an exit costs, so they are counted: each kind of
- * exit is charged with everything from one entry to the next. CPUID takes six
- * reads (reason, RSP, RIP, RFLAGS, interruptibility, length) and one write (RIP).
+ * VMREAD and VMWRITE are most of what an exit costs, so they are counted: all from one
+ * entry to the next are charged to the kind of the exit in between. CPUID takes six reads
+ * (reason, RSP, RIP, RFLAGS, interruptibility, length) and one write (RIP).
  *
- * When the CPU refuses the VMCS, struct guest_regs and the VMCS keep what the
- * guest was to start with.
+ * When the CPU refuses the VMCS, struct guest_regs and the VMCS keep the values with which
+ * the guest was to start.
  */
 #include <quire/assert.h>
 
@@ -19,7 +19,7 @@
 
 #include "vmx_internal.h"
 
-/* Instead of an exit reason: VMLAUNCH or VMRESUME failed. */
+/* Reported in place of an exit reason when VMLAUNCH or VMRESUME failed. */
 #define REASON_NOT_ENTERED 0xffffffffu
 #define ERROR_NO_VMCS      ~0u
 #define DR7_GENERAL_DETECT BIT64(13)
@@ -90,7 +90,7 @@ static void words_read(struct virt_vcpu *vcpu, struct vmx_exit_words *words)
 		vectoring_read(vcpu, words);
 }
 
-/* VMLAUNCH or VMRESUME failed: no exit took place, and the VMCS holds no reason. */
+/* Reports that VMLAUNCH or VMRESUME failed: without an exit the VMCS holds no reason. */
 static Q_NOINLINE void entry_refused(struct virt_vcpu *vcpu, enum vmx_failure failure,
 				     struct vmexit *out_exit)
 {
@@ -103,7 +103,10 @@ static Q_NOINLINE void entry_refused(struct virt_vcpu *vcpu, enum vmx_failure fa
 	};
 }
 
-/* An intercepted #DB leaves DR6 and DR7 alone: SDM vol. 3, "Debug Exceptions" under VM exits. */
+/*
+ * Changes DR6 and DR7 as the delivery of #DB would, which an exit prevents: SDM vol. 3,
+ * "Architectural State Before a VM Exit".
+ */
 static void debug_exception_finish(struct virt_vcpu *vcpu, const struct vmx_exit_words *words)
 {
 	uint64_t causes = words->qualification & DEBUG_CAUSES;
@@ -111,7 +114,7 @@ static void debug_exception_finish(struct virt_vcpu *vcpu, const struct vmx_exit
 	if (causes & DEBUG_QUALIFICATION_ACCESS)
 		vmcs_write(vcpu, VMCS_GUEST_DR7,
 			   vmcs_read(vcpu, VMCS_GUEST_DR7) & ~DR7_GENERAL_DETECT);
-	/* INT1 is over when its #DB comes; the exit came before. */
+	/* The #DB of INT1 comes after the instruction, but its exit leaves RIP at INT1. */
 	if (field_get(words->event, VMCS_EVENT_TYPE) == VMCS_EVENT_PRIVILEGED_EXCEPTION)
 		vcpu->regs->rip += words->insn_length;
 }
@@ -119,20 +122,23 @@ static void debug_exception_finish(struct virt_vcpu *vcpu, const struct vmx_exit
 static void exception_finish(struct virt_vcpu *vcpu, const struct vmx_exit_words *words)
 {
 	if (field_get(words->event, VMCS_EVENT_TYPE) == VMCS_EVENT_NMI) {
-		/* The exit consumed it, and blocks further ones until IRET. */
+		/* The exit consumed it, and blocks further ones until an IRET. */
 		vmx_nmi_raise();
 		return;
 	}
 	switch (field_get(words->event, VMCS_EVENT_VECTOR)) {
 	case VECTOR_MC:
-		/* The exit consumed it. Should Quire's handler return, the VM has to stop. */
+		/* The exit consumed it. Should Quire's handler return, the VM must stop. */
 		vmx_machine_check_raise();
 		return;
 	case VECTOR_DB: debug_exception_finish(vcpu, words); break;
 	}
 }
 
-/* IRET ends the blocking of NMIs first and may fault or exit then: it is yet to be executed. */
+/*
+ * True if an IRET unblocked NMIs and then faulted or exited. The guest has yet to execute
+ * it, so NMIs must be blocked again.
+ */
 static bool is_nmi_unblocked(const struct vmx_exit_words *words)
 {
 	if (words->vectoring & VMCS_EVENT_VALID)
@@ -144,7 +150,7 @@ static bool is_nmi_unblocked(const struct vmx_exit_words *words)
 	       (words->qualification & EPT_QUALIFICATION_NMI_UNBLOCKED);
 }
 
-/* Exits that the backend acts on; out_exit is filled already. */
+/* Acts on the exits that need the backend. `out_exit` is filled already. */
 static Q_NOINLINE void exit_finish(struct virt_vcpu *vcpu, const struct vmx_exit_words *words,
 				   struct vmexit *out_exit)
 {
@@ -191,7 +197,7 @@ void vmx_run(struct virt_vcpu *vcpu, struct vmexit *out_exit)
 	vcpu->entry_error = 0;
 	regs_from_vmcs(vcpu);
 	words_read(vcpu, &words);
-	/* An entry that failed late does not launch. */
+	/* An entry that failed while guest state was loaded did not launch the VMCS. */
 	vcpu->is_launched |= !(words.reason & VMCS_REASON_ENTRY_FAILED);
 	if (Q_UNLIKELY(!vmx_exit_decode(&words, out_exit)))
 		exit_finish(vcpu, &words, out_exit);

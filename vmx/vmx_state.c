@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * struct guest_state to VMCS fields and back.
+ * Copies struct guest_state to VMCS fields and back.
  *
- * CR0 and CR4 have two fields each: what the CPU works with, which VMX and Quire
- * have a say in, and the read shadow, from which the guest reads the bits that are
- * not its own. EFER.LMA and the IA-32e control are made from LME and PG, and the
- * privilege level is the DPL of SS.
+ * CR0 and CR4 have two fields each. The CPU works with the first, some bits of which VMX
+ * and Quire determine; the guest reads these bits from the second, the read shadow.
+ * EFER.LMA and the IA-32e control are computed from LME and CR0.PG, and the privilege
+ * level is the DPL of SS.
  *
- * The page-directory pointers of 32-bit PAE paging are in the VMCS and stay as the
- * CPU saved them: struct guest_state does not have them.
+ * The page-directory pointers of 32-bit PAE paging are in the VMCS and stay as the CPU
+ * saved them: struct guest_state does not have them.
  */
 #include <quire/x86_state.h>
 
@@ -23,7 +23,7 @@ static bool is_long_mode(const struct guest_state *state)
 	return (state->efer & EFER_LME) && (state->cr0 & CR0_PG);
 }
 
-/* AMD-V has no unusable segments, only such that are not present. */
+/* AMD-V reports a null segment as not present, VT-x as unusable. */
 static struct guest_segment segment_encode(const struct guest_segment *segment)
 {
 	struct guest_segment encoded = *segment;
@@ -42,7 +42,10 @@ static void segments_encode(const struct guest_state *state, struct vmx_guest *g
 	guest->idtr = state->idtr;
 }
 
-/* RFLAGS.IF may yet change, and blocking by STI would need it: MOV SS blocks just as well. */
+/*
+ * Blocking by STI needs RFLAGS.IF, which may still change before the entry. Blocking by MOV
+ * SS does not, and blocks interrupts just as well.
+ */
 static uint32_t blocking_encode(const struct guest_state *state)
 {
 	return (state->interrupt_shadow ? BLOCKING_MOV_SS : 0) |
@@ -95,7 +98,7 @@ void vmx_state_decode(const struct vmx_guest *guest, const struct vmx_live *live
 	out_state->nmi_blocked = guest->interruptibility & BLOCKING_NMI;
 }
 
-/* What WRMSR and MOV to DR6 would refuse, in Quire's own hands. */
+/* False if WRMSR or MOV to DR6 would fault when vmx_live.c loads these registers. */
 static bool live_is_valid(const struct vmx_live *live)
 {
 	unsigned bits = vmx_features.linear_address_bits;
@@ -104,7 +107,7 @@ static bool live_is_valid(const struct vmx_live *live)
 	       !(live->dr6 >> 32);
 }
 
-/* Does the guest's own TLB have to go, as with MOV to a control register? */
+/* True if the guest's TLB must be flushed, as by MOV to a control register. */
 static bool translation_differs(const struct vmx_guest *a, const struct vmx_guest *b)
 {
 	return a->cr0 != b->cr0 || a->cr3 != b->cr3 || a->cr4 != b->cr4 || a->efer != b->efer;
@@ -147,7 +150,7 @@ q_status_t vmx_state_set(struct virt_vcpu *vcpu, const struct guest_state *state
 	if (state->cpl > 3)
 		return Q_INVALID;
 	vmx_state_encode(state, &vmx_features, &guest, &live);
-	/* RIP and RFLAGS are the caller's until the entry; of them only the mode matters here. */
+	/* RIP and RFLAGS are set at the entry. Here only the flags matter on which rules depend. */
 	guest.rip = 0;
 	guest.rflags = (vcpu->regs->rflags & (RFLAGS_VM | RFLAGS_TF)) | RFLAGS_FIXED;
 	if (!live_is_valid(&live) || vmx_check_guest(&guest, &vmx_features) != 0)

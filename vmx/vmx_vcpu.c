@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A vCPU's life, and what exits. */
+/* Creates, resets and destroys a vCPU, and says what exits. */
 #include <quire/assert.h>
 #include <quire/x86_state.h>
 
@@ -13,20 +13,20 @@
 #include "vmx_internal.h"
 
 /*
- * #DB and #AC: a guest can make the delivery of either raise the same exception
- * again, for ever and without a point where an interrupt is taken, so each passes
- * through Quire (CVE-2015-8104, CVE-2015-5307). #MC belongs to the machine.
+ * A guest can make the delivery of #DB or #AC raise the same exception again, for ever,
+ * and the CPU takes no interrupt in between. Therefore both exit (CVE-2015-8104,
+ * CVE-2015-5307). #MC belongs to the machine.
  */
 #define EXCEPTIONS (BIT32(VECTOR_DB) | BIT32(VECTOR_AC) | BIT32(VECTOR_MC))
 
 /*
- * Longest stay in the guest. On a CPU nothing needs it: an interrupt ends the
- * guest's run whatever RFLAGS.IF is. Bochs 2.7 forgets that when the guest was
- * entered with IF clear, and would stay until the guest sets it.
+ * The longest run of the guest without an exit. A CPU does not need this limit: an interrupt
+ * ends the guest's run whatever RFLAGS.IF is. Bochs 2.7 does not do that if the guest was
+ * entered with IF clear; the guest would run until it sets IF.
  */
 #define STAY_US 10000u
 
-/* Machine address of a static object of the image. */
+/* Returns the machine address of a static object in Quire's image. */
 static uint64_t image_hpa(const void *object)
 {
 	return (uintptr_t)object - PAGING_IMAGE_BASE;
@@ -61,12 +61,12 @@ static void controls_init(struct virt_vcpu *vcpu)
 	vmcs_write(vcpu, VMCS_TSC_OFFSET, 0);
 	vmcs_write(vcpu, VMCS_CR0_MASK, vmx_features.cr0_owned);
 	vmcs_write(vcpu, VMCS_CR4_MASK, vmx_features.cr4_owned);
-	/* Without saving at exits the field keeps its value: each stay starts with all of it. */
+	/* No exit saves the timer, so the field keeps its value: each run gets the full time. */
 	if (vmx_features.has_preemption_timer)
 		vmcs_write(vcpu, VMCS_GUEST_PREEMPTION_TIMER, preemption_timer_ticks());
 }
 
-/* Guest state that neither struct guest_state nor struct guest_regs has a field for. */
+/* Sets guest state for which neither struct guest_state nor struct guest_regs has a field. */
 static void hidden_state_init(struct virt_vcpu *vcpu)
 {
 	vmcs_write(vcpu, VMCS_GUEST_LINK_POINTER, LINK_POINTER_NONE);
@@ -90,7 +90,7 @@ void vmx_vmcs_load(struct virt_vcpu *vcpu)
 	if (Q_LIKELY(cpu->current == vcpu))
 		return;
 
-	/* A VMCS that is active elsewhere would have to be cleared there first. */
+	/* A VMCS that is active on another CPU would have to be cleared there first. */
 	Q_ASSERT(!vcpu->home || vcpu->home == cpu);
 	bool is_loaded = vmx_insn_vmptrld(vcpu->vmcs_addr);
 	Q_ASSERT(is_loaded);
@@ -140,7 +140,7 @@ void vmx_vcpu_destroy(struct virt_vcpu *vcpu)
 	struct vmx_cpu *cpu = &vmx_cpus[percpu()->index];
 	Q_ASSERT(vcpu->home == cpu);
 
-	/* The CPU may keep parts of an active VMCS and write them to its page later. */
+	/* The CPU may keep parts of an active VMCS and write them to its page at any time. */
 	bool is_cleared = vmx_insn_vmclear(vcpu->vmcs_addr);
 	Q_ASSERT(is_cleared);
 	if (cpu->current == vcpu)

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Virtual-processor identifiers. Translations of a guest are tagged with its VPID
- * and its EPT pointer, per CPU, so a vCPU needs a VPID of its own on the CPU where
- * it runs.
+ * Virtual-processor identifiers. Each CPU tags the translations that it caches with the
+ * VPID and the EPT pointer of the guest, so a vCPU needs a VPID of its own on the CPU
+ * where it runs.
  *
- * A CPU hands them out in order. When they are used up it starts a new generation
- * by flushing its whole TLB, and all vCPUs get new ones as they enter. A stamp
- * names a generation of one CPU: generation << 8 | CPU index, never
- * VMX_VPID_STAMP_NONE. A vCPU's VPID is good on a CPU exactly if their stamps are
- * equal; that one comparison also notices a vCPU that moved, or came back.
+ * A CPU hands out VPIDs in order. When they are used up, it flushes its whole TLB and
+ * starts a new generation, in which each vCPU gets a new VPID when it enters. A stamp names
+ * a generation of one CPU: generation << 8 | CPU index, never VMX_VPID_STAMP_NONE. The VPID
+ * of a vCPU is valid on a CPU exactly if their stamps are equal. This one comparison also
+ * notices a vCPU that moved to another CPU, or came back from one.
  *
- * With EPT every translation depends on the nested tables, so INVEPT alone covers
- * all cases; INVVPID, where the CPU has it, spares what does not depend on the
- * guest's own tables. Without VPIDs each entry and exit forgets the guest's own
- * translations, but not those of the nested tables: SDM vol. 3, "Caching
- * Translation Information".
+ * With EPT every translation depends on the nested tables, so INVEPT alone covers all
+ * cases. INVVPID, where the CPU has it, keeps the translations that do not depend on the
+ * guest's own tables. Without VPIDs each entry and exit flushes the translations that
+ * depend on the guest's own tables, but not the others: SDM vol. 3, "Caching Translation
+ * Information".
  */
 #include <quire/assert.h>
 
@@ -25,10 +25,10 @@ _Static_assert(PHYSMEM_CPU_MAX <= STAMP_GENERATION_ONE, "a stamp has 8 bits for 
 
 void vmx_vpid_cpu_init(struct vmx_cpu *cpu, unsigned index)
 {
-	/* A CPU that was off goes on where it stopped, so that no old stamp comes again. */
+	/* A CPU that was off goes on after its last generation, so no old stamp becomes valid. */
 	if (cpu->vpid_stamp == VMX_VPID_STAMP_NONE)
 		cpu->vpid_stamp = STAMP_GENERATION_ONE | index;
-	/* Nobody knows what the TLB holds: the first entry starts a generation. */
+	/* The content of the TLB is unknown, so the first entry starts a generation. */
 	cpu->vpid_next = VMX_VPID_END;
 }
 
