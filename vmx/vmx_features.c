@@ -12,11 +12,6 @@
 
 #include "vmx_internal.h"
 
-#define CPUID_1_ECX_VMX BIT32(5)
-
-#define FEATURE_CONTROL_LOCKED      BIT64(0)
-#define FEATURE_CONTROL_OUTSIDE_SMX BIT64(2)
-
 #define BASIC_REVISION    MASK64(30, 0)
 #define BASIC_SIZE        MASK64(44, 32)
 #define BASIC_32_BIT      BIT64(48)

@@ -104,6 +104,12 @@ static inline void vmcs_write(struct virt_vcpu *vcpu, enum vmcs_field field, uin
 
 /* --- vmx_features.c ------------------------------------------------------------ */
 
+#define CPUID_1_ECX_VMX BIT32(5)
+
+/* SDM vol. 3, "Enabling and Entering VMX Operation": IA32_FEATURE_CONTROL. */
+#define FEATURE_CONTROL_LOCKED      BIT64(0)
+#define FEATURE_CONTROL_OUTSIDE_SMX BIT64(2)
+
 /*
  * The capability MSRs and CPUID words that matter, as the CPU gave them; zero where it
  * has none. A word about controls has in its lower half the bits that must be 1, in its
