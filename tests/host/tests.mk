@@ -9,6 +9,11 @@ HOST_TESTS := $(filter-out $(PLAIN_TESTS),$(patsubst tests/host/%_test.c,%,$(wil
 HOST_gmm := lib mm/gmm
 HOST_pgm := lib mm/gmm mm/pgm
 HOST_share := lib mm/gmm mm/share
+# The backends' pure and mixed files, see svm_internal.h and vmx_internal.h.
+HOST_svm := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c svm/svm_asid.c \
+            svm/svm_features.c tests/host/svm_model.c
+HOST_vmx := lib vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_check.c vmx/vmx_check_guest.c vmx/vmx_state.c \
+            vmx/vmx_msr.c vmx/vmx_vpid.c vmx/vmx_cr.c vmx/vmx_features.c tests/host/vmx_model.c
 # Each part of the PC, and the PC as a whole.
 HOST_v   := lib devices tests/host/pc.c
 
@@ -32,12 +37,6 @@ host_vm_request := lib vm/request.c
 host_machine_memory := lib vm/machine/exit_memory.c vm/machine/zero_fill.c vm/insn
 host_paging    := lib arch/x86_64/paging_rules.c operator/address_space.c mm/gmm
 host_boot      := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
-host_svm       := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c \
-                  svm/svm_asid.c svm/svm_features.c
-host_vmx       := lib vmx/vmx_features.c vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_msr.c \
-                  vmx/vmx_vpid.c vmx/vmx_cr.c
-host_vmx_state := lib vmx/vmx_features.c vmx/vmx_event.c vmx/vmx_state.c vmx/vmx_check.c \
-                  vmx/vmx_check_guest.c
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c
@@ -50,5 +49,7 @@ threads_request_queue := lib
 threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
 
-host_links = $(or $(host_$(1)),$(if $(filter gmm%,$(1)),$(HOST_gmm)),$(if $(filter pgm%,$(1)),$(HOST_pgm)), \
-                   $(if $(filter share%,$(1)),$(HOST_share)),$(HOST_v))
+# The first that fits: vmx before v.
+HOST_MODULES := gmm pgm share svm vmx v
+host_module = $(firstword $(foreach m,$(HOST_MODULES),$(if $(filter $(m)%,$(1)),$(m))))
+host_links = $(or $(host_$(1)),$(HOST_$(call host_module,$(1))))
