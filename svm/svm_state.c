@@ -49,7 +49,7 @@ uint16_t svm_attributes_encode(uint32_t attributes)
 uint32_t svm_attributes_decode(uint16_t attributes)
 {
 	uint32_t word = (attributes & ATTRIBUTES_LOW) | (attributes & ATTRIBUTES_HIGH) << 4;
-	/* Only present segments can be loaded; one that is not present comes from a null selector. */
+	/* A loaded segment is present; one that is not present comes from a null selector. */
 	return word & SEG_ATTR_P ? word : word | SEG_ATTR_UNUSABLE;
 }
 

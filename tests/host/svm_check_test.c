@@ -21,7 +21,7 @@ static uint64_t violated(void)
 	       svm_check_save(&vmcb.save, &svm_features);
 }
 
-/* A valid VMCB with one value at one offset breaks exactly the rule. */
+/* Writes one value into a valid VMCB. That must break this rule and no other. */
 #define EXPECT_RULE(rule, offset, value, size_bytes)          \
 	do {                                                  \
 		valid_vmcb();                                 \

@@ -150,7 +150,7 @@ TEST(svm, window_is_a_virtual_interrupt_of_highest_priority)
 	((peek(0x060, 8) & V_IRQ_FIELDS) == V_IRQ_OF(vector) && peek(0x0a8, 8) == 0)
 #define IS_IN_EVENTINJ(vector) (peek(0x0a8, 8) == (0x80000000 | (vector)) && is_window_or_none())
 
-/* V_IRQ delivers nothing: it is off, or the window. */
+/* True if V_IRQ delivers no interrupt: it is clear, or it is the window. */
 static bool is_window_or_none(void)
 {
 	return !(peek(0x060, 8) & 0x100) || (peek(0x00c, 4) & 1u << 4);
@@ -176,7 +176,7 @@ TEST(svm, on_qemu_an_interrupt_is_a_virtual_one)
 	poke(0x068, 1, 8);
 	inject_interrupt(0x30);
 	EXPECT(IS_VIRTUAL(0x30) && peek(0x00c, 4) == 0 && peek(0x068, 8) == 0);
-	/* Another one, another event, none: each replaces it. */
+	/* Another interrupt, another event, or no event: each replaces it. */
 	inject_interrupt(0x41);
 	EXPECT(IS_VIRTUAL(0x41));
 	svm_event_inject(&vcpu, &(struct guest_event){ .type = GUEST_EVENT_NMI, .vector = 2 });
@@ -189,7 +189,7 @@ TEST(svm, on_qemu_an_interrupt_is_a_virtual_one)
 TEST(svm, what_cannot_be_virtual_is_injected)
 {
 	set_up_emulated();
-	/* The vectors of exceptions; a guest that could not take it; a CPU without the defect. */
+	/* In turn: an exception's vector, RFLAGS.IF clear, no defect, no interrupt. */
 	inject_interrupt(0x1f);
 	EXPECT(IS_IN_EVENTINJ(0x1f));
 	regs.rflags = RFLAGS_FIXED;
@@ -205,7 +205,7 @@ TEST(svm, what_cannot_be_virtual_is_injected)
 	EXPECT(peek(0x0a8, 8) == 0x8000030e && !(peek(0x060, 8) & 0x100));
 }
 
-/* V_IRQ is one: it is the window's, if that is wanted, whichever was first. */
+/* There is one V_IRQ. It is the window while that is wanted, whichever came first. */
 TEST(svm, the_window_comes_before_virtual_interrupts)
 {
 	set_up_emulated();
@@ -225,7 +225,7 @@ static bool undelivered_after(uint64_t code)
 	return vmexit.has_vectoring;
 }
 
-/* Not delivered yet, or its delivery was interrupted: it is to be injected again, and once. */
+/* If it was not delivered, or its delivery was interrupted, it is injected again, but once. */
 TEST(svm, a_virtual_interrupt_that_was_not_delivered_is_reported)
 {
 	set_up_emulated();
@@ -234,12 +234,12 @@ TEST(svm, a_virtual_interrupt_that_was_not_delivered_is_reported)
 	EXPECT(vmexit.vectoring.type == GUEST_EVENT_INTERRUPT && vmexit.vectoring.vector == 0x30);
 	svm_event_inject(&vcpu, &vmexit.vectoring);
 	EXPECT(IS_VIRTUAL(0x30) && undelivered_after(0x61));
-	/* Delivered: the CPU cleared V_IRQ. The window: it is no interrupt. */
+	/* When it was delivered, the CPU has cleared V_IRQ. The window is no interrupt. */
 	poke(0x061, 0, 1);
 	EXPECT(!undelivered_after(0x60));
 	svm_interrupt_window_set(&vcpu, true);
 	EXPECT(!undelivered_after(0x60));
-	/* As QEMU reports a nested page fault in the delivery. */
+	/* QEMU reports a nested page fault during the delivery this way. */
 	EXPECT(vectoring_after(0x80000330));
 	EXPECT(vmexit.vectoring.type == GUEST_EVENT_INTERRUPT && vmexit.vectoring.vector == 0x30);
 }

@@ -37,7 +37,7 @@ TEST(svm, features_come_from_their_cpuid_bits)
 	EXPECT(!f.injects_twice);
 }
 
-/* A CPU or firmware that no emulator here has: the words alone decide. */
+/* No emulator has such a CPU or firmware, so only the words are tested. */
 TEST(svm, refusals_say_why)
 {
 	const uint64_t svm_disabled = 1u << 4; /* VM_CR.SVMDIS */

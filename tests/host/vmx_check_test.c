@@ -13,7 +13,7 @@ static struct vmx_guest valid_guest(struct guest_state wanted)
 	return guest;
 }
 
-/* One change breaks one rule, and no other. */
+/* Makes one change to a valid guest. That must break this rule and no other. */
 #define BREAKS(rule, wanted, change)                                                              \
 	do {                                                                                      \
 		struct vmx_guest guest = valid_guest(wanted);                                     \
@@ -100,7 +100,7 @@ TEST(vmx, rules_for_what_the_guest_is_about_to_do)
 {
 	BREAKS(RIP, REAL, guest.rip = BIT64(32));
 	KEEPS(LONG, guest.rip = 0xffffffff81000000);
-	/* The byte behind the lower half: the fetch faults, the entry does not. */
+	/* The first address behind the lower half: the fetch faults, the entry succeeds. */
 	KEEPS(LONG, guest.rip = 0x0000800000000000);
 	BREAKS(RIP, LONG, guest.rip = 0x0001000000000000);
 	BREAKS(RFLAGS, LONG, guest.rflags &= ~BIT64(1));
@@ -177,7 +177,7 @@ static uint64_t check_event(struct vmx_guest *guest, uint32_t event, uint32_t in
 TEST(vmx, rules_for_events)
 {
 	struct vmx_guest guest = valid_guest(long_mode_state());
-	assert_int_equal(check_event(&guest, 0x0000f7ff, 0), 0); /* not valid: says nothing */
+	assert_int_equal(check_event(&guest, 0x0000f7ff, 0), 0); /* no event: nothing to check */
 	assert_int_equal(check_event(&guest, 0x80000030, 0), BIT64(VMX_RULE_EVENT_IF));
 	guest.rflags |= BIT64(9);
 	assert_int_equal(check_event(&guest, 0x80000030, 0), 0);

@@ -20,7 +20,7 @@ TEST(vmx, events_as_the_manual_draws_them)
 	EXPECT(encode(GUEST_EVENT_INTERRUPT, VECTOR_GP, true) == 0x8000000d);
 }
 
-/* The entry would fail otherwise, and a guest can ask for both. */
+/* Otherwise the entry would fail, and a guest can bring about both. */
 TEST(vmx, error_codes_go_where_the_cpu_pushes_them_and_nowhere_else)
 {
 	EXPECT(encode(GUEST_EVENT_EXCEPTION, VECTOR_GP, false) == 0x8000030d);

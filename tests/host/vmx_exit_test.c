@@ -47,7 +47,7 @@ TEST(vmx, exit_reasons_have_their_kinds)
 	}
 }
 
-/* A CPUID exit: reason, RIP, RSP, RFLAGS, interruptibility, and just the length more. */
+/* Beside reason, RIP, RSP, RFLAGS and interruptibility a CPUID exit needs only the length. */
 TEST(vmx, frequent_exits_need_few_words)
 {
 	EXPECT(vmx_exit_needs(10) == VMX_NEEDS_LENGTH);
@@ -57,7 +57,7 @@ TEST(vmx, frequent_exits_need_few_words)
 	EXPECT(vmx_exit_needs(30) == (VMX_NEEDS_LENGTH | VMX_NEEDS_QUALIFICATION));
 }
 
-/* Every reason there may ever be decodes to something, and none is misread. */
+/* Each reason that is not expected is fatal, also those that no CPU has. */
 TEST(vmx, unexpected_reasons_are_fatal)
 {
 	static const uint8_t expected[] = { 0,  1,  2,  7,  10, 11, 12, 13, 15, 18, 19,
@@ -81,7 +81,7 @@ TEST(vmx, failed_entries_are_fatal_and_left_to_the_backend)
 	struct vmx_exit_words words = { .reason = 0x80000021, .qualification = 2 };
 	struct vmexit exit = decode_unfinished(&words);
 	EXPECT(exit.kind == VMEXIT_FATAL && exit.fatal.reason == 0x80000021);
-	/* The same number with the bit must not pass for the exit without it. */
+	/* With the bit of failed entries, reason 10 must not pass for a CPUID exit. */
 	words.reason = 0x8000000a;
 	EXPECT(decode_unfinished(&words).kind == VMEXIT_FATAL);
 }
@@ -153,7 +153,7 @@ TEST(vmx, exceptions_and_nmis)
 	struct vmexit exit = decode(&words);
 	EXPECT(exit.kind == VMEXIT_EXCEPTION && exit.exception.vector == VECTOR_AC);
 	EXPECT(exit.exception.has_error_code && exit.exception.error_code == 0);
-	/* #DB: DR6 is yet to be made. */
+	/* #DB: the backend has to set DR6 first. */
 	words.event = 0x80000301;
 	exit = decode_unfinished(&words);
 	EXPECT(exit.kind == VMEXIT_EXCEPTION && exit.exception.vector == VECTOR_DB);
@@ -180,7 +180,7 @@ TEST(vmx, interrupts_wait_for_if_and_for_the_shadow)
 
 TEST(vmx, events_under_delivery_are_reported)
 {
-	/* #PF under delivery, and the stack was not there. */
+	/* A #PF was being delivered, and the page of its stack was not mapped. */
 	struct vmx_exit_words words = { .reason = 48,
 					.qualification = 0x182,
 					.vectoring = 0x80000b0e,

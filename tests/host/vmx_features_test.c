@@ -10,7 +10,7 @@ static const char *reason_of(const struct vmx_words *words)
 	const char *reason = vmx_features_decode(words, &features);
 	if (!reason)
 		return "";
-	/* It is the whole of what the operator reads: one line, one sentence. */
+	/* The operator reads nothing but this, so it is one line and one sentence. */
 	EXPECT(!strchr(reason, '\n') && reason[strlen(reason) - 1] == '.');
 	return reason;
 }
@@ -29,7 +29,7 @@ TEST(vmx, control_is_impossible_without_a_required_or_with_a_refused_bit)
 	uint32_t control = 0xdead;
 	EXPECT(!vmx_control_adjust(0x0000003f00000016, 0x40, 0, 0, &control));
 	EXPECT(!vmx_control_adjust(0x0000003f00000016, 0x01, 0, 0x10, &control));
-	/* Must be 1, may not be 1. */
+	/* A bit that must be 1 and may not be 1. */
 	EXPECT(!vmx_control_adjust(0x0000003f00000056, 0x01, 0, 0, &control));
 	EXPECT(control == 0xdead);
 }
@@ -55,7 +55,7 @@ TEST(vmx, controls_of_a_whole_cpu)
 	EXPECT(features.physical_address_bits == 40 && features.linear_address_bits == 48);
 }
 
-/* corei5_arrandale_m520 has neither, and runs guests all the same. */
+/* corei5_arrandale_m520 has no VPIDs and no timer, and runs guests all the same. */
 TEST(vmx, optional_features_may_be_missing)
 {
 	struct vmx_words words = skylake;
@@ -77,7 +77,7 @@ TEST(vmx, refusals_say_why)
 	words = skylake;
 	words.feature_control = 1; /* locked */
 	EXPECT(strstr(reason_of(&words), "firmware disabled"));
-	words.feature_control = 3; /* and on inside of SMX only */
+	words.feature_control = 3; /* locked, and on inside of SMX only */
 	EXPECT(strstr(reason_of(&words), "firmware disabled"));
 	words.feature_control = 0;
 	EXPECT(strcmp(reason_of(&words), "") == 0);
@@ -109,7 +109,7 @@ TEST(vmx, nested_paging_without_what_quire_uses_is_refused)
 	}
 }
 
-/* Numbers of bits, as the manual's tables of VM-execution, -exit and -entry controls have them. */
+/* Bit numbers are from the manual's tables of VM-execution, VM-exit and VM-entry controls. */
 TEST(vmx, a_control_that_is_missing_or_stuck_is_refused)
 {
 	static const struct {
@@ -117,7 +117,7 @@ TEST(vmx, a_control_that_is_missing_or_stuck_is_refused)
 		uint32_t needed, unwanted;
 	} controls[] = {
 		{ offsetof(struct vmx_words, pin), BIT32(0) | BIT32(3) | BIT32(5), 0 },
-		/* CR3 exits that cannot be turned off, 15 and 16: a CPU without TRUE controls. */
+		/* A CPU without TRUE controls cannot turn off CR3 exits, bits 15 and 16. */
 		{ offsetof(struct vmx_words, primary),
 		  BIT32(2) | BIT32(3) | BIT32(7) | BIT32(10) | BIT32(11) | BIT32(21) | BIT32(24) |
 			  BIT32(28) | BIT32(29),

@@ -19,7 +19,7 @@ TEST(vmx, state_survives_the_round_trip)
 TEST(vmx, bits_that_are_not_the_guests_live_in_the_shadow)
 {
 	vcpu_with(real_mode_state());
-	/* NE fixed, CD and NW without effect. */
+	/* NE is fixed; CD and NW have no effect. */
 	EXPECT(fake.guest.cr0 == 0x30 && fake.guest.cr0_shadow == 0x60000010);
 	EXPECT(fake.guest.cr4 == 0x2000 && fake.guest.cr4_shadow == 0);
 	EXPECT(!(fake.guest.entry_controls & BIT32(9)));
@@ -57,7 +57,7 @@ TEST(vmx, shadow_and_nmi_blocking_and_privilege)
 	EXPECT(back.interrupt_shadow && back.nmi_blocked && back.cpl == 3);
 }
 
-/* As AMD-V reports null segments. */
+/* AMD-V reports null segments as not present. */
 TEST(vmx, segments_that_are_not_present_are_unusable)
 {
 	struct guest_state wanted = long_mode_state();

@@ -80,7 +80,7 @@ TEST(x86_state, each_byte_of_the_pat_is_a_memory_type)
 	}
 }
 
-/* Intel SDM vol. 3, table "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". */
+/* Intel SDM vol. 3, "Processor State After Reset", the table of power-up, reset and INIT. */
 TEST(x86_state, reset_is_the_manuals)
 {
 	const struct guest_state *reset = &x86_reset_state;
