@@ -28,8 +28,8 @@
  */
 static inline bool x86_is_canonical(uint64_t address, unsigned linear_bits)
 {
-	unsigned shift = 64 - linear_bits;
-	return (uint64_t)((int64_t)(address << shift) >> shift) == address;
+	int64_t high = (int64_t)address >> (linear_bits - 1);
+	return high == 0 || high == -1;
 }
 
 /* --- control registers ----------------------------------------------------------------- */
