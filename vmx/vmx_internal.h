@@ -417,7 +417,7 @@ q_status_t vmx_state_set(struct virt_vcpu *vcpu, const struct guest_state *state
 	X(TIMER_SAVE, "saving the preemption timer needs the timer")                          \
 	X(EVENT_TYPE, "the type of an injected event must exist")                             \
 	X(EVENT_VECTOR, "an injected NMI or exception must have a vector of its type")        \
-	X(EVENT_ERROR_CODE, "just those exceptions that push an error code must have one")    \
+	X(EVENT_ERROR_CODE, "an event must have an error code exactly if it pushes one")      \
 	X(EVENT_RESERVED, "reserved bits of an injected event must be 0")                     \
 	X(EVENT_LENGTH, "the INT instruction of a soft event must have 1 to 15 bytes")        \
 	X(EVENT_BLOCKED, "an injected interrupt or NMI must not be blocked")                  \
@@ -445,7 +445,7 @@ q_status_t vmx_state_set(struct virt_vcpu *vcpu, const struct guest_state *state
 	X(PAT, "the PAT must have memory types that exist")                                   \
 	X(CANONICAL, "bases and entry points must be canonical")                              \
 	X(SEGMENT_BASE, "bases of CS, SS, DS and ES must fit 32 bits")                        \
-	X(SEGMENT_V8086, "in virtual-8086 mode segments must be its 64 KiB")                  \
+	X(SEGMENT_V8086, "in virtual-8086 mode a segment must be 64 KiB at selector * 16")    \
 	X(SEGMENT_TYPE, "CS must be code, or data in real mode; SS, DS, ES, FS, GS readable") \
 	X(SEGMENT_FLAGS, "usable segments must be present, S set, reserved bits 0")           \
 	X(SEGMENT_DPL, "the DPLs of CS and SS must fit each other")                           \
@@ -457,8 +457,8 @@ q_status_t vmx_state_set(struct virt_vcpu *vcpu, const struct guest_state *state
 	X(RFLAGS, "reserved bits of RFLAGS must be 0, bit 1 must be 1")                       \
 	X(RFLAGS_VM, "virtual-8086 mode needs protected mode without long mode")              \
 	X(ACTIVITY, "the activity state must be active")                                      \
-	X(INTERRUPTIBILITY, "what blocks interrupts must be possible")                        \
-	X(PENDING_DEBUG, "pending debug exceptions must be possible")                         \
+	X(INTERRUPTIBILITY, "the interruptibility state must be one that can occur")          \
+	X(PENDING_DEBUG, "pending debug exceptions must fit RFLAGS.TF, reserved bits be 0")   \
 	X(LINK_POINTER, "the VMCS link pointer must be all ones")
 
 #define VMX_RULE_ENUM(name, text) VMX_RULE_##name,
