@@ -86,7 +86,7 @@ struct memory_row {
 	struct pgm_stats memory;
 };
 
-#define MEMORY(field) offsetof(struct memory_row, memory.field)
+#define MEMORY(field)           offsetof(struct memory_row, memory.field)
 #define COUNTER_ROW(name, text) { #name, NULL, LISTING_COUNT, MEMORY(counters.name) },
 static const struct listing_column memory_rows[] = {
 	{ "name", "NAME", LISTING_NAME, offsetof(struct memory_row, name) },

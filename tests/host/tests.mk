@@ -6,8 +6,8 @@ host_scale  := lib mm/gmm mm/pgm
 # line host_NAME, or that of the module whose name it begins with.
 HOST_TESTS := $(filter-out $(PLAIN_TESTS),$(patsubst tests/host/%_test.c,%,$(wildcard tests/host/*_test.c)))
 
-HOST_gmm := lib mm/gmm
-HOST_pgm := lib mm/gmm mm/pgm
+HOST_gmm   := lib mm/gmm
+HOST_pgm   := lib mm/gmm mm/pgm
 HOST_share := lib mm/gmm mm/share
 # The backends' pure and mixed files, see svm_internal.h and vmx_internal.h.
 HOST_svm := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c svm/svm_msr.c svm/svm_asid.c \
@@ -17,26 +17,26 @@ HOST_vmx := lib vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_check.c vmx/vmx_check_gue
 # Each part of the PC, and the PC as a whole.
 HOST_v   := lib devices tests/host/pc.c
 
-host_lib       := lib
-host_avl       := lib
+host_lib           := lib
+host_avl           := lib
+host_json          := lib
 host_request_queue := lib
-host_json      := lib
-host_cmdline   := lib kernel/cmdline.c
-host_share     := lib mm/gmm mm/share
+host_x86_state     := lib
+host_cmdline       := lib kernel/cmdline.c
 # Includes what it tests: the port instructions are its own.
-host_console   := lib
-host_serial    := lib vm/machine/serial.c
-host_insn      := lib vm/insn
-host_config    := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c vm/load/cpio.c
-host_loader    := lib vm/load/linux.c vm/load/linux_image.c mm/gmm mm/pgm
+host_console       := lib
+host_boot          := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
+host_paging        := lib arch/x86_64/paging_rules.c operator/address_space.c mm/gmm
+host_insn          := lib vm/insn
+host_loader        := lib vm/load/linux.c vm/load/linux_image.c mm/gmm mm/pgm
+host_serial        := lib vm/machine/serial.c
 host_machine_policy := lib vm/machine/cpuid_policy.c vm/machine/msr_policy.c vm/machine/pvclock.c \
-                  vm/machine/zero_fill.c vm/insn
-host_operator_line := lib operator/console_line.c operator/command_words.c
-host_x86_state := lib
-host_vm_request := lib vm/request.c
+                       vm/machine/zero_fill.c vm/insn
 host_machine_memory := lib vm/machine/exit_memory.c vm/machine/zero_fill.c vm/insn
-host_paging    := lib arch/x86_64/paging_rules.c operator/address_space.c mm/gmm
-host_boot      := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
+host_vm_request    := lib vm/request.c
+host_config        := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c \
+                      vm/load/cpio.c
+host_operator_line := lib operator/console_line.c operator/command_words.c
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c
