@@ -1,24 +1,36 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Checks that includes point down the layers of scripts/layers.conf.
+"""Checks the layers of scripts/layers.conf: includes point down, and cycles stay small.
 
-usage: check-layers.py [--self-test]
+usage: check-layers.py [--build FOLDER] [--no-cycles] [--cycles] [--self-test]
 
-Rejected: an include of a module that the table does not allow; a private header
-(one included without its path, or *_internal.h) from outside its folder; a
-hosted header in the kernel; a .c file whose own header is not its first
-include; an include of a file that does not exist; a cycle in the table. Host
-tests may include private headers and hosted ones. --self-test plants one of
-each in a scratch tree and fails unless every one is caught.
+Rejected in the sources: an include of a module that the table does not allow; a
+private header (one included without its path, or *_internal.h) from outside its
+folder; a hosted header in the kernel; a .c file whose own header is not its first
+include; an include of a file that does not exist; a cycle in the table. Host tests
+may include private headers and hosted ones.
+
+Rejected in the objects under FOLDER/kernel (default: build/kernel), which must be
+built: more objects of a module that need each other than its row allows; a number
+that is larger than needed; a number above 4 without a reason. The numbers hold for
+builds without DEBUG; --no-cycles skips this half.
+
+--cycles prints each module's largest cycle. --self-test plants one violation of each
+kind in a scratch tree and fails unless every one is caught.
 """
 
+import argparse
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent / "pylib"))
+import cycles  # noqa: E402
+from layers import CONF, Layers, load  # noqa: E402
+from paths import BUILD, ROOT  # noqa: E402
 
 # What a freestanding compiler brings along; nothing else comes from outside.
 FREESTANDING = {"stdint.h", "stddef.h", "stdbool.h", "stdarg.h", "stdnoreturn.h", "limits.h"}
@@ -27,48 +39,6 @@ FREESTANDING = {"stdint.h", "stddef.h", "stdbool.h", "stdarg.h", "stdnoreturn.h"
 LIBRARIES = {"mm/share/share_key.c": {"xxhash.h"}}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
-
-
-class Layers:
-    """The table: module names, where they are, and what they may include."""
-
-    def __init__(self, text):
-        self.may_include = {}
-        self.module_of = {}  # folder or file -> module
-        for line in text.splitlines():
-            words = line.partition("#")[0].split()
-            if words:
-                module, where, allowed = words[0], words[1], words[2:]
-                self.module_of[where] = module
-                self.may_include[module] = set() if allowed == ["-"] else set(allowed)
-
-    def find(self, path):
-        """The module of a file, the longest path winning; None if it is in none."""
-        matches = [where for where in self.module_of
-                   if path == where or path.startswith(where + "/")]
-        return self.module_of[max(matches, key=len)] if matches else None
-
-    def allows(self, module, included):
-        return included in (module, "quire") or included in self.may_include[module]
-
-    def problems(self):
-        """Unknown names, and modules that reach themselves."""
-        for module, allowed in self.may_include.items():
-            for name in sorted(allowed - set(self.may_include)):
-                yield f"layers.conf: {module} may include {name}, which is no module"
-        for module in self.may_include:
-            if module in self._reachable(module):
-                yield f"layers.conf: {module} reaches itself: a cycle"
-
-    def _reachable(self, module):
-        seen = set()
-        waiting = list(self.may_include[module])
-        while waiting:
-            name = waiting.pop()
-            if name not in seen:
-                seen.add(name)
-                waiting += self.may_include.get(name, ())
-        return seen
 
 
 class Checker:
@@ -82,21 +52,8 @@ class Checker:
         self.problems.append(f"{path}:{line}: {text}")
 
     def check_tree(self):
-        for where in sorted(set(self._layers.module_of)):
-            base = self._root / where
-            if base.is_file():
-                self._check_file(where)
-            for folder, subfolders, names in os.walk(base):
-                subfolders.sort()
-                for name in sorted(names):
-                    path = str(Path(folder, name).relative_to(self._root))
-                    # A path in the table that lies deeper is visited on its own.
-                    if name.endswith((".c", ".h", ".S")) and self._owner(path) == where:
-                        self._check_file(path)
-
-    def _owner(self, path):
-        return max((where for where in self._layers.module_of
-                    if path == where or path.startswith(where + "/")), key=len)
+        for path in self._layers.files(self._root):
+            self._check_file(path)
 
     def _check_file(self, path):
         self.file_count += 1
@@ -175,7 +132,7 @@ PLANTED = (
     ("own header late", "mm/gmm/gmm.c", '#include <stdint.h>\n#include "mm/gmm/gmm.h"\n',
      "first include"),
     ("missing header", "mm/gmm/gone.c", '#include "mm/gmm/gone_away.h"\n', "does not exist"),
-    ("cycle", "scripts/layers.conf", None, "cycle"),
+    ("cycle", CONF, None, "reaches itself"),
 )
 
 CLEAN = {
@@ -190,48 +147,134 @@ CLEAN = {
 }
 
 
+def files_write(folder, files):
+    for name, text in files.items():
+        target = Path(folder, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+
 def planted_is_caught(table, planted):
     """Returns None, or what went wrong."""
     name, path, content, wanted = planted
+    files = dict(CLEAN)
+    if content is None:
+        table = table + "\nring  ring  -  lib\n"
+        table = re.sub(r"^(lib\s+lib\s+\d+\s+)-", r"\1ring", table, flags=re.M)
+    else:
+        files[path] = content
     with tempfile.TemporaryDirectory() as scratch:
-        files = dict(CLEAN)
-        if content is None:
-            table = table + "\nring  ring  lib\n"
-            table = re.sub(r"^(lib\s+lib\s+)-", r"\1ring", table, flags=re.M)
-        else:
-            files[path] = content
-        for file, text in files.items():
-            target = Path(scratch, file)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+        files_write(scratch, files)
         checker = Checker(Path(scratch), Layers(table))
         checker.check_tree()
-        if name == "nothing":
-            return None if not checker.problems else f"clean tree: {checker.problems}"
-        if not any(wanted in problem for problem in checker.problems):
-            return f"{name}: not caught ({checker.problems})"
-    return None
+    return verdict(name, checker.problems, wanted)
+
+
+# A layer whose first object needs its second one; the reverse makes a cycle, as does assembly.
+OBJECTS = {
+    "low/a.c": "int b(void);\nint a(void);\nint a(void) { return b(); }\n",
+    "low/b.c": "int b(void);\nint b(void) { return 1; }\n",
+}
+B_NEEDS_A = {"low/b.c": "int a(void);\nint b(void);\nint b(void) { return a(); }\n"}
+ASSEMBLY = {"low/b.c": "int c(void);\nint b(void);\nint b(void) { return c(); }\n",
+            "low/c.S": "\t.globl c\nc:\tjmp a\n\t.section .note.GNU-stack, \"\", @progbits\n"}
+SIX = {f"low/{name}.c": f"int {need}(void);\nint {name}(void);\nint {name}(void) {{ return {need}(); }}\n"
+       for name, need in zip("abcdef", "bcdefa")}
+LATE = "low/late.c"  # written after everything has been compiled
+
+# name, rows of the table, files (None: touched after it was compiled), words that the report must have
+PLANTED_CYCLES = (
+    ("no cycle", "low low 1 -", {}, ""),
+    ("cycle that is allowed", "low low 2 -", B_NEEDS_A, ""),
+    ("large cycle with a reason", "low low 6 - # a ring", SIX, ""),
+    ("cycle", "low low 1 -", B_NEEDS_A, "low: 2 objects need each other"),
+    ("cycle through assembly", "low low 2 -", ASSEMBLY, "low: 3 objects need each other"),
+    ("number larger than needed", "low low 2 -", {}, "can go down to 1"),
+    ("number without a reason", "low low 6 -", SIX, "the reason"),
+    ("objects that the row denies", "low low - -", {}, "low has objects"),
+    ("row without objects", "low low 1 -\nnone none 1 -", {}, "none has no objects"),
+    ("missing object", "low low 1 -", {LATE: ""}, "does not exist: run `make`"),
+    ("old object", "low low 1 -", {"low/a.c": None}, "older than low/a.c"),
+)
+
+
+def objects_make(folder, files):
+    for name in files:
+        item = Path(folder, "build/kernel", name).with_suffix(".o")
+        item.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["gcc", "-c", "-o", item, Path(folder, name)], check=True)
+
+
+def planted_cycle_is_caught(planted):
+    """Returns None, or what went wrong."""
+    name, rows, files, wanted = planted
+    compiled = OBJECTS | {path: text for path, text in files.items() if text and path != LATE}
+    layers = Layers(rows)
+    with tempfile.TemporaryDirectory() as scratch:
+        files_write(scratch, compiled)
+        objects_make(scratch, compiled)
+        if LATE in files:
+            files_write(scratch, {LATE: ""})
+        for path in (path for path, text in files.items() if text is None):
+            os.utime(Path(scratch, path), (2 ** 32, 2 ** 32))
+        found = [*layers.problems(), *cycle_problems(scratch, layers, Path(scratch, "build"))]
+    return verdict(name, found, wanted)
+
+
+def verdict(name, found, wanted):
+    """None if `wanted` is in one of the problems found, or if nothing is wanted and found."""
+    if not wanted:
+        return f"{name}: {found}" if found else None
+    return None if any(wanted in problem for problem in found) else f"{name}: not caught ({found})"
 
 
 def self_test(table):
-    cases = (("nothing", "lib/clean.c", "", ""), *PLANTED)
-    failures = [failure for case in cases if (failure := planted_is_caught(table, case))]
+    failures = [planted_is_caught(table, case) for case in (("nothing", "lib/clean.c", "", ""), *PLANTED)]
+    failures += map(planted_cycle_is_caught, PLANTED_CYCLES)
+    failures = list(filter(None, failures))
     for failure in failures:
         print(f"layers: self-test: {failure}", file=sys.stderr)
-    print(f"layers: self-test: {len(PLANTED)} violations planted, {len(failures)} not caught")
+    print(f"layers: self-test: {len(PLANTED) + len(PLANTED_CYCLES)} cases planted, "
+          f"{len(failures)} judged wrongly")
     return 1 if failures else 0
 
 
+def cycle_problems(root, layers, build):
+    try:
+        return list(cycles.problems(layers, cycles.measure(root, layers, build)))
+    except cycles.NotBuilt as error:
+        return [str(error)]
+
+
+def cycles_print(layers, build):
+    try:
+        print("\n".join(cycles.table(layers, cycles.measure(ROOT, layers, build))))
+    except cycles.NotBuilt as error:
+        sys.exit(f"layers: {error}")
+    return 0
+
+
 def main():
-    table = (ROOT / "scripts/layers.conf").read_text()
-    if "--self-test" in sys.argv[1:]:
-        return self_test(table)
-    checker = Checker(ROOT, Layers(table))
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=Path, default=BUILD, metavar="FOLDER")
+    parser.add_argument("--no-cycles", action="store_true")
+    parser.add_argument("--cycles", action="store_true")
+    parser.add_argument("--self-test", action="store_true")
+    options = parser.parse_args()
+
+    layers = load(ROOT)
+    if options.self_test:
+        return self_test((ROOT / CONF).read_text())
+    if options.cycles:
+        return cycles_print(layers, options.build)
+    checker = Checker(ROOT, layers)
     checker.check_tree()
-    for problem in checker.problems:
+    found = checker.problems + ([] if options.no_cycles else cycle_problems(ROOT, layers, options.build))
+    for problem in found:
         print(f"layers: {problem}", file=sys.stderr)
-    print(f"layers: {checker.file_count} files checked, {len(checker.problems)} problems")
-    return 1 if checker.problems else 0
+    print(f"layers: {checker.file_count} files checked, {len(found)} problems")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
