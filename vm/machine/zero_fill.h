@@ -12,7 +12,7 @@
  * step or a breakpoint armed the CPU does it itself, as only the CPU knows which
  * element would trap.
  *
- * docs/decisions/0020-zeroing-elision.md has the reasons.
+ * docs/decisions/0009-zeroing-elision.md has the reasons.
  */
 #ifndef VM_MACHINE_ZERO_FILL_H
 #define VM_MACHINE_ZERO_FILL_H
