@@ -183,7 +183,7 @@ threads: threads-build
 models:
 	$(Q)scripts/check-models.py
 
-.PHONY: all check host-build host-tests layers twins headers format format-fix iso bench run fuzz fuzz-long mutate help clean analyze
+.PHONY: all check host-build host-tests layers twins references headers format format-fix iso bench run fuzz fuzz-long mutate help clean analyze
 
 host-build: $(HOST_TESTS:%=$(BUILD)/host/%_test) $(FUZZ_TESTS:%=$(BUILD)/host/%_fuzz)
 
@@ -199,6 +199,9 @@ layers: all
 twins:
 	$(Q)scripts/check-twins.py
 
+references:
+	$(Q)scripts/check-references.py
+
 headers:
 	$(Q)scripts/check-headers.sh
 
@@ -208,7 +211,7 @@ format:
 format-fix:
 	$(Q)clang-format -i $(C_FILES)
 
-check: all layers twins headers format host-tests
+check: all layers twins references headers format host-tests
 
 analyze:
 	$(Q)scripts/analyze.sh
@@ -235,7 +238,7 @@ clean:
 
 help:
 	@echo 'make            build/quire.elf'
-	@echo 'make check      build, layers, twins, headers, format, host tests (under a minute)'
+	@echo 'make check      build, layers, twins, references, headers, format, host tests'
 	@echo 'make host-NAME  one host test (names: $(HOST_TESTS))'
 	@echo 'make threads    tests with threads, under ThreadSanitizer ($(THREAD_TESTS))'
 	@echo 'make models     Spin searches every state of tests/model/*.pml'

@@ -69,10 +69,10 @@ class Tester:
         print(f"{name}: {verdict}, {time.monotonic() - start:.0f} s", flush=True)
 
     def checks(self):
-        self._single("layers", ["scripts/check-layers.py"])
-        self._single("layers self-test", ["scripts/check-layers.py", "--self-test"])
-        self._single("twins", ["scripts/check-twins.py"])
-        self._single("twins self-test", ["scripts/check-twins.py", "--self-test"])
+        for gate in ("layers", "twins", "references"):
+            script = f"scripts/check-{gate}.py"
+            self._single(gate, [script])
+            self._single(f"{gate} self-test", [script, "--self-test"])
         self._single("headers", ["scripts/check-headers.sh"])
         self._single("format", ["make", "-s", "format"])
 
