@@ -7,6 +7,7 @@ triple fault gives with -no-reboot), is not a status. Bochs has no such port:
 there the last line that Quire prints is the status, and the machine is killed.
 """
 
+import ctypes
 import os
 import pty
 import shutil
@@ -16,6 +17,9 @@ import tty
 
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+PR_SET_PDEATHSIG = 1  # of Linux, "linux/prctl.h"
+_libc = ctypes.CDLL(None)
 
 QEMU_STATUS = {((0x10 + status) << 1) | 1: status for status in range(4)}
 
@@ -61,6 +65,25 @@ def size_megabytes(text):
     return max(1, int(int(number) * (scale or 1)))
 
 
+def tied_to_this_process():
+    """Returns a function that a child runs before it becomes another program. From then on the
+    kernel kills the child when this process ends, even if this process is killed by SIGKILL."""
+    parent = os.getpid()
+
+    def tie():
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # If the parent has ended before this, no signal comes.
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return tie
+
+
+def start(command, **keys):
+    """Starts an emulator in a session of its own: keys typed at this terminal do not signal it."""
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=tied_to_this_process(), **keys)
+
+
 class Machine:
     """A running emulator. `input` and `output` are file descriptors of its serial line."""
 
@@ -96,8 +119,8 @@ class Qemu(Machine):
     ends_by_itself = True
 
     def __init__(self, options, files, run_folder):
-        process = subprocess.Popen(qemu_command(options, files, run_folder), stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, start_new_session=True)
+        process = start(qemu_command(options, files, run_folder), stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE)
         super().__init__(process, process.stdin.fileno(), process.stdout.fileno())
 
     def status(self, printed_status):
@@ -127,10 +150,9 @@ class Bochs(Machine):
         script.write_text("c\n" * 200 + "q\n")
         with open(run_folder / "bochs.out", "wb") as out:
             # In the run's folder: its network card logs to the current one.
-            process = subprocess.Popen(["bochs-bin", "-q", "-f", str(config),
-                                        "-rc", str(script.resolve())],
-                                       cwd=run_folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                       env={**os.environ, "TERM": "dumb"}, start_new_session=True)
+            process = start(["bochs-bin", "-q", "-f", str(config), "-rc", str(script.resolve())],
+                            cwd=run_folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                            env={**os.environ, "TERM": "dumb"})
         super().__init__(process, master, master)
 
     def status(self, printed_status):

@@ -21,7 +21,9 @@ STATUS = """\
 exit status: Quire's own: 0 every VM stopped by itself, 1 some VM failed,
 2 Quire refused to start, 3 panic. Else 4: the machine ended without a status
 (triple fault, crash), or an --expect was not met; 5: building or setting up
-failed; 124: the time limit passed; 130: killed from the terminal."""
+failed; 124: the time limit passed; 130: killed from the terminal; 129, 130 or
+143: ended by SIGHUP (the terminal closed), SIGINT or SIGTERM. The emulated machine
+ends with scripts/run, however that ends."""
 
 
 class Step(argparse.Action):

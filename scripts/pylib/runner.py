@@ -4,6 +4,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ STATUS_NO_ANSWER = 4
 STATUS_NOT_BUILT = 5
 STATUS_TIMED_OUT = 124
 STATUS_KILLED = 130
+STATUS_SIGNAL = 128  # plus the signal's number
+
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def say(text):
@@ -34,21 +38,43 @@ class Failure(Exception):
         self.status = status
 
 
+def signals_catch():
+    """Turns the signals that end this process into a Failure, so that it cleans up first."""
+    def fail(number, _):
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Failure(STATUS_SIGNAL + number, f"killed by {signal.Signals(number).name}")
+
+    for each in SIGNALS:
+        # nohup and shells have some of them ignored.
+        if signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, fail)
+
+
 def progress(what, command):
     """Runs a command quietly; says so every two seconds while it takes; shows its output if it fails."""
     start = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=paths.ROOT, stdout=output, stderr=subprocess.STDOUT)
-        while True:
-            try:
-                process.wait(2)
-                break
-            except subprocess.TimeoutExpired:
+        try:
+            while not ended_within(process, 2):
                 say(f"{what}, {time.monotonic() - start:.0f} s")
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
         if process.returncode:
             output.seek(0)
             sys.stderr.buffer.write(output.read())
             raise Failure(STATUS_NOT_BUILT, f"{what} failed")
+
+
+def ended_within(process, seconds):
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def build():
@@ -95,8 +121,16 @@ def converse(options, machine):
     return text
 
 
+def old_folders_remove():
+    """Removes what runs that were killed by SIGKILL have left; a folder's name begins with their id."""
+    for folder in paths.RUNS.iterdir():
+        if not Path("/proc", folder.name.partition("-")[0]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def run(options):
     paths.RUNS.mkdir(parents=True, exist_ok=True)
+    old_folders_remove()
     run_folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=paths.RUNS))
     machine = None
     try:
@@ -120,6 +154,7 @@ def run(options):
 
 def main(arguments):
     options = run_options.parse(arguments)
+    signals_catch()
     try:
         emulator.size_megabytes(options.memory)
         if not options.no_setup:
@@ -134,8 +169,6 @@ def main(arguments):
     except (bootfiles.MissingFile, ValueError, OSError) as error:
         say(error)
         return STATUS_NOT_BUILT
-    except KeyboardInterrupt:
-        return STATUS_KILLED
 
 
 if __name__ == "__main__":

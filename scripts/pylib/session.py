@@ -199,6 +199,9 @@ def terminal(machine):
                 waiting.printed(console.text)
             if keyboard in ready:
                 typed = os.read(keyboard, 1024)
+                if not typed:  # the terminal is gone
+                    machine.kill()
+                    return None
                 write_all(machine.input, typed)
                 kill_keys = (kill_keys + typed)[-3:]
                 if kill_keys == KILL_KEY * 3:
