@@ -222,15 +222,15 @@ fuzz: host-build
 mutate:
 	$(Q)scripts/mutate.py
 
-# --- boots ------------------------------------------------------------------------
+# --- boots: the scripts fetch what is missing and build by themselves ----------------------
 
-iso: all
+iso:
 	$(Q)scripts/run --build-only --iso bios
 
-run: all
+run:
 	$(Q)scripts/run
 
-bench: all
+bench:
 	$(Q)scripts/bench
 
 clean:
