@@ -40,7 +40,8 @@ KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=ker
                  -mgeneral-regs-only -fno-stack-protector -fno-omit-frame-pointer \
                  -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing \
                  -ffunction-sections -fdata-sections $(UNALIGNED) \
-                 $(WARNINGS) $(DEFINES) -I. -Iinclude -idirafter arch/x86_64
+                 $(WARNINGS) $(DEFINES) -I. -Iinclude -idirafter arch/x86_64 \
+                 $(if $(filter 1,$(COVERAGE)),-O0 --coverage)
 KERNEL_LDFLAGS := -nostdlib -static -no-pie -Wl,--gc-sections -Wl,-z,max-page-size=4096 -Wl,--build-id=none \
                   -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments
 

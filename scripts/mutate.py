@@ -27,7 +27,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "scripts/pylib"), str(ROOT / "tests")]
+import makefile  # noqa: E402
 from mutations import MUTATIONS  # noqa: E402
 
 WORK = ROOT / "build/mutate"
@@ -47,9 +48,8 @@ COMPLAINT = re.compile(r"^.*(assertion failed|not so|lock order|runtime error|(?
 
 def programs():
     """The programs to run, below build/: host tests first."""
-    text = "include Makefile\nprint-it:\n\t@echo $(HOST_TESTS:%=host/%) $(THREAD_TESTS:%=threads/%)\n"
-    names = subprocess.run(["make", "-s", "-f", "-", "print-it"], input=text, cwd=ROOT, check=True,
-                           capture_output=True, text=True).stdout.split()
+    names = [f"host/{name}" for name in makefile.variable("HOST_TESTS")]
+    names += [f"threads/{name}" for name in makefile.variable("THREAD_TESTS")]
     tests = [f"{name}_test" for name in names if Path(name).name.startswith(("gmm", "pgm", "share"))]
     return tests + [f"host/{name}" for name in FUZZ_WORDS]
 

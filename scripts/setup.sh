@@ -40,7 +40,6 @@ spin                  searches the models of the protocols between threads
 python3-pytest        runs the system tests
 python3-pytest-xdist  two system tests at a time
 python3-pexpect       tests of the interactive terminal
-lcov                  how much of mm/ the tests reach
 clang                 lock annotations (make analyze)
 clang-format          make format
 acpica-tools          iasl, to read back the ACPI tables that guests see

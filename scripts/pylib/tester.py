@@ -16,6 +16,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 
+import makefile
 import options as run_options
 import paths
 import runner
@@ -38,14 +39,6 @@ LAYOUT_OPERATIONS = 20_000
 
 # Of the faults that `make mutate` plants.
 FAULT_SAMPLE = 8
-
-
-def make_variable(name):
-    """The words of a variable of the Makefile."""
-    text = f"include Makefile\nprint-it:\n\t@echo $({name})\n"
-    result = subprocess.run(["make", "-s", "-f", "-", "print-it"], input=text, cwd=paths.ROOT,
-                            capture_output=True, text=True, check=True)
-    return result.stdout.split()
 
 
 class Tester:
@@ -77,15 +70,15 @@ class Tester:
         self._single("format", ["make", "-s", "format"])
 
     def host(self):
-        self._host_programs("build/host", make_variable("HOST_TESTS"))
-        self._host_programs("build/threads", make_variable("THREAD_TESTS"))
+        self._host_programs("build/host", makefile.variable("HOST_TESTS"))
+        self._host_programs("build/threads", makefile.variable("THREAD_TESTS"))
         scale = "build/plain/host/scale_test"
         self._single("scale, build", ["make", "-s", "-j2", "SANITIZE=none", "BUILD=build/plain",
                                       scale])
         self._single("scale", [scale], figures="# ")
 
     def coverage(self):
-        self._single("coverage", ["scripts/coverage", "--least", "95"], figures=("mm/", "coverage"))
+        self._single("coverage", ["scripts/coverage"], figures="coverage")
 
     def models(self):
         self._counted("models", ["scripts/check-models.py"])
@@ -105,7 +98,7 @@ class Tester:
             self.counts["failed"] += 1
 
     def fuzz(self):
-        for name in make_variable("FUZZ_TESTS"):
+        for name in makefile.variable("FUZZ_TESTS"):
             runs = FUZZ_RUNS.get(name, ([],))
             for words in runs:
                 command = [f"build/host/{name}_fuzz", str(FUZZ_OPERATIONS // len(runs)),
@@ -119,7 +112,7 @@ class Tester:
         objects = [f"kernel/{source.with_suffix('.o').relative_to(paths.ROOT)}"
                    for folder in ("mm/gmm", "mm/pgm", "vm/load", "vm/machine", "vm", "reclaim", "operator")
                    for source in sorted((paths.ROOT / folder).glob("*.c"))]
-        names = [name for name in make_variable("HOST_TESTS")
+        names = [name for name in makefile.variable("HOST_TESTS")
                  if name.startswith(("gmm", "pgm", "config"))]
         for shift, bits in LAYOUTS[1:]:
             build = f"build/layout-{shift}-{bits}"
