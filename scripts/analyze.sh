@@ -13,8 +13,9 @@ flags="-std=gnu17 -ffreestanding -mcmodel=kernel -mno-red-zone -mgeneral-regs-on
        -DQUIRE_VERSION=\"analysis\""
 failed=0
 
-for file in $(git ls-files -co --exclude-standard lib arch boot drivers kernel mm svm vmx devices vm reclaim operator |
-	grep '\.c$' | grep -v '/asm_offsets\.c$'); do
+folders=$(awk '$1 !~ /^#/ && $1 != "tests" { print $2 }' scripts/layers.conf)
+# shellcheck disable=SC2086
+for file in $(git ls-files -co --exclude-standard $folders | grep '\.c$' | grep -v '/asm_offsets\.c$'); do
 	# shellcheck disable=SC2086
 	clang $flags -fsyntax-only -Wthread-safety -Werror=thread-safety "$file" || failed=$((failed + 1))
 	# shellcheck disable=SC2086

@@ -7,8 +7,8 @@ usage: check-layers.py [--build FOLDER] [--no-cycles] [--cycles] [--self-test]
 Rejected in the sources: an include of a module that the table does not allow; a
 private header (one included without its path, or *_internal.h) from outside its
 folder; a hosted header in the kernel; a .c file whose own header is not its first
-include; an include of a file that does not exist; a cycle in the table. Host tests
-may include private headers and hosted ones.
+include; an include of a file that does not exist; a file beside the modules; a cycle
+in the table. Host tests may include private headers and hosted ones.
 
 Rejected in the objects under FOLDER/kernel (default: build/kernel), which must be
 built: more objects of a module that need each other than its row allows; a number
@@ -54,6 +54,8 @@ class Checker:
     def check_tree(self):
         for path in self._layers.files(self._root):
             self._check_file(path)
+        for path in self._layers.strays(self._root):
+            self._report(path, 1, f"is in no module of {CONF}")
 
     def _check_file(self, path):
         self.file_count += 1
@@ -131,6 +133,7 @@ PLANTED = (
     ("hosted header", "lib/hosted.c", "#include <stdio.h>\n", "hosted header"),
     ("own header late", "mm/gmm/gmm.c", '#include <stdint.h>\n#include "mm/gmm/gmm.h"\n',
      "first include"),
+    ("file of no module", "mm/stray.h", "", "in no module"),
     ("missing header", "mm/gmm/gone.c", '#include "mm/gmm/gone_away.h"\n', "does not exist"),
     ("cycle", CONF, None, "reaches itself"),
 )

@@ -17,7 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent / "pylib"))
+import comments  # noqa: E402
+import layers  # noqa: E402
+from paths import ROOT  # noqa: E402
 
 SVM, VMX = "svm", "vmx"
 
@@ -37,18 +40,13 @@ ALONE = {
 }
 
 LAYOUTS = ("svm/vmcb.h", "vmx/vmcs.h")
-SOURCES = (".c", ".h", ".S")
-KERNEL_FOLDERS = ("include", "lib", "arch", "boot", "drivers", "kernel", "mm", "devices", "vm")
-
-COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 NAME = re.compile(r"[A-Za-z_]\w*")
 DECLARED = re.compile(r"^#define (\w+)|^\t([A-Z][A-Z0-9_]*)(?: = [^\n]*)?,|^(?:struct|enum) (\w+)", re.M)
 VENDOR_WORD = re.compile(r"vmc[bs]s?(?:_\w*)?", re.I)
 
 
 def code_of(path):
-    """The text without comments; their line breaks stay."""
-    return COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), path.read_text(errors="replace"))
+    return comments.split(path.name, path.read_text(errors="replace"))[0]
 
 
 def twin_of(name):
@@ -84,14 +82,14 @@ def layout_names(root):
 
 def name_problems(root):
     hidden = layout_names(root)
-    for folder in KERNEL_FOLDERS:
-        for path in sorted((root / folder).rglob("*")):
-            if path.suffix not in SOURCES:
-                continue
-            for number, line in enumerate(code_of(path).splitlines(), 1):
-                for name in NAME.findall(line):
-                    if name in hidden or VENDOR_WORD.fullmatch(name):
-                        yield f"{path.relative_to(root)}:{number}: '{name}' is the backends' own"
+    modules = layers.load(ROOT)
+    for path in modules.kernel_files(root):
+        if modules.find(path) in (SVM, VMX):
+            continue
+        for number, line in enumerate(code_of(root / path).splitlines(), 1):
+            for name in NAME.findall(line):
+                if name in hidden or VENDOR_WORD.fullmatch(name):
+                    yield f"{path}:{number}: '{name}' is the backends' own"
 
 
 def problems(root):
@@ -114,7 +112,7 @@ PLANTED = (
     ("an entry that is old", "vmx/vmx_live.c", None, "vmx/vmx_live.c: does not exist"),
     ("a field", "vm/a.c", "x = VMCS_GUEST_RIP;\n", "vm/a.c:1: 'VMCS_GUEST_RIP'"),
     ("a field of a version to come", "vm/b.c", "\nx = VMCS_NEW;\n", "vm/b.c:2: 'VMCS_NEW'"),
-    ("a control", "mm/c.h", "#define X PRIMARY_HLT\n", "'PRIMARY_HLT'"),
+    ("a control", "mm/gmm/c.h", "#define X PRIMARY_HLT\n", "'PRIMARY_HLT'"),
     ("a bit of an exit", "devices/d.c", "x & NPF_WRITE;\n", "'NPF_WRITE'"),
     ("a structure", "kernel/e.c", "struct vmcb_save *x;\n", "'vmcb_save'"),
     ("a variable", "vm/f.S", "mov vmcb, %rax\n", "'vmcb'"),

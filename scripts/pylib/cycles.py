@@ -14,7 +14,6 @@ from layers import CONF, NO_OBJECTS
 
 # The build makes a header from it, no object.
 NOT_LINKED = "asm_offsets.c"
-TESTS = "tests"  # a module of programs of its own
 
 
 class NotBuilt(Exception):
@@ -24,16 +23,15 @@ class NotBuilt(Exception):
 def objects_find(root, layers, build):
     """{module: {object file: name}} for every C and assembly file of the layers that are linked."""
     found = defaultdict(dict)
-    for path in layers.files(root):
-        module = layers.find(path)
-        if module == TESTS or path.endswith(".h") or Path(path).name == NOT_LINKED:
+    for path in layers.kernel_files(root):
+        if path.endswith(".h") or Path(path).name == NOT_LINKED:
             continue
         item = Path(build, "kernel", path).with_suffix(".o")
         if not item.is_file():
             raise NotBuilt(f"{item} does not exist: run `make` first, or name the folder with --build")
         if item.stat().st_mtime < (Path(root) / path).stat().st_mtime:
             raise NotBuilt(f"{item} is older than {path}: run `make` first")
-        found[module][str(item)] = Path(path).stem
+        found[layers.find(path)][str(item)] = Path(path).stem
     return found
 
 

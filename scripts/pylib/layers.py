@@ -7,6 +7,7 @@ from pathlib import Path
 CONF = "scripts/layers.conf"
 SOURCES = (".c", ".h", ".S")
 
+TESTS = "tests"
 NO_OBJECTS = "-"  # in the column `cycle`
 FREE_CYCLE = 4  # a larger number needs a reason
 
@@ -62,9 +63,17 @@ class Layers:
                     if name.endswith(SOURCES) and self.find(path) == self.module_of[where]:
                         yield path
 
-    def top_folders(self):
-        """The folders at the root of the tree that hold modules."""
-        return list(dict.fromkeys(where.partition("/")[0] for where in self.module_of))
+    def strays(self, root):
+        """Source files beside the modules, in none of them."""
+        for top in sorted({where.partition("/")[0] for where in self.module_of}):
+            for path in sorted(Path(root, top).rglob("*")):
+                name = str(path.relative_to(root))
+                if name.endswith(SOURCES) and self.find(name) is None:
+                    yield name
+
+    def kernel_files(self, root):
+        """Those of all modules but the tests, which are programs of their own."""
+        return [path for path in self.files(root) if self.find(path) != TESTS]
 
     def problems(self):
         """Unknown names, modules that reach themselves, large cycles without a reason."""

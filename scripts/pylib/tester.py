@@ -15,7 +15,9 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from pathlib import Path
 
+import layers
 import makefile
 import options as run_options
 import paths
@@ -107,11 +109,11 @@ class Tester:
                 self._single(" ".join(["fuzz", name, *words]), command)
 
     def layouts(self):
-        """Every test of mm/, and the kernel's objects of mm/ and vm/, in the layouts that `make`
+        """Every test of mm/, and the kernel's objects that may include GMM, in the layouts that `make`
         does not build."""
-        objects = [f"kernel/{source.with_suffix('.o').relative_to(paths.ROOT)}"
-                   for folder in ("mm/gmm", "mm/pgm", "vm/load", "vm/machine", "vm", "reclaim", "operator")
-                   for source in sorted((paths.ROOT / folder).glob("*.c"))]
+        modules = layers.load(paths.ROOT)
+        objects = [f"kernel/{Path(path).with_suffix('.o')}" for path in modules.kernel_files(paths.ROOT)
+                   if path.endswith(".c") and modules.allows(modules.find(path), "gmm")]
         names = [name for name in makefile.variable("HOST_TESTS")
                  if name.startswith(("gmm", "pgm", "config"))]
         for shift, bits in LAYOUTS[1:]:
