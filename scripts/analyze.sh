@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Two analysers over the kernel's C files: clang's -Wthread-safety, which checks
-# the lock annotations of <quire/compiler.h>, and gcc's -fanalyzer, which follows
-# paths through functions. Slow; run by hand and before a release.
+# Runs two analysers over the kernel's C files: clang's -Wthread-safety checks the
+# lock annotations of <quire/compiler.h>, and gcc's -fanalyzer follows paths through
+# functions. Slow: run it by hand, and before a release.
 
 set -eu
 cd "$(dirname "$0")/.."

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Each header must compile alone, with the flags of the kernel (those of the
-# host tests for headers under tests/). Prints the ones that do not.
+# Checks that each header compiles alone, with the kernel's flags, or with those of
+# the host tests if it is under tests/. Prints the headers that do not.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,12 +16,12 @@ for header in $(git ls-files -co --exclude-standard '*.h'); do
 	[ -f "$header" ] || continue
 	case $header in
 	tests/*) flags="$common -Itests/host" ;;
-	# Small programs of their own, each folder with its own headers.
+	# Programs of their own, with headers of their own.
 	guests/*) flags="$kernel -Iguests/lib" ;;
 	*) flags=$kernel ;;
 	esac
 	count=$((count + 1))
-	# Included from a file of its own: a header that is the main file would be warned about.
+	# Included, not compiled itself: gcc warns about a header that is the main file.
 	# shellcheck disable=SC2086
 	echo "#include \"$header\"" | gcc $flags -x c - || {
 		echo "headers: $header does not compile alone" >&2

@@ -32,10 +32,10 @@ import cycles  # noqa: E402
 from layers import CONF, Layers, load  # noqa: E402
 from paths import BUILD, ROOT  # noqa: E402
 
-# What a freestanding compiler brings along; nothing else comes from outside.
+# Headers that a freestanding compiler provides; no others come from outside the tree.
 FREESTANDING = {"stdint.h", "stddef.h", "stdbool.h", "stdarg.h", "stdnoreturn.h", "limits.h"}
 
-# Header-only libraries of Debian's, each for the one file that wraps it; see docs/dependencies.md.
+# Header-only libraries of Debian, each for the one file that wraps it; see docs/dependencies.md.
 LIBRARIES = {"mm/share/share_key.c": {"xxhash.h"}}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
@@ -76,7 +76,7 @@ class Checker:
             if not (self._root / "include" / target).is_file():
                 self._report(path, number, f"<{target}> does not exist")
             return
-        # <quire/lock.h> takes the half of it that each tree provides from a seam folder.
+        # <quire/lock.h> takes one half of itself from the seam folder of the kernel or of the tests.
         if target.startswith("seam/"):
             if module not in ("quire", "arch", "tests"):
                 self._report(path, number, f"<{target}> is for include/quire only")

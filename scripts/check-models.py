@@ -1,17 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Has Spin go through every state of the models in tests/model/.
+"""Has Spin search every state of the models in tests/model/.
 
 usage: check-models.py [--counts FILE] [MODEL...]
 
-A model NAME.pml says in its first comment how it can be varied:
+The first comment of a model NAME.pml lists its variations:
 
-  variant NAME: what is different          has to hold, as the model itself has to
-  mistake NAME: what is done wrong         has to be found wrong
+  variant NAME: what is different          must hold, like the model itself
+  mistake NAME: what is done wrong         must be found wrong
 
-Each NAME is a macro that the model tests. A model that holds must be searched
-to the end, and as it is (no variant) every line of it must be reached: what is
-never reached is not proven. --counts writes {"passed": N, "failed": N, "skipped": 0}.
+Each NAME is a macro that the model tests. Where no error is expected, the search must
+come to its end. Without a variation it must also reach every line of the model: a line
+that is never reached is not proven. --counts FILE writes
+{"passed": N, "failed": N, "skipped": 0} to FILE.
 """
 
 import argparse
@@ -42,13 +43,13 @@ class Failure(Exception):
 
 
 def listed(path):
-    """[(kind, macro)] of a model, itself first as ("model", None)."""
+    """[(kind, macro)] of a model; the first is the model itself, ("model", None)."""
     text = path.read_text()
     cases = LISTED.findall(text)
     names = {name for _, name in cases}
     tested = set(re.findall(r"[A-Z_]{2,}", " ".join(TESTED.findall(text))))
     if names != tested:
-        raise Failure(f"listed but not tested, or the other way round: {sorted(names ^ tested)}")
+        raise Failure(f"macros that are only listed or only tested: {sorted(names ^ tested)}")
     return [("model", None), *cases]
 
 
@@ -65,7 +66,7 @@ def command(words, folder, limit=TIME_LIMIT_S):
 
 
 def search(path, macro):
-    """What Spin's verifier says."""
+    """Returns what Spin's verifier prints."""
     folder = BUILD / (path.stem + (f".{macro}" if macro else ""))
     folder.mkdir(parents=True, exist_ok=True)
     command(["spin", "-a", *([f"-D{macro}"] if macro else []), str(path)], folder)
@@ -75,7 +76,7 @@ def search(path, macro):
 
 
 def judge(kind, output):
-    """What was found, in a few words; Failure if it is not what is wanted."""
+    """Says in a few words what was found; raises Failure if it is not what `kind` wants."""
     errors = re.search(r"errors: (\d+)", output)
     what = re.search(r"^pan:1: (.*?) \(at depth", output, re.M)
     if not errors:
@@ -87,7 +88,7 @@ def judge(kind, output):
     if what or int(errors[1]):
         raise Failure(output)
     if "not completed" in output or "too small" in output:
-        raise Failure("not searched to the end\n" + output)
+        raise Failure("the search did not come to its end\n" + output)
     unreached = UNREACHED.findall(output)
     if kind == "model" and unreached:
         raise Failure("never reached:\n" + "\n".join(f"{where}: {line}" for where, line in unreached))

@@ -1,15 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Checks that svm/ and vmx/ are twins, and that nobody else knows what is in them.
+"""Checks that svm/ and vmx/ are twins, and that no other folder knows what is in them.
 
 usage: check-twins.py [--self-test]
 
-Rejected: a file that one folder has and the other has not, unless it stands below
-with its reason; an entry below that is no longer true; the name of a VMCB or VMCS
-field, of a constant or structure of vmcb.h or vmcs.h, or the word itself, in code
-(comments may speak of them) outside of the two folders. That neither includes the
-other, and who may include them at all, check-layers.py looks after. --self-test
-plants one of each in a scratch tree and fails unless every one is caught.
+Rejected: a file of one folder without a counterpart in the other, unless the list below
+has it with a reason; an entry of that list that is no longer true; in code outside of
+the two folders, the name of a VMCB or VMCS field, of a constant or structure of vmcb.h
+or vmcs.h, or the word VMCB or VMCS itself. Comments may use these names. check-layers.py
+checks that neither folder includes the other, and which modules may include them.
+--self-test plants one of each in a scratch tree and fails unless every one is caught.
 """
 
 import re
@@ -24,19 +24,19 @@ from paths import ROOT  # noqa: E402
 
 SVM, VMX = "svm", "vmx"
 
-# The same under another name: the manuals' own words.
+# Twins whose names differ, because the manuals use different words.
 RENAMED = {
     "svm/vmcb.h": "vmx/vmcs.h",
     "svm/svm_asid.c": "vmx/vmx_vpid.c",
 }
 
-# What the other vendor does not need, and why.
+# Files that the other vendor does not need, and why.
 ALONE = {
     "vmx/vmx_insn.h": "a VMCS is reached by instructions, a VMCB is memory",
-    "vmx/vmx_fields.c": "so all that reasons about a VMCS needs a copy of it; of a VMCB it does not",
+    "vmx/vmx_fields.c": "code that examines a VMCS needs a copy of it; a VMCB is read in place",
     "vmx/vmx_live.c": "AMD-V switches these registers with VMLOAD and VMSAVE",
     "vmx/vmx_cr.c": "VMX fixes bits of CR0 and CR4; on AMD-V guests write them alone",
-    "vmx/vmx_check_guest.c": "the manual's rules for guest state are as many as all others together",
+    "vmx/vmx_check_guest.c": "the manual has as many rules for guest state as for everything else together",
 }
 
 LAYOUTS = ("svm/vmcb.h", "vmx/vmcs.h")
@@ -50,7 +50,7 @@ def code_of(path):
 
 
 def twin_of(name):
-    """The path that a file's twin has."""
+    """Returns the path of a file's twin."""
     if name in RENAMED:
         return RENAMED[name]
     if name in RENAMED.values():
@@ -66,13 +66,13 @@ def file_problems(root):
         if name not in ALONE and twin_of(name) not in files:
             yield f"{name}: has no twin {twin_of(name)}"
         if name in ALONE and twin_of(name) in files:
-            yield f"{name}: has a twin by now: take it out of the list"
+            yield f"{name}: has a twin {twin_of(name)}: take it out of the list"
     for name in sorted({*ALONE, *RENAMED, *RENAMED.values()} - files):
         yield f"{name}: does not exist: take it out of the list"
 
 
 def layout_names(root):
-    """What vmcb.h and vmcs.h declare."""
+    """The names that vmcb.h and vmcs.h declare."""
     names = set()
     for layout in LAYOUTS:
         for match in DECLARED.finditer(code_of(root / layout)):
@@ -89,7 +89,7 @@ def name_problems(root):
         for number, line in enumerate(code_of(root / path).splitlines(), 1):
             for name in NAME.findall(line):
                 if name in hidden or VENDOR_WORD.fullmatch(name):
-                    yield f"{path}:{number}: '{name}' is the backends' own"
+                    yield f"{path}:{number}: '{name}' is private to {SVM}/ and {VMX}/"
 
 
 def problems(root):
@@ -100,7 +100,7 @@ CLEAN = {name: "" for pair in RENAMED.items() for name in pair} | {name: "" for 
     "svm/vmcb.h": "#define VMCB_TLB_KEEP 0u\nenum e {\n\tNPF_WRITE = 2,\n};\nstruct vmcb_save {\n};\n",
     "vmx/vmcs.h": "enum vmcs_field {\n\tVMCS_GUEST_RIP = 0x681e,\n};\n#define PRIMARY_HLT BIT32(7)\n",
     "svm/svm.c": "", "vmx/vmx.c": "", "svm/asm_offsets.c": "", "vmx/asm_offsets.c": "",
-    "vm/clean.c": "/* Nobody here sees a VMCB\n * or VMCS_GUEST_RIP. */\nint x; // vmcs\n",
+    "vm/clean.c": "/* No code here sees a VMCB\n * or VMCS_GUEST_RIP. */\nint x; // vmcs\n",
 }
 
 # name, path, content (None: the file goes), words that the report must have
@@ -108,7 +108,7 @@ PLANTED = (
     ("nothing", "vm/clean_too.c", "int y;\n", None),
     ("a file without a twin", "vmx/vmx_new.c", "", "has no twin svm/svm_new.c"),
     ("a twin that is gone", "svm/svm.c", None, "vmx/vmx.c: has no twin svm/svm.c"),
-    ("a twin that came", "svm/svm_cr.c", "", "vmx/vmx_cr.c: has a twin by now"),
+    ("a twin that came", "svm/svm_cr.c", "", "vmx/vmx_cr.c: has a twin svm/svm_cr.c"),
     ("an entry that is old", "vmx/vmx_live.c", None, "vmx/vmx_live.c: does not exist"),
     ("a field", "vm/a.c", "x = VMCS_GUEST_RIP;\n", "vm/a.c:1: 'VMCS_GUEST_RIP'"),
     ("a field of a version to come", "vm/b.c", "\nx = VMCS_NEW;\n", "vm/b.c:2: 'VMCS_NEW'"),

@@ -1,16 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Prints assembly for the symbol table that backtraces use.
+"""Prints the symbol table that backtraces use, as assembly.
 
 usage: make-symbols.py ELF | --none
 
-    symbols_count         .long  how many
-    symbols_starts        .long  each, sorted: where the function starts, from layout_text_start on
-    symbols_name_offsets  .word  each: where its name starts in symbols_names
+    symbols_count         .long  the number of functions
+    symbols_starts        .long  for each: its start, counted from layout_text_start; sorted
+    symbols_name_offsets  .word  for each: the start of its name in symbols_names
     symbols_names         the names, each ending with a zero byte
 
-All of it goes into .rodata, which lies behind .text: so a table made from a
-first link, in which it was empty (--none), is right for the second.
+The table lies in .rodata, behind .text, so its size does not move any function. A table
+made from a first link with an empty one (--none) is therefore right for the second link.
 """
 
 import subprocess
@@ -28,7 +28,7 @@ FOOTER = '\t.section .note.GNU-stack, "", @progbits\n'
 
 
 def functions(elf):
-    """[(start, name)] sorted, one name for each; those of the boot code lie before, and are none."""
+    """[(start, name)] sorted, one name for each; without the boot code, which lies before .text."""
     listing = subprocess.run(["nm", "--defined-only", elf], check=True, capture_output=True,
                              text=True).stdout
     symbols = [line.split(maxsplit=2) for line in listing.splitlines()]
@@ -36,7 +36,7 @@ def functions(elf):
     found = {}
     for address, kind, name in symbols:
         start = int(address, 16) - text_start
-        # Of several names take the first that is no local label of the compiler.
+        # Of several names the first that is no local label of the compiler is taken.
         if kind in "tT" and not name.startswith((".", "layout_")) and start >= 0:
             found.setdefault(start, name)
     return sorted(found.items())

@@ -1,17 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Do the tests of mm/ notice faults? Plants them one by one and sees.
+"""Plants faults in mm/ one by one and sees whether a test notices each.
 
 usage: mutate.py [--sample N] [--only TEXT] [--jobs N]
 
-Each fault of tests/mutations.py is put into a copy of the tree (build/mutate),
-and the tests of mm/, with and without threads, and short runs of its fuzzers are
-built and run until one fails. Prints for each fault what caught it. A fault that
-nothing catches must say why in the table; anything else makes the exit status 1,
-and so does an entry whose text is not in its file exactly once: the table follows
-the code.
+Puts each fault of tests/mutations.py into a copy of the tree (build/mutate), then builds
+and runs the tests of mm/, with and without threads, and its fuzzers for a short time,
+until one fails. Prints for each fault what caught it. The exit status is 1 if nothing
+catches a fault and the table does not say why, or if the text of an entry is not in its
+file exactly once: the table must follow the code.
 
---sample N takes N faults from all over the table, --only those whose file or
+--sample N takes N faults from all over the table, --only TEXT those whose file or
 reason contains TEXT.
 """
 
@@ -33,7 +32,7 @@ from mutations import MUTATIONS  # noqa: E402
 
 WORK = ROOT / "build/mutate"
 FOLDERS = ("mm", "lib", "include", "tests/host", "tests/threads", "tests/fuzz")
-KINDS = ("host", "threads")  # how programs are built
+KINDS = ("host", "threads")  # the folders of build/ that hold objects
 FUZZ_WORDS = {"gmm_fuzz": ["4000", "1"], "mm_fuzz": ["4000", "1"]}
 # Where a file's own test is not named after it.
 NEAREST = {"slat": "pgm_slat_test", "slat_npt": "pgm_slat_test", "slat_ept": "pgm_slat_test",
@@ -47,7 +46,7 @@ COMPLAINT = re.compile(r"^.*(assertion failed|not so|lock order|runtime error|(?
 
 
 def programs():
-    """The programs to run, below build/: host tests first."""
+    """The programs to run, as paths from build/; host tests come first."""
     names = [f"host/{name}" for name in makefile.variable("HOST_TESTS")]
     names += [f"threads/{name}" for name in makefile.variable("THREAD_TESTS")]
     tests = [f"{name}_test" for name in names if Path(name).name.startswith(("gmm", "pgm", "share"))]
@@ -55,7 +54,7 @@ def programs():
 
 
 def in_order(names, path):
-    """Those that are named after the file come first: mm/gmm/gmm_share.c, gmm_share_test."""
+    """Puts programs that are named after the file first: gmm_share_test for mm/gmm/gmm_share.c."""
     stem = Path(path).stem
     nearest = NEAREST.get(stem, f"{stem}_test")
     module = Path(path).parent.name
@@ -86,14 +85,14 @@ class Copy:
         return Copy(folder)
 
     def build(self, names, jobs=1):
-        """True, or what the compiler said."""
-        # Without warnings: a fault may leave a function unused.
+        """Returns True, or what the compiler printed."""
+        # Warnings are off: a fault may leave a function unused.
         result = subprocess.run(["make", "-s", f"-j{jobs}", "WARNINGS=-w", *[f"build/{name}" for name in names]],
                                 cwd=self.folder, capture_output=True, text=True, check=False)
         return True if result.returncode == 0 else result.stderr
 
     def run(self, name):
-        """None if the program is content, else what it complains about."""
+        """Returns None if the program succeeds, else what it complains about."""
         command = [f"build/{name}", *FUZZ_WORDS.get(Path(name).name, [])]
         try:
             result = subprocess.run(command, cwd=self.folder, stdout=subprocess.PIPE,
@@ -126,7 +125,7 @@ class Fault:
         self.path.write_text(self.text.replace(self.row.old, self.row.new))
 
     def __exit__(self, *_):
-        # With its old time and objects, a .c file needs no compiler for the next fault.
+        # With its old time and objects, a .c file is not compiled again for the next fault.
         self.path.write_text(self.text)
         if self.object_bytes:
             os.utime(self.path, ns=(self.times.st_atime_ns, self.times.st_mtime_ns))
@@ -135,10 +134,10 @@ class Fault:
 
 
 def judge(row, copy, names):
-    """(verdict, detail): caught, survived, explained, or broken."""
+    """Returns (verdict, detail); the verdict is caught, survived, explained or broken."""
     count = (copy.folder / row.file).read_text().count(row.old)
     if count != 1:
-        return "broken", f"its text is in the file {count} times"
+        return "broken", f"its text is in the file {count} times, not once"
     with Fault(row, copy):
         for name in in_order(names, row.file):
             built = copy.build([name])
@@ -147,11 +146,11 @@ def judge(row, copy, names):
             complaint = copy.run(name)
             if complaint:
                 return "caught", f"{Path(name).name}: {complaint}"
-    return ("explained", row.survives) if row.survives else ("survived", "by every test")
+    return ("explained", row.survives) if row.survives else ("survived", "every test passes")
 
 
 def sample(rows, count):
-    """Rows at equal distances: every part of the table has its turn."""
+    """Takes rows at equal distances, so that every part of the table has its turn."""
     if not count or count >= len(rows):
         return rows
     return [rows[i * len(rows) // count] for i in range(count)]

@@ -4,9 +4,9 @@
 
 usage: run-host-tests.py [--counts FILE] FOLDER NAME...
 
-Runs FOLDER/NAME_test for each NAME, two at a time. Prints what failed, with its
-output, and one line of counts. A program that dies (a sanitizer's report, a
-signal) counts as one failed test besides those that it had finished. --counts
+Runs FOLDER/NAME_test for each NAME, two at a time. Prints the output of programs that
+failed, and one line of counts. A program that dies (a sanitizer's report, a signal)
+counts as one failed test in addition to the tests that it had finished. --counts FILE
 writes {"passed": N, "failed": N, "skipped": N} to FILE.
 """
 
@@ -22,13 +22,14 @@ from pathlib import Path
 
 TIME_LIMIT_S = 600
 
-# TAP, which cmocka prints when CMOCKA_MESSAGE_OUTPUT says so.
+# cmocka prints TAP if CMOCKA_MESSAGE_OUTPUT asks for it.
 RESULT = re.compile(r"^(ok|not ok) \d+ - (.*?)( # SKIP.*)?$", re.M)
 
 
 def fixed_addresses():
-    """Words before a command: gcc 12's ThreadSanitizer does not start where the
-    kernel draws mappings from more than 28 bits. A container may forbid them."""
+    """Returns words to put before a command, so that its addresses are not random: gcc 12's
+    ThreadSanitizer does not start if the kernel randomises more than 28 bits of a mapping's
+    address. Returns none if a container forbids it."""
     words = ["setarch", "-R"]
     if not shutil.which(words[0]) or subprocess.run([*words, "true"], check=False).returncode:
         return []
@@ -55,7 +56,7 @@ def run(prefix, folder, name):
             passed += 1
         else:
             failed += 1
-    # cmocka's own status is 1 when a test failed; any other way out is one more failure.
+    # cmocka's own status is 1 when a test failed; any other status is one more failure.
     if (code != 0 and failed == 0) or code not in (0, 1) or passed + failed + skipped == 0:
         failed += 1
         output += f"\n{name}_test ended with {code}\n"

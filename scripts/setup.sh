@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Makes a Debian 12 machine ready for Quire: installs the packages of the list
-# below that are missing, and fetches Debian's cloud kernel (unpacked under
-# build/debian, never installed into this machine). Says what it does and why
-# before it does it; with everything there it returns at once, without network.
+# Makes a Debian 12 machine ready for Quire: installs the missing packages of the
+# list below, and fetches Debian's cloud kernel, which it unpacks under build/debian
+# and never installs. Says what it does and why before it does it. If nothing is
+# missing it returns at once and needs no network.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ gcc                   compiles the kernel, the guests and the host tests
 libc6-dev             C headers for the host tests
 make                  runs the Makefile
 binutils              linker, assembler, objcopy, nm
-git                   the version that the first boot line prints; the list of files to format
+git                   names the version in the first boot line; lists the files to check
 python3               the scripts
 qemu-system-x86       emulates a machine with AMD-V
 seabios               its BIOS
@@ -35,14 +35,14 @@ mtools                writes the EFI partition in the boot image
 busybox-static        the programs in the guests' initial file system
 cpio                  lists initial file systems while debugging
 libxxhash-dev         XXH3, compiled into the sharing scanner (header only)
-libcmocka-dev         the frame of the host tests
+libcmocka-dev         the framework of the host tests
 spin                  searches the models of the protocols between threads
 python3-pytest        runs the system tests
-python3-pytest-xdist  two system tests at a time
-python3-pexpect       tests of the interactive terminal
-clang                 lock annotations (make analyze)
-clang-format          make format
-acpica-tools          iasl, to read back the ACPI tables that guests see
+python3-pytest-xdist  runs two system tests at a time
+python3-pexpect       drives the interactive terminal in tests
+clang                 checks lock annotations (make analyze)
+clang-format          checks the format of C files (make format)
+acpica-tools          iasl, which reads back the ACPI tables that guests see
 LIST
 )
 
@@ -77,7 +77,7 @@ package_names()
 # Prints the packages of the list that are not installed.
 missing_packages()
 {
-	# One query for all: dpkg-query complains about unknown names on stderr only.
+	# One query for all packages; dpkg-query reports unknown names on stderr only.
 	# shellcheck disable=SC2046
 	installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $(package_names) 2>/dev/null |
 		awk '$2 == "installed" { print $1 }' || true)
@@ -94,7 +94,7 @@ update_lists()
 	[ -z "${lists_updated:-}" ] || return 0
 	lists_updated=yes
 	say "apt-get update"
-	as_root apt-get -q update >&2 || say "package lists could not be updated; going on with the old ones"
+	as_root apt-get -q update >&2 || say "the package lists could not be updated; going on with the old ones"
 }
 
 install_packages()
@@ -111,7 +111,7 @@ install_packages()
 	for name in $missing; do
 		apt-cache show "$name" >/dev/null 2>&1 || unknown="$unknown $name"
 	done
-	[ -z "$unknown" ] || fail "the package lists do not have$unknown: is this Debian 12, with 'main' enabled?"
+	[ -z "$unknown" ] || fail "not in the package lists:$unknown: is this Debian 12, with 'main' enabled?"
 	# shellcheck disable=SC2086
 	as_root env DEBIAN_FRONTEND=noninteractive \
 		apt-get -q install -y --no-install-recommends $missing >&2 || true
@@ -119,7 +119,7 @@ install_packages()
 	[ -z "$missing" ] || fail "cannot go on without: $(echo $missing) (apt-get could not install them)"
 }
 
-# Prints the package that holds the kernel which the metapackage stands for.
+# Prints the name of the package on which the metapackage depends: the kernel itself.
 kernel_package()
 {
 	apt-cache depends "$KERNEL_META" 2>/dev/null |
@@ -148,7 +148,7 @@ fetch_kernel()
 
 get_kernel()
 {
-	# QUIRE_NEW_KERNEL=1 looks for a newer one although there is one.
+	# With QUIRE_NEW_KERNEL=1 a newer kernel is looked for even if there is one.
 	if [ -f $DEBIAN/vmlinuz ] && [ -z "${QUIRE_NEW_KERNEL:-}" ]; then
 		return 0
 	fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The files that Quire boots with: its configuration, the modules, the ISO image."""
+"""Makes the files that Quire boots with: its configuration, the modules, the ISO image."""
 
 import subprocess
 import sys
@@ -8,12 +8,12 @@ from pathlib import Path
 import newc
 import paths
 
-# Where modules that a configuration names come from, unless --module says.
+# Files for the modules that a configuration names, unless --module gives others.
 BUILT_MODULES = {"vmlinuz": paths.GUEST_KERNEL, "initramfs": paths.INITRAMFS}
 
 GRUB_CONFIG = """\
-# The console is the serial line that Quire uses; GRUB stays off it, so that
-# what is read there is Quire's from the first byte.
+# Quire's console is the serial line. GRUB does not use it, so Quire prints the
+# first byte there.
 set timeout=0
 set default=0
 terminal_input console
@@ -27,11 +27,11 @@ menuentry "Quire" {{
 
 
 class MissingFile(Exception):
-    """A file that was asked for is not there."""
+    """A file that is needed does not exist."""
 
 
 def _named_modules(conf_text):
-    """The modules that the configuration's keys name, roughly: Quire itself judges it."""
+    """Yields the modules that the configuration names. Ignores errors: Quire reports them."""
     for line in conf_text.splitlines():
         key, equals, value = line.partition("=")
         if equals and key.strip() in ("kernel", "initrd", "firmware"):
@@ -52,21 +52,21 @@ def _read(path):
 
 
 def collect(conf, modules):
-    """Returns {name: bytes}: quire.conf, the modules given, and built ones that quire.conf names."""
+    """Returns {name: bytes}: quire.conf, the modules given, and the built modules that it names."""
     conf_bytes = _read(conf or paths.DEFAULT_CONF)
     files = {"quire.conf": conf_bytes}
     for name, path in modules:
         files[name] = _read(path)
     for name in _named_modules(conf_bytes.decode(errors="replace")):
         path = _built_module(name)
-        # One that does not exist is left out: it is Quire that has to say so.
+        # A module that does not exist is left out: Quire reports it.
         if name not in files and path.is_file():
             files[name] = path.read_bytes()
     return files
 
 
 def archive(files):
-    """All files as one cpio archive, which Quire takes for the files in it."""
+    """Returns a cpio archive of all files. Quire opens it and sees the files."""
     writer = newc.Archive()
     for name, data in files.items():
         writer.file(name, data)
@@ -74,20 +74,20 @@ def archive(files):
 
 
 def make_iso(output, quire, files, command_line, work):
-    """A boot image for BIOS and UEFI. `work` is a folder for its content."""
+    """Makes a boot image for BIOS and UEFI. `work` is a folder for its content."""
     boot = work / "iso" / "boot"
     (boot / "grub").mkdir(parents=True)
     (boot / "quire.elf").write_bytes(_read(quire))
     lines = []
     for name, data in files.items():
-        # Quire opens a module that is an archive, and an initial file system is one:
-        # put it into another, so that what Quire finds inside is the file itself.
+        # Quire opens a module that is an archive. An initial file system is one too, so put it
+        # into another archive: Quire opens that one and finds the file itself.
         wrapped = archive({name: data}) if newc.is_archive(data) else data
         (boot / name).write_bytes(wrapped)
         lines.append(f"\tmodule2 /boot/{name} {name}")
     (boot / "grub" / "grub.cfg").write_text(
         GRUB_CONFIG.format(options=command_line, modules="\n".join(lines)))
-    # Only what the menu needs: GRUB's default set of modules makes slow, large images.
+    # Only the modules that the menu needs: GRUB's default set makes the image slow and large.
     subprocess.run(["grub-mkrescue", "-o", str(output), "--compress=no", "--locales=", "--themes=",
                     "--fonts=", "--install-modules=multiboot2 normal part_gpt part_msdos iso9660",
                     str(work / "iso")],

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Starts an emulated machine and gives its serial line as two file descriptors.
+"""Starts an emulated machine and provides its serial line as two file descriptors.
 
-QEMU's exit status says how Quire ended: Quire writes 0x10 + N to port 0xf4, and
-QEMU exits with ((0x10 + N) << 1) | 1. Anything else, 0 included (that is what a
-triple fault gives with -no-reboot), is not a status. Bochs has no such port:
-there the last line that Quire prints is the status, and the machine is killed.
+QEMU's exit status says how Quire ended: to end with status N, Quire writes 0x10 + N to
+port 0xf4, and QEMU exits with ((0x10 + N) << 1) | 1. Any other exit status is none of
+Quire's, not even 0: with -no-reboot QEMU gives 0 after a triple fault. Bochs has no such
+port: Quire's last line has the status, and then the machine is killed.
 """
 
 import ctypes
@@ -25,8 +25,8 @@ QEMU_STATUS = {((0x10 + status) << 1) | 1: status for status in range(4)}
 
 BOCHS_CPU = {"bochs-vmx": "corei7_skylake_x", "bochs-svm": "ryzen"}
 
-# No display is wanted, but one must be named: "term" draws on a terminal of its
-# own that nobody reads.
+# Bochs needs the name of a display: "term" draws on a terminal, here on a file that
+# is not read.
 BOCHS_CONFIG = """\
 config_interface: textconfig
 display_library: term
@@ -61,7 +61,7 @@ def size_megabytes(text):
     scale = {"K": 1 / 1024, "M": 1, "G": 1024}.get(text[-1:].upper())
     number = text[:-1] if scale else text
     if not number.isdigit():
-        raise ValueError(f"'{text}' is no size: a number with K, M or G is")
+        raise ValueError(f"'{text}' is no size: give a number with K, M or G")
     return max(1, int(int(number) * (scale or 1)))
 
 
@@ -96,7 +96,7 @@ class Machine:
         return self._process.poll() is None
 
     def finish(self, seconds):
-        """Waits so long for its end, if it ever ends by itself, and makes sure of it."""
+        """Gives a machine that ends by itself `seconds` to do so, then kills it."""
         if self.ends_by_itself:
             try:
                 self._process.wait(seconds)
@@ -105,13 +105,13 @@ class Machine:
         self.kill()
 
     def kill(self):
-        """Ends this machine and nothing else: the child is the leader of its own group."""
+        """Ends this machine and no other process: the emulator leads a process group of its own."""
         if self.is_running():
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def status(self, printed_status):
-        """Quire's status, or None where it ended without one. After it has ended."""
+        """Returns Quire's status, or None if it ended without one. The machine has ended before."""
         raise NotImplementedError
 
 
@@ -134,7 +134,7 @@ class Qemu(Machine):
 
 
 class Bochs(Machine):
-    # Quire's status line is the end; the emulator may go on for ever after it.
+    # Quire ends with its status line, but the emulator may go on for ever.
     ends_by_itself = False
 
     def __init__(self, options, iso, run_folder):
@@ -146,10 +146,10 @@ class Bochs(Machine):
         config = config.resolve()
         config.write_text(bochs_config(options, iso.resolve(), os.ttyname(slave), run_folder))
         script = run_folder / "bochs.script"
-        # Its debugger stops at each panic that is only reported; go on every time.
+        # Bochs's debugger stops at each panic that is only reported: continue every time.
         script.write_text("c\n" * 200 + "q\n")
         with open(run_folder / "bochs.out", "wb") as out:
-            # In the run's folder: its network card logs to the current one.
+            # The network card logs to the current folder, so that is the run's.
             process = start(["bochs-bin", "-q", "-f", str(config), "-rc", str(script.resolve())],
                             cwd=run_folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                             env={**os.environ, "TERM": "dumb"})
@@ -163,7 +163,7 @@ class Bochs(Machine):
 
 
 def qemu_command(options, files, run_folder):
-    """`files`: kernel, initrd and command line for a direct boot, or iso."""
+    """`files` has kernel, initrd and command_line for a direct boot, or else iso."""
     command = ["qemu-system-x86_64", "-machine", "q35", "-cpu", options.cpu or "max",
                "-smp", str(options.cpus), "-m", f"{size_megabytes(options.memory)}M",
                "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
@@ -189,7 +189,7 @@ def qemu_command(options, files, run_folder):
 def bochs_config(options, iso, terminal, run_folder):
     megabytes = size_megabytes(options.memory)
     com2 = f"com2: enabled=1, mode=file, dev={options.com2}" if options.com2 else ""
-    # Bochs panics at a guest's triple fault before it makes the SHUTDOWN exit.
+    # Bochs panics at a guest's triple fault before it delivers the SHUTDOWN exit.
     svm_panic = ", cpu0=report" if options.machine == "bochs-svm" else ""
     return BOCHS_CONFIG.format(
         megabytes=megabytes, host_megabytes=min(megabytes, 2048), cpus=options.cpus,

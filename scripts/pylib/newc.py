@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Writes cpio archives in the "newc" format, the same bytes for the same input.
 
-Used for the guests' initial file system and for the one archive in which all
-boot modules travel when the loader passes only one (QEMU's PVH loader). Times
-are 0, owner is root, inode numbers count from 1, entries keep their order.
+Used for the guests' initial file system, and for the boot modules when the loader
+passes only one file (QEMU's PVH loader): that file is an archive of all of them. Times
+are 0, the owner is root, inode numbers count from 1, entries keep their order.
 """
 
 import stat

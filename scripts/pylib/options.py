@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The options of scripts/run; the table for people is its --help."""
+"""Parses the options of scripts/run; --help prints the table of them."""
 
 import argparse
 import codecs
@@ -22,8 +22,8 @@ exit status: Quire's own: 0 every VM stopped by itself, 1 some VM failed,
 2 Quire refused to start, 3 panic. Else 4: the machine ended without a status
 (triple fault, crash), or an --expect was not met; 5: building or setting up
 failed; 124: the time limit passed; 130: killed from the terminal; 129, 130 or
-143: ended by SIGHUP (the terminal closed), SIGINT or SIGTERM. The emulated machine
-ends with scripts/run, however that ends."""
+143: ended by SIGHUP (the terminal closed), SIGINT or SIGTERM. However scripts/run
+ends, the emulated machine ends as well."""
 
 
 class Step(argparse.Action):
@@ -56,7 +56,7 @@ def parse(arguments):
     machine.add_argument("--memory", default="512M", metavar="SIZE", help="default %(default)s")
     machine.add_argument("--cpu", metavar="MODEL", help="the emulator's CPU model, such as max,-svm")
     machine.add_argument("--icount", action="store_true",
-                         help="deterministic, one instruction a TSC tick (QEMU only)")
+                         help="deterministic; a TSC tick is one instruction (QEMU only)")
     machine.add_argument("--iso", choices=("bios", "uefi", "none"),
                          help="boot through GRUB under BIOS or UEFI, or straight by -kernel "
                          "(default: none for QEMU, bios for Bochs)")
@@ -72,20 +72,20 @@ def parse(arguments):
 
     batch = parser.add_argument_group("without a terminal")
     batch.add_argument("--batch", action="store_true",
-                       help="console to standard output; ends with Quire, and with its status")
+                       help="copy the console to standard output, and end with Quire's status")
     batch.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="S",
                        help="give up after S seconds, status 124 (default %(default)g)")
     batch.add_argument("--expect", action=Step, dest="steps", metavar="TEXT",
-                       help="wait until TEXT has been printed (from there on); repeatable")
+                       help="wait until TEXT has been printed after what the step before waited for; repeatable")
     batch.add_argument("--send", action=Step, dest="steps", metavar="TEXT",
                        help="wait for a prompt ('quire> ' or a guest's 'NAME# '), then type TEXT; \\n is "
                        "Enter, \\x1d is Ctrl-]; repeatable")
 
     build = parser.add_argument_group("building")
     build.add_argument("--build-only", action="store_true",
-                       help="build all; with --iso bios or uefi also build/quire.iso; start nothing")
+                       help="build everything, with --iso bios or uefi also build/quire.iso; start nothing")
     build.add_argument("--no-setup", action="store_true",
-                       help="neither install packages nor build: everything is there")
+                       help="neither install packages nor build: everything must be there")
 
     options = parser.parse_args(arguments)
     options.steps = options.steps or []
@@ -93,13 +93,13 @@ def parse(arguments):
     if options.iso is None:
         options.iso = "bios" if is_bochs else "none"
     if is_bochs and options.iso != "bios":
-        parser.error("Bochs boots from a BIOS image only: leave --iso out")
+        parser.error("Bochs boots from a BIOS image only: leave out --iso")
     if is_bochs and options.icount:
-        parser.error("--icount is QEMU's; Bochs is deterministic anyway")
+        parser.error("--icount is an option of QEMU; Bochs is always deterministic")
     if options.steps and not options.batch:
         parser.error("--expect and --send need --batch")
     if not options.batch and not sys.stdin.isatty() and not options.build_only:
-        print("run: standard input is no terminal: going on as with --batch", file=sys.stderr)
+        print("run: standard input is no terminal: going on as if --batch were given", file=sys.stderr)
         options.batch = True
     return options
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where things are in the tree and in build/."""
+"""Paths in the tree and in build/."""
 
 from pathlib import Path
 

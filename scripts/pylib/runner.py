@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""scripts/run after the set-up: build, make the boot files, start, report."""
+"""Does the work of scripts/run after the set-up: build, make the boot files, start, report."""
 
 import fcntl
 import os
@@ -52,7 +52,7 @@ def signals_catch():
 
 
 def progress(what, command):
-    """Runs a command quietly; says so every two seconds while it takes; shows its output if it fails."""
+    """Runs a command, prints `what` every two seconds, and prints the command's output if it fails."""
     start = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=paths.ROOT, stdout=output, stderr=subprocess.STDOUT)
@@ -78,7 +78,7 @@ def ended_within(process, seconds):
 
 
 def build():
-    """Quire, the small guests and the initial file system; one builder at a time."""
+    """Builds Quire, the small guests and the initial file system; one builder at a time."""
     paths.BUILD.mkdir(exist_ok=True)
     with open(paths.BUILD / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -88,7 +88,7 @@ def build():
 
 
 def make_boot_files(options, run_folder):
-    """Returns what emulator.qemu_command() and Bochs need, as {what: path or text}."""
+    """Returns {what: path or text}, which emulator.qemu_command() and Bochs need."""
     command_line = run_options.quire_command_line(options)
     contents = bootfiles.collect(options.conf, options.modules)
     if options.iso == "none":
@@ -107,7 +107,7 @@ def start(options, files, run_folder):
 
 
 def converse(options, machine):
-    """Runs the machine to its end; returns the text that it printed."""
+    """Runs the machine until it ends. Returns the text that it printed."""
     if options.batch:
         try:
             return session.batch(machine, options.steps, options.timeout)
@@ -122,7 +122,7 @@ def converse(options, machine):
 
 
 def old_folders_remove():
-    """Removes what runs that were killed by SIGKILL have left; a folder's name begins with their id."""
+    """Removes folders of runs that were killed by SIGKILL; a folder's name begins with the process id."""
     for folder in paths.RUNS.iterdir():
         if not Path("/proc", folder.name.partition("-")[0]).exists():
             shutil.rmtree(folder, ignore_errors=True)

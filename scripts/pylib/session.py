@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Talks with a machine's console: driven by a script (batch), or by a person."""
+"""Connects a machine's console with a script (batch) or with this terminal."""
 
 import os
 import re
@@ -9,13 +9,13 @@ import termios
 import time
 import tty
 
-# Terminal control sequences; they never matter for what is waited for.
+# Terminal control sequences; --expect does not see them.
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ESCAPE_BEGUN = re.compile(r"\x1b(\[[0-9;?]*)?$")
 
 # A prompt at the start of a line: Quire's, or a guest's.
 PROMPT = re.compile(r"(?:^|[\r\n])(?:quire> |[a-z0-9-]+# )")
-# Whole, to the end of the line: what comes in parts may lack a digit.
+# With the end of the line: text that comes in parts may lack a digit.
 _STATUS = re.compile(r"quire: exit status ([0-9]+)\r?\n")
 
 _POLL_S = 0.25
@@ -26,7 +26,7 @@ KILL_KEY = b"\x1c"  # Ctrl-\, three times in a row
 
 
 class Failed(Exception):
-    """What --expect or --send waited for did not come."""
+    """The machine ended before --expect or --send got what it waited for."""
 
 
 class TimedOut(Exception):
@@ -34,7 +34,7 @@ class TimedOut(Exception):
 
 
 class Text:
-    """What was printed so far, without terminal control sequences."""
+    """The text printed so far, without terminal control sequences."""
 
     def __init__(self):
         self.all = ""
@@ -48,20 +48,20 @@ class Text:
         self.all += _ESCAPE.sub("", text)
 
     def status(self):
-        """N of the last "quire: exit status N", or None."""
+        """Returns N of the last "quire: exit status N", or None."""
         found = _STATUS.findall(self.all)
         return int(found[-1]) if found else None
 
 
 class Console:
-    """A machine's serial line, copied to standard output as it comes."""
+    """Copies a machine's serial line to standard output."""
 
     def __init__(self, machine):
         self._machine = machine
         self.text = Text()
 
     def copy(self, seconds):
-        """Copies what comes within `seconds`; False when the line is closed."""
+        """Waits up to `seconds` for output and copies it. False: the line is closed."""
         ready, _, _ = select.select([self._machine.output], [], [], seconds)
         if not ready:
             return True
@@ -76,7 +76,7 @@ class Console:
         return True
 
     def drain(self):
-        """Copies what is still in the line after the machine has ended."""
+        """Copies the rest of the output, after the machine has ended."""
         while select.select([self._machine.output], [], [], 0)[0]:
             if not self.copy(0):
                 return
@@ -100,7 +100,7 @@ class Script:
         return not self._steps
 
     def advance(self, text):
-        """Carries out every step that can be carried out now."""
+        """Carries out all steps that do not have to wait."""
         while self._steps and self._advance_one(text):
             self._steps.pop(0)
 
@@ -151,7 +151,7 @@ def batch(machine, steps, timeout_s):
 
 
 class _Waiting:
-    """Says once a second that something is still to come, until the first prompt."""
+    """Shows once a second, until the first prompt, that the machine is still starting."""
 
     def __init__(self):
         self._start = time.monotonic()

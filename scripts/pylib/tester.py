@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""scripts/test after the set-up.
+"""Does the work of scripts/test after the set-up.
 
 Steps, in order: build; the checks of the tree; host tests; models; fuzzers;
 coverage; the tests of mm/ in its other layouts; a few planted faults; system
-tests (boots), with a table of them by machine. A step that cannot be counted
-test by test counts as one test. Every step runs even if an earlier one failed,
-except that nothing runs without a build.
+tests (boots), with a table of them by machine. A command that does not count its
+tests counts as one test. Every step runs even if an earlier one failed, but if the
+build fails no step runs.
 """
 
 import argparse
@@ -23,12 +23,13 @@ import options as run_options
 import paths
 import runner
 
-# Operations with a full check of all invariants, and the seed, which CI does not vary:
-# a failure must be the change's.
+# Operations with a full check of all invariants. The seed never varies, so that a failure
+# comes from the change.
 FUZZ_OPERATIONS = 1_000_000
 FUZZ_SEED = 1
-# How a fuzzer's operations are shared among runs: the words after operations and seed. The
-# second of mm has a key of eight bits for finding equal pages, so nearly all that is found is not.
+# A fuzzer's operations are divided among runs; each has these words after operations and
+# seed. The second run of mm_fuzz finds equal pages by a key of eight bits, so nearly all pages
+# that it finds are not equal.
 FUZZ_RUNS = {"mm": ([], ["1", "8"])}
 
 REPORTS = paths.BUILD / "test"
@@ -39,7 +40,7 @@ STEPS = ("checks", "host", "models", "fuzz", "coverage", "layouts", "faults", "s
 LAYOUTS = [(shift, bits) for shift in (21, 20) for bits in (32, 64)]
 LAYOUT_OPERATIONS = 20_000
 
-# Of the faults that `make mutate` plants.
+# How many of the faults of `make mutate` are planted.
 FAULT_SAMPLE = 8
 
 
@@ -50,7 +51,7 @@ class Tester:
         self._pytest_words = pytest_words
 
     def _single(self, name, command, figures=None):
-        """One command that is one test. Of its output, lines that start with `figures` are shown."""
+        """Runs a command that is one test. Prints the lines of its output that start with `figures`."""
         start = time.monotonic()
         result = subprocess.run(command, cwd=paths.ROOT, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, check=False)
@@ -89,7 +90,7 @@ class Tester:
         self._counted(folder.replace("/", "-"), ["scripts/run-host-tests.py", folder, *names])
 
     def _counted(self, name, command):
-        """A command that writes its counts to a file."""
+        """Runs a command that writes its counts to a file."""
         counts = REPORTS / f"{name}.json"
         counts.unlink(missing_ok=True)
         subprocess.run([command[0], "--counts", str(counts), *command[1:]], cwd=paths.ROOT,
@@ -109,8 +110,8 @@ class Tester:
                 self._single(" ".join(["fuzz", name, *words]), command)
 
     def layouts(self):
-        """Every test of mm/, and the kernel's objects that may include GMM, in the layouts that `make`
-        does not build."""
+        """Builds the kernel objects that may include GMM, and runs every test of mm/, in the layouts
+        that `make` does not build."""
         modules = layers.load(paths.ROOT)
         objects = [f"kernel/{Path(path).with_suffix('.o')}" for path in modules.kernel_files(paths.ROOT)
                    if path.endswith(".c") and modules.allows(modules.find(path), "gmm")]
@@ -136,8 +137,8 @@ class Tester:
     def system(self):
         report = REPORTS / "system.xml"
         report.unlink(missing_ok=True)
-        # Two at a time: an emulator with one CPU keeps one core busy. "loadgroup" hands
-        # tests out one by one, where the default does in batches.
+        # Two at a time: an emulator with one CPU keeps one core busy. "loadgroup" hands out
+        # tests one by one, the default in batches.
         subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup",
                         "-p", "no:cacheprovider", f"--junitxml={report}",
                         *(self._pytest_words or ["tests/system"])],
@@ -155,7 +156,7 @@ class Tester:
         self.machine_table = machine_table(results)
 
 
-# The worst of a test's parameters is what it shows.
+# The table shows the worst verdict among a test's parameters; later is worse.
 VERDICTS = ("passed", "skipped", "failed")
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What the system tests share: one call boots Quire with a configuration and
-returns all that there is to judge. The tree must be built (scripts/test does).
+"""Shared by the system tests: one call boots Quire with a configuration and returns
+everything that a test judges. The tree must be built, as scripts/test does.
 
 A test runs on QEMU's AMD-V unless one of the marks below, or a parameter called
-`machine`, says where else. docs/caveats.md says why where one does not."""
+`machine`, names other machines. docs/caveats.md says why a test leaves out a machine."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Of scripts/test: an emulator with one CPU keeps one core busy.
+# As many as in scripts/test: an emulator with one CPU keeps one core busy.
 WORKERS = 2
 
-# Both CPU vendors; the third is a second AMD-V, where boots of a second or two run as well.
+# Both CPU vendors. The third machine is a second AMD-V, for boots of a second or two.
 QEMU_SVM = "qemu-svm"
 BOTH_VENDORS = (QEMU_SVM, "bochs-vmx")
 EVERY_MACHINE = (*BOTH_VENDORS, "bochs-svm")
@@ -54,7 +54,7 @@ class Run:
         return [event["vm"] for event in self.events("vm") if event["state"] == "started"]
 
     def stop_of(self, vm):
-        """The event with which a VM stopped last; None if it has not."""
+        """Returns the event of a VM's last stop; None if it has not stopped."""
         stops = [event for event in self.events("vm")
                  if event["vm"] == vm and event["state"] == "stopped"]
         return stops[-1] if stops else None
@@ -120,10 +120,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Long tests first, so that no worker ends with one; and each says where it runs.
+    """Puts long tests first, so that no worker ends with one, and records each test's machine.
 
-    A worker is always given one test more than the one that it runs, so the first
-    long ones are followed by short ones: a long one would wait there for nothing."""
+    Each worker holds one waiting test besides the one that it runs. The first long tests are
+    therefore followed by short ones: a long one would wait there while others are free."""
     longs = [item for item in items if item.get_closest_marker("long")]
     shorts = [item for item in items if not item.get_closest_marker("long")]
     items[:] = longs[:WORKERS] + shorts[:WORKERS] + longs[WORKERS:] + shorts[WORKERS:]
@@ -148,18 +148,18 @@ def guest(name, image=None, **keys):
 
 
 def section(name, settings):
-    """A key given as `on_reset` stands for `on-reset`; None leaves a key out."""
+    """A section of quire.conf. The key `on_reset` becomes `on-reset`; None leaves out a key."""
     settings = {key.replace("_", "-"): value for key, value in settings.items()}
     lines = [f"{key} = {value}" for key, value in settings.items() if value is not None]
     return "\n".join([f"[vm {name}]", *lines, "", ""])
 
 
 def own_data_sum(name, size):
-    """The sum of so many bytes of the own data of a guest called `name`."""
+    """The sum of the first `size` bytes of own data of the guest `name`."""
     line = name.encode() + b"\n"
     return hashlib.sha256((line * (size // len(line) + 1))[:size]).hexdigest()
 
 
 def sum16(name):
-    """The sum that it has to print for run=sum16."""
+    """The sum that the guest `name` must print for run=sum16."""
     return own_data_sum(name, 16 << 20)
