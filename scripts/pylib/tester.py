@@ -110,11 +110,12 @@ class Tester:
                 self._single(" ".join(["fuzz", name, *words]), command)
 
     def layouts(self):
-        """Builds the kernel objects that may include GMM, and runs every test of mm/, in the layouts
-        that `make` does not build."""
+        """Builds the kernel objects that may include GMM or PGM, and runs every test of mm/, in the
+        layouts that `make` does not build."""
         modules = layers.load(paths.ROOT)
         objects = [f"kernel/{Path(path).with_suffix('.o')}" for path in modules.kernel_files(paths.ROOT)
-                   if path.endswith(".c") and modules.allows(modules.find(path), "gmm")]
+                   if path.endswith(".c")
+                   and any(modules.allows(modules.find(path), included) for included in ("gmm", "pgm"))]
         names = [name for name in makefile.variable("HOST_TESTS")
                  if name.startswith(("gmm", "pgm", "config"))]
         for shift, bits in LAYOUTS[1:]:
