@@ -15,7 +15,6 @@
 #include "drivers/uart16550.h"
 
 #include "interrupt.h"
-#include "thread.h"
 
 /* Powers of two, because the indices run freely. */
 #define OUT_BYTES 8192u
@@ -36,7 +35,7 @@ struct port {
 
 static struct port ports[2]; /* the console, and the other port */
 static unsigned console_irq = 4;
-static struct thread *reader;
+static void (*input_hook)(void);
 static void (*hook_before)(void);
 static void (*hook_after)(void);
 
@@ -111,8 +110,8 @@ static void port_interrupt(struct port *port)
 static void console_interrupt(void)
 {
 	port_interrupt(&ports[0]);
-	if (reader)
-		thread_unpark(reader);
+	if (input_hook)
+		input_hook();
 }
 
 static void other_interrupt(void)
@@ -199,9 +198,9 @@ int console_getc(void)
 	return byte;
 }
 
-void console_reader_set(struct thread *thread)
+void console_input_hook_set(void (*hook)(void))
 {
-	reader = thread;
+	input_hook = hook;
 }
 
 void console_line_hook_set(void (*before)(void), void (*after)(void))

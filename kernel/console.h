@@ -9,8 +9,6 @@
 
 #include <quire/compiler.h>
 
-struct thread;
-
 /* Puts the console on COM1 or COM2 (`com`: 1 or 2). The other port is for raw guest output. */
 void console_init(unsigned com);
 void console_interrupts_start(void);
@@ -27,8 +25,8 @@ void console_flush(void);
 
 /* Returns a byte that was typed, or -1. */
 int console_getc(void);
-/* Sets the thread to unpark when a byte was typed. */
-void console_reader_set(struct thread *thread);
+/* Sets what the interrupt handler calls when a byte may have been typed. */
+void console_input_hook_set(void (*hook)(void));
 
 /* Writes raw bytes to the port that is not the console. They are lost if it does not exist. */
 void console_com2_write(const void *bytes, size_t count);

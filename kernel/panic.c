@@ -15,7 +15,6 @@
 #include "cmdline.h"
 #include "console.h"
 #include "power.h"
-#include "thread.h"
 
 #define BACKTRACE_MAX 24u
 /* The next frame lies above the last one, and no further away than this. */
@@ -29,6 +28,7 @@ static const char *const exception_names[TRAP_EXCEPTION_COUNT] = {
 };
 
 static unsigned panics;
+static const char *(*thread_name)(void);
 
 static void print_address(uint64_t address)
 {
@@ -79,6 +79,11 @@ static void print_registers(const struct trap_frame *f)
 	console_print("\n");
 }
 
+void panic_thread_name_set(const char *(*name)(void))
+{
+	thread_name = name;
+}
+
 static void begin(void)
 {
 	cpu_irq_disable();
@@ -90,12 +95,11 @@ static void begin(void)
 
 Q_NORETURN static void end(uint64_t rbp)
 {
-	const struct percpu *cpu = percpu();
-	console_print("cpu %u, thread %s\n", cpu->index,
-		      cpu->current ? thread_name(cpu->current) : "none");
+	unsigned cpu = percpu()->index;
+	console_print("cpu %u, thread %s\n", cpu, thread_name ? thread_name() : "none");
 	backtrace(rbp);
 	if (options()->events_json)
-		console_print("@{\"event\":\"panic\",\"cpu\":%u}\n", cpu->index);
+		console_print("@{\"event\":\"panic\",\"cpu\":%u}\n", cpu);
 	if (options()->exit_mode == EXIT_MODE_POWEROFF)
 		power_off(EXIT_STATUS_PANIC);
 	power_halt(EXIT_STATUS_PANIC);

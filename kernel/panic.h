@@ -11,6 +11,9 @@
 
 struct trap_frame;
 
+/* Sets the function that returns the current thread's name, which a panic prints. */
+void panic_thread_name_set(const char *(*name)(void));
+
 Q_NORETURN void panic(const char *format, ...) Q_PRINTF(1, 2);
 Q_NORETURN void panic_trap(const struct trap_frame *frame);
 

@@ -25,6 +25,7 @@
 #include "arch/x86_64/percpu.h"
 
 #include "heap.h"
+#include "panic.h"
 #include "sched.h"
 #include "time.h"
 #include "timer.h"
@@ -76,6 +77,11 @@ static void slice_ended(struct timer *timer)
 	percpu()->should_yield = true;
 }
 
+static const char *current_name(void)
+{
+	return percpu()->current->name;
+}
+
 void sched_init(void)
 {
 	spin_init(&sched.lock, LOCK_RANK_SCHED, "scheduler");
@@ -86,6 +92,7 @@ void sched_init(void)
 	percpu()->current = &idle_thread;
 	percpu()->idle = &idle_thread;
 	percpu()->switch_tsc = cpu_rdtsc();
+	panic_thread_name_set(current_name);
 }
 
 /* The most urgent priority that has a runnable thread, or PRIORITY_NONE. */
@@ -224,11 +231,6 @@ void thread_join(struct thread *thread)
 struct thread *thread_self(void)
 {
 	return percpu()->current;
-}
-
-const char *thread_name(const struct thread *thread)
-{
-	return thread->name;
 }
 
 void thread_park(void)

@@ -26,7 +26,6 @@ q_status_t thread_create(const char *name, enum thread_priority priority, void (
 void thread_join(struct thread *thread);
 
 struct thread *thread_self(void);
-const char *thread_name(const struct thread *thread);
 
 /* Sleeps until this thread is unparked. Returns at once if it was unparked since its last park. */
 void thread_park(void);

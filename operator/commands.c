@@ -4,13 +4,13 @@
 #include "lib/format.h"
 #include "lib/string.h"
 #include "kernel/console.h"
-#include "vm/vm.h"
 
 static void command_help(const struct command_words *words);
+static command_candidate_t command_candidate;
 
 static const struct command help_rows[] = {
 	{ "help", "[COMMAND]", "this list, or one command explained", command_help,
-	  command_candidate_command, NULL },
+	  command_candidate, NULL },
 };
 static const struct command_table commands_help = { help_rows, ARRAY_COUNT(help_rows) };
 
@@ -30,18 +30,10 @@ static const struct command *command_at(unsigned index)
 	return NULL;
 }
 
-const char *command_candidate_command(unsigned position, unsigned index)
+static const char *command_candidate(unsigned position, unsigned index)
 {
 	const struct command *command = position <= 1 ? command_at(index) : NULL;
 	return command ? command->name : NULL;
-}
-
-const char *command_candidate_vm(unsigned position, unsigned index)
-{
-	struct vm *vm = position == 1 ? vm_next(NULL) : NULL;
-	while (vm && index--)
-		vm = vm_next(vm);
-	return vm ? vm_name(vm) : NULL;
 }
 
 static bool begins_with(const char *text, const char *start)
@@ -78,41 +70,8 @@ static const struct command *command_find(const char *name)
 		return NULL;
 	}
 	console_print("'%s' could be any of:", name);
-	candidates_print(command_candidate_command, 0, name);
+	candidates_print(command_candidate, 0, name);
 	return NULL;
-}
-
-/* --- VMs that commands are about ------------------------------------------------------------- */
-
-static struct vm *vm_lookup(const struct command_words *words)
-{
-	struct vm *vm = vm_find(words->word[1]);
-	if (!vm)
-		console_print("%s: there is no VM '%s'\n", words->word[0], words->word[1]);
-	return vm;
-}
-
-struct vm *command_vm(const struct command_words *words)
-{
-	if (words->count >= 2)
-		return vm_lookup(words);
-	console_print("%s: which VM?\n", words->word[0]);
-	return NULL;
-}
-
-bool command_vms_start(const struct command_words *words, struct vm **out_first)
-{
-	if (words->count < 2) {
-		*out_first = vm_next(NULL);
-		return true;
-	}
-	*out_first = vm_lookup(words);
-	return *out_first != NULL;
-}
-
-struct vm *command_vms_next(const struct command_words *words, const struct vm *vm)
-{
-	return words->count > 1 ? NULL : vm_next(vm);
 }
 
 /* --- help ---------------------------------------------------------------------------------- */
@@ -174,7 +133,7 @@ struct completion {
 static bool completion_find(const char *text, struct completion *completion)
 {
 	const struct command *command, *found = NULL;
-	*completion = (struct completion){ .word = text, .candidate = command_candidate_command };
+	*completion = (struct completion){ .word = text, .candidate = command_candidate };
 	for (const char *at = text; *at; at++) {
 		if (*at != ' ')
 			continue;

@@ -40,7 +40,7 @@ void command_run(char *text);
 unsigned command_complete(const char *text, char *to_add, size_t size_bytes);
 void command_candidates_print(const char *text);
 
-/* --- for commands ---------------------------------------------------------------------- */
+/* --- for commands: command_vms.c ---------------------------------------------------------------------- */
 
 /* The VM that a command names; NULL, and it said so, if there is none. */
 struct vm *command_vm(const struct command_words *words);
@@ -51,8 +51,8 @@ struct vm *command_vm(const struct command_words *words);
 bool command_vms_start(const struct command_words *words, struct vm **out_first);
 struct vm *command_vms_next(const struct command_words *words, const struct vm *vm);
 
-/* Candidates: VMs' names, and commands' names. */
-command_candidate_t command_candidate_vm, command_candidate_command;
+/* Completes the name of a VM, as the first argument. */
+command_candidate_t command_candidate_vm;
 
 extern const struct command_table commands_life, commands_memory, commands_share, commands_system;
 

@@ -21,7 +21,8 @@
 static struct console_line line;
 /* A prompt is on the screen: log lines must not break it. */
 static bool has_prompt;
-static struct vm *wanted; /* whom a command asked to attach */
+static struct vm *wanted; /* the VM that a command asked to attach, or NULL */
+static struct thread *reader;
 
 static void write_text(const char *text)
 {
@@ -41,6 +42,11 @@ static void prompt_show(void)
 		return;
 	write_text(PROMPT);
 	write_text(line.text);
+}
+
+static void reader_wake(void)
+{
+	thread_unpark(reader);
 }
 
 static int getc_wait(void)
@@ -141,7 +147,8 @@ static void command_read(void)
 void console_run(struct vm *attach)
 {
 	char command[CONSOLE_LINE_BYTES];
-	console_reader_set(thread_self());
+	reader = thread_self();
+	console_input_hook_set(reader_wake);
 	console_line_hook_set(prompt_hide, prompt_show);
 	wanted = attach;
 	for (;;) {

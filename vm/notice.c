@@ -23,7 +23,7 @@ static void say(const struct vm *vm, const char *state, const struct vm_ending *
 		format_text(status, sizeof(status), ", status %u", ending->status);
 	if (detail && detail[0])
 		format_text(more, sizeof(more), " (%s)", detail);
-	log_notice("vm %s: %s%s%s%s", vm_name(vm), state, reason, status, more);
+	log_notice("vm %s: %s%s%s%s", vm->config.name, state, reason, status, more);
 }
 
 /* A line that starts with '@' and holds one JSON object. */
@@ -50,7 +50,7 @@ static void print_json(const struct vm *vm, const char *state, const struct vm_e
 	char line[LINE_BYTES];
 	struct json json;
 	event_open(&json, line, sizeof(line), "vm");
-	json_text(&json, "vm", vm_name(vm));
+	json_text(&json, "vm", vm->config.name);
 	json_text(&json, "state", state);
 	json_text(&json, "reason", ending && ending->reason ? ending->reason : "");
 	json_number(&json, "status", ending ? ending->status : 0);

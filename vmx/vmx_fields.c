@@ -1,14 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Copies groups of VMCS fields to plain structs and back, so that all code that reasons
- * about them is pure. vmx_internal.h lists the fields of each group. This is for rare uses:
- * a whole group takes dozens of VMREADs.
+ * Makes a vCPU's VMCS current, and copies groups of its fields to plain structs and back, so
+ * that all code that reasons about them is pure. vmx_internal.h lists the fields of each
+ * group. Copying is for rare uses: a whole group takes dozens of VMREADs.
  */
+#include <quire/assert.h>
+
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/msr.h"
+#include "arch/x86_64/percpu.h"
 
 #include "vmx_internal.h"
+
+void vmx_vmcs_load(struct virt_vcpu *vcpu)
+{
+	struct vmx_cpu *cpu = &vmx_cpus[percpu()->index];
+	if (Q_LIKELY(cpu->current == vcpu))
+		return;
+
+	/* A VMCS that is active on another CPU would have to be cleared there first. */
+	Q_ASSERT(!vcpu->home || vcpu->home == cpu);
+	bool is_loaded = vmx_insn_vmptrld(vcpu->vmcs_addr);
+	Q_ASSERT(is_loaded);
+	cpu->current = vcpu;
+	if (vcpu->home)
+		return;
+	vcpu->home = cpu;
+	vcpu->flush |= VMX_FLUSH_SLAT;
+	vmx_host_write(vcpu);
+}
 
 static enum vmcs_field segment_field(enum vmcs_field first, unsigned segment)
 {

@@ -25,7 +25,7 @@
  * and, without a twin in svm/:
  *
  *   vmx_insn.h         the VMX instructions
- *   vmx_fields.c       groups of VMCS fields to plain structs and back
+ *   vmx_fields.c       makes a VMCS current; groups of its fields to plain structs and back
  *   vmx_live.c         guest registers that VT-x does not switch
  *   vmx_cr.c           mixed: guests' writes to CR0 and CR4 that the CPU may not carry
  *                      out alone
@@ -180,9 +180,6 @@ q_status_t vmx_vcpu_create(struct guest_regs *regs, struct virt_vcpu **out_vcpu)
 void vmx_vcpu_destroy(struct virt_vcpu *vcpu);
 void vmx_vcpu_reset(struct virt_vcpu *vcpu);
 
-/* Makes the vCPU's VMCS the current one of this CPU; cheap if it already is. */
-void vmx_vmcs_load(struct virt_vcpu *vcpu);
-
 /* --- vmx_run.c and vmx_entry.S --------------------------------------------------- */
 
 void vmx_run(struct virt_vcpu *vcpu, struct vmexit *out_exit);
@@ -279,6 +276,9 @@ void vmx_tlb_flush(struct virt_vcpu *vcpu);
 void vmx_tlb_update(struct virt_vcpu *vcpu, struct vmx_cpu *cpu);
 
 /* --- vmx_fields.c ---------------------------------------------------------------- */
+
+/* Makes the vCPU's VMCS the current one of this CPU; cheap if it already is. */
+void vmx_vmcs_load(struct virt_vcpu *vcpu);
 
 /*  Guest state besides the segments that is written as well as read. */
 #define VMX_GUEST_FIELDS(X)                              \

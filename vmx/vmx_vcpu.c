@@ -84,24 +84,6 @@ static void regs_init(struct virt_vcpu *vcpu)
 	vmcs_write(vcpu, VMCS_GUEST_INTERRUPTIBILITY, vcpu->interruptibility);
 }
 
-void vmx_vmcs_load(struct virt_vcpu *vcpu)
-{
-	struct vmx_cpu *cpu = &vmx_cpus[percpu()->index];
-	if (Q_LIKELY(cpu->current == vcpu))
-		return;
-
-	/* A VMCS that is active on another CPU would have to be cleared there first. */
-	Q_ASSERT(!vcpu->home || vcpu->home == cpu);
-	bool is_loaded = vmx_insn_vmptrld(vcpu->vmcs_addr);
-	Q_ASSERT(is_loaded);
-	cpu->current = vcpu;
-	if (vcpu->home)
-		return;
-	vcpu->home = cpu;
-	vcpu->flush |= VMX_FLUSH_SLAT;
-	vmx_host_write(vcpu);
-}
-
 static void release(struct virt_vcpu *vcpu)
 {
 	heap_free(vcpu->virtual_apic, PAGE_SIZE);

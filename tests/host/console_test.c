@@ -42,11 +42,6 @@ void interrupt_isa_attach(unsigned irq, uint8_t vector, void (*handler)(void))
 	handlers[irq == 3] = handler;
 }
 
-void thread_unpark(struct thread *thread)
-{
-	(void)thread;
-}
-
 static void chip_update(void)
 {
 	bool line = ((chip.ier & IER_RECEIVE) && chip.received_count) ||
