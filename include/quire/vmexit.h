@@ -9,23 +9,40 @@
 #include <quire/addr.h>
 #include <quire/event.h>
 
+/*
+ * Every kind of exit, a row each: the kind, its handler exit_NAME() of vm/machine/, its name for
+ * people. Where one instruction causes the exit, the row has its opcode as struct insn does, and
+ * its length in bytes without prefixes; else 0.
+ */
+#define VMEXIT_KINDS(KIND)                                                 \
+	/* the machine's interrupt, for Quire */                           \
+	KIND(HOST_INTERRUPT, host_interrupt, "host-interrupt", 0, 0)       \
+	/* the guest can take an interrupt now */                          \
+	KIND(INTERRUPT_WINDOW, interrupt_window, "interrupt-window", 0, 0) \
+	KIND(CPUID, cpuid, "cpuid", 0x0fa2, 2)                             \
+	KIND(HLT, hlt, "hlt", 0xf4, 1)                                     \
+	KIND(PIO, pio, "pio", 0, 0)                                        \
+	KIND(RDMSR, rdmsr, "rdmsr", 0x0f32, 2)                             \
+	KIND(WRMSR, wrmsr, "wrmsr", 0x0f30, 2)                             \
+	/* nested page fault or EPT violation */                           \
+	KIND(MEMORY, memory, "memory", 0, 0)                               \
+	/* VMMCALL, VMCALL */                                              \
+	KIND(HYPERCALL, hypercall, "hypercall", 0x0f01, 3)                 \
+	KIND(XSETBV, xsetbv, "xsetbv", 0x0f01, 3)                          \
+	/* the guest's CPU does not have the instruction: #UD */           \
+	KIND(INVALID_OPCODE, invalid_opcode, "invalid-opcode", 0, 0)       \
+	KIND(WBINVD, wbinvd, "wbinvd", 0x0f09, 2)                          \
+	/* intercepted guest exception */                                  \
+	KIND(EXCEPTION, exception, "exception", 0, 0)                      \
+	/* triple fault */                                                 \
+	KIND(SHUTDOWN, shutdown, "shutdown", 0, 0)                         \
+	/* the CPU refused the entry, or the exit is an unexpected one */  \
+	KIND(FATAL, fatal, "fatal", 0, 0)
+
 enum vmexit_kind {
-	VMEXIT_HOST_INTERRUPT,   /* the machine's interrupt, for Quire */
-	VMEXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
-	VMEXIT_CPUID,
-	VMEXIT_HLT,
-	VMEXIT_PIO,
-	VMEXIT_RDMSR,
-	VMEXIT_WRMSR,
-	VMEXIT_MEMORY,    /* nested page fault or EPT violation */
-	VMEXIT_HYPERCALL, /* VMMCALL, VMCALL */
-	VMEXIT_XSETBV,
-	VMEXIT_INVALID_OPCODE, /* an instruction that the guest's CPU does not have: #UD */
-	VMEXIT_WBINVD,
-	VMEXIT_EXCEPTION, /* intercepted guest exception */
-	VMEXIT_SHUTDOWN,  /* triple fault */
-	VMEXIT_FATAL,     /* the CPU refused the entry, or the exit is an unexpected one */
-	VMEXIT_KIND_COUNT,
+#define VMEXIT_ENUMERATOR(kind, handler, name, opcode, length) VMEXIT_##kind,
+	VMEXIT_KINDS(VMEXIT_ENUMERATOR) VMEXIT_KIND_COUNT,
+#undef VMEXIT_ENUMERATOR
 };
 
 enum mem_access { MEM_READ, MEM_WRITE, MEM_EXEC };
@@ -64,6 +81,7 @@ struct vmexit {
 	};
 };
 
+/* For people: "host-interrupt" and so on. */
 const char *vmexit_kind_name(enum vmexit_kind kind);
 
 #endif

@@ -3,17 +3,14 @@
 
 #include "guest_memory.h"
 
-/* What each exit's instruction is, and its length without prefixes. */
 struct known_insn {
 	uint16_t opcode; /* as struct insn has it */
-	uint8_t length;
+	uint8_t length;  /* without prefixes */
 };
 
 static const struct known_insn known[VMEXIT_KIND_COUNT] = {
-	[VMEXIT_CPUID] = { 0x0fa2, 2 },     [VMEXIT_HLT] = { 0xf4, 1 },
-	[VMEXIT_RDMSR] = { 0x0f32, 2 },     [VMEXIT_WRMSR] = { 0x0f30, 2 },
-	[VMEXIT_HYPERCALL] = { 0x0f01, 3 }, [VMEXIT_XSETBV] = { 0x0f01, 3 },
-	[VMEXIT_WBINVD] = { 0x0f09, 2 },
+#define VMEXIT_INSN(kind, handler, name, opcode, length) [VMEXIT_##kind] = { opcode, length },
+	VMEXIT_KINDS(VMEXIT_INSN)
 };
 
 /*
