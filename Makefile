@@ -26,7 +26,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # --- the kernel -----------------------------------------------------------------
 
 KERNEL_DIRS := lib arch/x86_64 arch/x86_64/seam boot drivers kernel mm/gmm mm/pgm mm/share svm vmx \
-               devices vm vm/insn vm/load vm/machine reclaim operator
+               devices devices/pc vm vm/insn vm/load vm/machine reclaim operator
 KERNEL_SOURCES := $(filter-out %/asm_offsets.c,$(foreach d,$(KERNEL_DIRS),$(wildcard $(d)/*.c $(d)/*.S)))
 KERNEL_OBJECTS := $(patsubst %,$(BUILD)/kernel/%.o,$(basename $(KERNEL_SOURCES)))
 

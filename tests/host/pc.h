@@ -10,7 +10,7 @@
 
 #include "test.h"
 
-#include "devices/vpc_internal.h"
+#include "devices/pc/vpc_internal.h"
 
 #define TSC_HZ 2000000000ull
 #define EPOCH  1700000000ull /* 2023-11-14 22:13:20 UTC, a Tuesday */

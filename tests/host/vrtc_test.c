@@ -2,7 +2,7 @@
 /* The clock against the data sheet of the MC146818, and the calendar under it. */
 #include "pc.h"
 
-#include "devices/vcalendar.h"
+#include "devices/pc/vcalendar.h"
 
 static uint32_t cmos(unsigned index)
 {

@@ -20,7 +20,7 @@
 #include "arch/x86_64/cpu.h"
 #include "kernel/timer.h"
 #include "mm/pgm/pgm.h"
-#include "devices/vpc.h"
+#include "devices/pc/vpc.h"
 #include "vm/machine/serial.h"
 
 struct cpuid_table;

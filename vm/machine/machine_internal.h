@@ -35,7 +35,7 @@
 /* --- machine_devices.c ----------------------------------------------------------------- */
 
 /*
- * The lock around calls of devices/vpc.h. Leaving takes over what the devices' state asks of
+ * The lock around calls of devices/pc/vpc.h. Leaving takes over what the devices' state asks of
  * the timer and of `vcpu`, whose thread this is; NULL: of no vCPU.
  */
 void machine_devices_enter(struct machine *machine) Q_ACQUIRES(machine->devices_lock);

@@ -10,7 +10,7 @@
  *
  * Reference: ACPI specification 6.0, "ACPI Software Programming Model".
  */
-#include "devices/vpc.h"
+#include "devices/pc/vpc.h"
 
 #include <quire/assert.h>
 

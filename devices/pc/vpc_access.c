@@ -7,7 +7,7 @@
  * one access per byte, at rising ports. The few registers that are wider take
  * the whole access when it is aligned to them.
  */
-#include "devices/vpc.h"
+#include "devices/pc/vpc.h"
 
 #include "vpc_internal.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* 16550A serial port: registers, FIFO and interrupt line; see vuart.c. */
-#ifndef DEVICES_VUART_H
-#define DEVICES_VUART_H
+#ifndef DEVICES_PC_VUART_H
+#define DEVICES_PC_VUART_H
 
 #include <quire/compiler.h>
 

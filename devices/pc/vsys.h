@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The single ports of a PC's chip set: reset in its three forms, port 0x61, debug; see vsys.c. */
-#ifndef DEVICES_VSYS_H
-#define DEVICES_VSYS_H
+#ifndef DEVICES_PC_VSYS_H
+#define DEVICES_PC_VSYS_H
 
 #include <quire/compiler.h>
 

@@ -5,8 +5,8 @@
  * machines: time is passed in (guest TSC ticks), effects go out through
  * vpc_host. The caller serialises (LOCK_RANK_DEVICES).
  */
-#ifndef DEVICES_VPC_H
-#define DEVICES_VPC_H
+#ifndef DEVICES_PC_VPC_H
+#define DEVICES_PC_VPC_H
 
 #include <quire/addr.h>
 #include <quire/status.h>

@@ -3,12 +3,12 @@
  * The PC's devices in one struct, and what they ask of each other: interrupt
  * lines and timers. A device knows its own registers and this file.
  */
-#ifndef DEVICES_VPC_INTERNAL_H
-#define DEVICES_VPC_INTERNAL_H
+#ifndef DEVICES_PC_VPC_INTERNAL_H
+#define DEVICES_PC_VPC_INTERNAL_H
 
 #include <quire/bits.h>
 
-#include "devices/vpc.h"
+#include "devices/pc/vpc.h"
 
 #include "vclock.h"
 #include "vioapic.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Seconds since 1970 and the Gregorian calendar, both ways, without tables. */
-#ifndef DEVICES_VCALENDAR_H
-#define DEVICES_VCALENDAR_H
+#ifndef DEVICES_PC_VCALENDAR_H
+#define DEVICES_PC_VCALENDAR_H
 
 #include <quire/compiler.h>
 

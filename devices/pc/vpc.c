@@ -12,7 +12,7 @@
  *   V2  PIC and I/O APIC see the same level on each ISA line.
  *   V3  Each device's own, see their files.
  */
-#include "devices/vpc.h"
+#include "devices/pc/vpc.h"
 
 #include <quire/assert.h>
 

@@ -4,8 +4,8 @@
  * a fixed-point number with 64 bits on each side of the point, so that applying
  * it needs no division and is right to one tick for every TSC value.
  */
-#ifndef DEVICES_VCLOCK_H
-#define DEVICES_VCLOCK_H
+#ifndef DEVICES_PC_VCLOCK_H
+#define DEVICES_PC_VCLOCK_H
 
 #include <quire/compiler.h>
 

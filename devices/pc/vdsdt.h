@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The AML of the DSDT, without its table header; see vdsdt.c. */
-#ifndef DEVICES_VDSDT_H
-#define DEVICES_VDSDT_H
+#ifndef DEVICES_PC_VDSDT_H
+#define DEVICES_PC_VDSDT_H
 
 #include <quire/compiler.h>
 

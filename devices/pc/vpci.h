@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* PCI configuration ports and the host bridge, the only function there is; see vpci.c. */
-#ifndef DEVICES_VPCI_H
-#define DEVICES_VPCI_H
+#ifndef DEVICES_PC_VPCI_H
+#define DEVICES_PC_VPCI_H
 
 #include <quire/compiler.h>
 

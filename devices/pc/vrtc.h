@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* MC146818 real-time clock with its memory; see vrtc.c. */
-#ifndef DEVICES_VRTC_H
-#define DEVICES_VRTC_H
+#ifndef DEVICES_PC_VRTC_H
+#define DEVICES_PC_VRTC_H
 
 #include <quire/compiler.h>
 

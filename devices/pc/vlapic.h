@@ -4,8 +4,8 @@
  * (vlapic_timer.c), messages between APICs (vlapic_message.c), and the two ways
  * to its registers: memory (vlapic.c) and MSRs (vlapic_msr.c).
  */
-#ifndef DEVICES_VLAPIC_H
-#define DEVICES_VLAPIC_H
+#ifndef DEVICES_PC_VLAPIC_H
+#define DEVICES_PC_VLAPIC_H
 
 #include <quire/bits.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* 8254 interval timer: channel 0 drives IRQ 0, channel 2 is read at port 0x61; see vpit.c. */
-#ifndef DEVICES_VPIT_H
-#define DEVICES_VPIT_H
+#ifndef DEVICES_PC_VPIT_H
+#define DEVICES_PC_VPIT_H
 
 #include <quire/compiler.h>
 

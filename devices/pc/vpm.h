@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ACPI fixed hardware: PM1a event and control blocks, PM timer; see vpm.c. */
-#ifndef DEVICES_VPM_H
-#define DEVICES_VPM_H
+#ifndef DEVICES_PC_VPM_H
+#define DEVICES_PC_VPM_H
 
 #include <quire/compiler.h>
 

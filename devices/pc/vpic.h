@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The pair of 8259A interrupt controllers; see vpic.c. */
-#ifndef DEVICES_VPIC_H
-#define DEVICES_VPIC_H
+#ifndef DEVICES_PC_VPIC_H
+#define DEVICES_PC_VPIC_H
 
 #include <quire/compiler.h>
 

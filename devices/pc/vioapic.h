@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* I/O APIC with 24 inputs; see vioapic.c. */
-#ifndef DEVICES_VIOAPIC_H
-#define DEVICES_VIOAPIC_H
+#ifndef DEVICES_PC_VIOAPIC_H
+#define DEVICES_PC_VIOAPIC_H
 
 #include <quire/compiler.h>
 
