@@ -8,7 +8,7 @@
  * each change of any of the three. The polarity bit is kept but changes
  * nothing: a line is active or not, whatever its voltage.
  *
- * Invariants, asserted by vioapic_check():
+ * Invariants, asserted by check():
  *   O1  Only level-triggered inputs have remote IRR set.
  *   O2  Entries have no reserved bits set, and never a delivery in progress.
  *
@@ -20,6 +20,10 @@
 #include <quire/assert.h>
 
 #include "vpc_internal.h"
+
+/* Registers are 16 bytes apart and 32 bits wide. */
+#define REGISTER_DISTANCE 16u
+#define REGISTER_SIZE     4u
 
 #define OFFSET_SELECT 0x00u
 #define OFFSET_WINDOW 0x10u
@@ -43,15 +47,22 @@
 /* Delivery status (12) and remote IRR (14) are read only. */
 #define ENTRY_WRITABLE (ENTRY_DESTINATION | MASK64(16, 15) | BIT64(13) | MASK64(11, 0))
 
-void vioapic_reset(struct vpc *vpc)
+static struct vioapic *ioapic_of(const struct vdev *dev)
 {
-	vpc->ioapic = (struct vioapic){ 0 };
+	return container_of(dev, struct vioapic, dev);
+}
+
+static void reset(struct vdev *dev, uint64_t now)
+{
+	struct vioapic *ioapic = ioapic_of(dev);
+	(void)now;
+	*ioapic = (struct vioapic){ .dev = ioapic->dev };
 	for (unsigned pin = 0; pin < VIOAPIC_PIN_COUNT; pin++)
-		vpc->ioapic.entries[pin] = ENTRY_MASKED;
+		ioapic->entries[pin] = ENTRY_MASKED;
 }
 
 /* Sends the message of an entry; true if some local APIC took it. */
-static bool send(struct vpc *vpc, uint64_t entry)
+static bool send(const struct vioapic *ioapic, uint64_t entry)
 {
 	struct vlapic_message message = {
 		.destination = (uint32_t)field_get(entry, ENTRY_DESTINATION),
@@ -60,24 +71,23 @@ static bool send(struct vpc *vpc, uint64_t entry)
 		.vector = (uint8_t)field_get(entry, ENTRY_VECTOR),
 		.is_level = entry & ENTRY_LEVEL,
 	};
-	return vlapic_message_send(vpc, &message);
+	return vlapic_message_send(vpc_of(&ioapic->dev), &message);
 }
 
 /* Sends a level-triggered input's message if it is due. */
-static void level_evaluate(struct vpc *vpc, unsigned pin)
+static void level_evaluate(struct vioapic *ioapic, unsigned pin)
 {
-	uint64_t entry = vpc->ioapic.entries[pin];
-	bool is_up = vpc->ioapic.lines & BIT32(pin);
+	uint64_t entry = ioapic->entries[pin];
+	bool is_up = ioapic->lines & BIT32(pin);
 
 	if (!is_up || !(entry & ENTRY_LEVEL) || (entry & (ENTRY_MASKED | ENTRY_REMOTE_IRR)))
 		return;
-	if (send(vpc, entry))
-		vpc->ioapic.entries[pin] |= ENTRY_REMOTE_IRR;
+	if (send(ioapic, entry))
+		ioapic->entries[pin] |= ENTRY_REMOTE_IRR;
 }
 
-void vioapic_pin_set(struct vpc *vpc, unsigned pin, bool level)
+void vioapic_pin_set(struct vioapic *ioapic, unsigned pin, bool level)
 {
-	struct vioapic *ioapic = &vpc->ioapic;
 	uint32_t bit = BIT32(pin);
 	bool was_up = ioapic->lines & bit;
 
@@ -88,19 +98,19 @@ void vioapic_pin_set(struct vpc *vpc, unsigned pin, bool level)
 		return;
 	uint64_t entry = ioapic->entries[pin];
 	if (entry & ENTRY_LEVEL)
-		level_evaluate(vpc, pin);
+		level_evaluate(ioapic, pin);
 	else if (!(entry & ENTRY_MASKED))
-		(void)send(vpc, entry);
+		(void)send(ioapic, entry);
 }
 
-void vioapic_eoi(struct vpc *vpc, uint8_t vector)
+void vioapic_eoi(struct vioapic *ioapic, uint8_t vector)
 {
 	for (unsigned pin = 0; pin < VIOAPIC_PIN_COUNT; pin++) {
-		uint64_t *entry = &vpc->ioapic.entries[pin];
+		uint64_t *entry = &ioapic->entries[pin];
 		if (!(*entry & ENTRY_REMOTE_IRR) || field_get(*entry, ENTRY_VECTOR) != vector)
 			continue;
 		*entry &= ~ENTRY_REMOTE_IRR;
-		level_evaluate(vpc, pin);
+		level_evaluate(ioapic, pin);
 	}
 }
 
@@ -119,9 +129,9 @@ static uint32_t read_window(const struct vioapic *ioapic)
 	return (uint32_t)(index % 2 != 0 ? entry >> 32 : entry);
 }
 
-static void write_entry(struct vpc *vpc, unsigned pin, bool is_high, uint32_t value)
+static void write_entry(struct vioapic *ioapic, unsigned pin, bool is_high, uint32_t value)
 {
-	uint64_t *entry = &vpc->ioapic.entries[pin];
+	uint64_t *entry = &ioapic->entries[pin];
 	uint64_t wanted = is_high ? (*entry & MASK64(31, 0)) | (uint64_t)value << 32
 				  : (*entry & MASK64(63, 32)) | value;
 
@@ -129,40 +139,60 @@ static void write_entry(struct vpc *vpc, unsigned pin, bool is_high, uint32_t va
 	/* Drivers switch an input to edge and back to end an interrupt that got stuck. */
 	if (!(*entry & ENTRY_LEVEL))
 		*entry &= ~ENTRY_REMOTE_IRR;
-	level_evaluate(vpc, pin);
+	level_evaluate(ioapic, pin);
 }
 
-static void write_window(struct vpc *vpc, uint32_t value)
+static void write_window(struct vioapic *ioapic, uint32_t value)
 {
-	unsigned index = vpc->ioapic.select;
+	unsigned index = ioapic->select;
 	if (index == INDEX_ID)
-		vpc->ioapic.id = value >> ID_SHIFT & ID_MASK;
+		ioapic->id = value >> ID_SHIFT & ID_MASK;
 	if (index < INDEX_ENTRIES || index >= INDEX_ENTRIES + 2 * VIOAPIC_PIN_COUNT)
 		return;
-	write_entry(vpc, (index - INDEX_ENTRIES) / 2, index % 2 != 0, value);
+	write_entry(ioapic, (index - INDEX_ENTRIES) / 2, index % 2 != 0, value);
 }
 
-uint32_t vioapic_read(const struct vpc *vpc, unsigned offset)
+static uint32_t register_read(const struct vioapic *ioapic, unsigned offset)
 {
 	switch (offset) {
-	case OFFSET_SELECT: return vpc->ioapic.select;
-	case OFFSET_WINDOW: return read_window(&vpc->ioapic);
+	case OFFSET_SELECT: return ioapic->select;
+	case OFFSET_WINDOW: return read_window(ioapic);
 	default: return 0;
 	}
 }
 
-void vioapic_write(struct vpc *vpc, unsigned offset, uint32_t value)
+/* The bytes between the registers read zero. */
+static uint64_t memory_read(struct vdev *dev, unsigned offset, unsigned size, uint64_t now)
 {
+	unsigned byte = offset % REGISTER_DISTANCE;
+
+	(void)now;
+	if (byte >= REGISTER_SIZE)
+		return 0;
+	return vdev_bytes(register_read(ioapic_of(dev), offset - byte) >> 8 * byte, size);
+}
+
+/* Only whole registers can be written, except the selector, which has only one byte. */
+static void memory_write(struct vdev *dev, unsigned offset, unsigned size, uint64_t value,
+			 uint64_t now)
+{
+	struct vioapic *ioapic = ioapic_of(dev);
+
+	(void)now;
+	if (offset != OFFSET_SELECT && size < REGISTER_SIZE)
+		return;
 	switch (offset) {
-	case OFFSET_SELECT: vpc->ioapic.select = (uint8_t)value; break;
-	case OFFSET_WINDOW: write_window(vpc, value); break;
-	case OFFSET_EOI: vioapic_eoi(vpc, (uint8_t)value); break;
+	case OFFSET_SELECT: ioapic->select = (uint8_t)value; break;
+	case OFFSET_WINDOW: write_window(ioapic, (uint32_t)value); break;
+	case OFFSET_EOI: vioapic_eoi(ioapic, (uint8_t)value); break;
 	default: break;
 	}
 }
 
-void vioapic_check(const struct vioapic *ioapic)
+static void check(const struct vdev *dev)
 {
+	const struct vioapic *ioapic = ioapic_of(dev);
+
 	Q_ASSERT(ioapic->id <= ID_MASK);
 	Q_ASSERT((ioapic->lines >> VIOAPIC_PIN_COUNT) == 0);
 	for (unsigned pin = 0; pin < VIOAPIC_PIN_COUNT; pin++) {
@@ -170,4 +200,18 @@ void vioapic_check(const struct vioapic *ioapic)
 		Q_ASSERT((entry & ENTRY_LEVEL) || !(entry & ENTRY_REMOTE_IRR)); /* O1 */
 		Q_ASSERT((entry & ~(ENTRY_WRITABLE | ENTRY_REMOTE_IRR)) == 0);  /* O2 */
 	}
+}
+
+static const struct vdev_ops ioapic_ops = {
+	.name = "ioapic",
+	.reset = reset,
+	.memory_read = memory_read,
+	.memory_write = memory_write,
+	.check = check,
+};
+
+void vioapic_init(struct vioapic *ioapic, struct vpc *vpc)
+{
+	bus_add(&vpc->bus, &ioapic->dev, &ioapic_ops);
+	bus_memory_claim(&vpc->bus, &ioapic->dev, gpa_to_gfn(gpa(VPC_IOAPIC_BASE)));
 }

@@ -12,7 +12,7 @@
  * LINT1 as NMI, the state firmware leaves behind; a loader that starts the
  * guest at its kernel would find the timer of the PC unreachable otherwise.
  *
- * Invariants, asserted by vlapic_check():
+ * Invariants, asserted by check():
  *   L1  The summaries say which words of IRR and ISR are not zero.
  *   L2  PPR and `pending` are what the other registers say.
  *   L3  Nothing is requested or in service below vector 16.
@@ -91,7 +91,7 @@ static bool is_deliverable(const struct vlapic *lapic)
 void vlapic_pending_set(struct vpc *vpc, struct vlapic *lapic, uint8_t bit, bool is_pending)
 {
 	uint8_t before = lapic->pending;
-	vpc->changes++; /* also when only the task priority is another one */
+	vpc->bus.changes++; /* also when only the task priority is another one */
 	lapic->pending = is_pending ? before | bit : before & (uint8_t)~bit;
 	if (before == 0 && lapic->pending != 0)
 		vpc->host->interrupt(vpc->vm, lapic->index);
@@ -105,7 +105,7 @@ void vlapic_update(struct vpc *vpc, struct vlapic *lapic)
 
 void vlapic_nmi(struct vpc *vpc, struct vlapic *lapic)
 {
-	vpc->changes++;
+	vpc->bus.changes++;
 	lapic->is_nmi_pending = true;
 	vpc->host->interrupt(vpc->vm, lapic->index);
 }
@@ -161,7 +161,7 @@ uint8_t vlapic_acknowledge(struct vpc *vpc, struct vlapic *lapic)
 }
 
 /* With the APIC switched off the CPU's INTR pin is the PIC's. */
-bool vlapic_takes_extint(const struct vlapic *lapic)
+static bool takes_extint(const struct vlapic *lapic)
 {
 	uint32_t lint0 = lapic->regs[LAPIC_LVT_LINT0];
 	if (!vlapic_is_enabled(lapic))
@@ -169,12 +169,19 @@ bool vlapic_takes_extint(const struct vlapic *lapic)
 	return !(lint0 & LAPIC_LVT_MASKED) && field_get(lint0, LAPIC_LVT_MODE) == DELIVERY_EXTINT;
 }
 
+void vlapic_extint_update(struct vpc *vpc)
+{
+	struct vlapic *lapic = &vpc->lapics[0];
+	bool is_pending = vpc->pic.intr && takes_extint(lapic);
+	vlapic_pending_set(vpc, lapic, LAPIC_PENDING_EXTINT, is_pending);
+}
+
 void vlapic_registers_reset(struct vpc *vpc, struct vlapic *lapic)
 {
 	bool is_x2apic = vlapic_is_x2apic(lapic);
 	uint32_t id = lapic->index;
 
-	vlapic_timer_stop(vpc, lapic);
+	vlapic_timer_stop(lapic);
 	memset(lapic->regs, 0, sizeof(lapic->regs));
 	lapic->irr_summary = lapic->isr_summary = 0;
 	lapic->errors = 0;
@@ -186,11 +193,21 @@ void vlapic_registers_reset(struct vpc *vpc, struct vlapic *lapic)
 	for (unsigned i = LAPIC_LVT_FIRST; i <= LAPIC_LVT_LAST; i++)
 		lapic->regs[i] = LAPIC_LVT_MASKED;
 	vlapic_update(vpc, lapic);
-	vpc_extint_update(vpc);
+	vlapic_extint_update(vpc);
 }
 
-void vlapic_reset(struct vpc *vpc, struct vlapic *lapic)
+static struct vlapic *lapic_of(const struct vdev *dev)
 {
+	return container_of(dev, struct vlapic, dev);
+}
+
+/* Power-on state, with LINT0 and LINT1 of vCPU 0 as firmware leaves them. */
+static void reset(struct vdev *dev, uint64_t now)
+{
+	struct vlapic *lapic = lapic_of(dev);
+	struct vpc *vpc = vpc_of(dev);
+
+	(void)now;
 	lapic->base = VPC_LAPIC_BASE | LAPIC_BASE_ENABLED;
 	lapic->is_nmi_pending = false;
 	vlapic_registers_reset(vpc, lapic);
@@ -199,7 +216,7 @@ void vlapic_reset(struct vpc *vpc, struct vlapic *lapic)
 	lapic->base |= LAPIC_BASE_BSP;
 	lapic->regs[LAPIC_LVT_LINT0] = LVT_EXTINT;
 	lapic->regs[LAPIC_LVT_LINT1] = LVT_NMI;
-	vpc_extint_update(vpc);
+	vlapic_extint_update(vpc);
 }
 
 static void write_eoi(struct vpc *vpc, struct vlapic *lapic)
@@ -210,7 +227,7 @@ static void write_eoi(struct vpc *vpc, struct vlapic *lapic)
 	word_clear(&lapic->regs[LAPIC_ISR], &lapic->isr_summary, (uint8_t)vector);
 	vlapic_update(vpc, lapic);
 	if (lapic->regs[LAPIC_TMR + vector / 32] & BIT32((unsigned)vector % 32))
-		vioapic_eoi(vpc, (uint8_t)vector);
+		vioapic_eoi(&vpc->ioapic, (uint8_t)vector);
 }
 
 /* While the APIC is disabled by software, all local vectors are masked. */
@@ -221,7 +238,7 @@ static void write_svr(struct vpc *vpc, struct vlapic *lapic, uint32_t value)
 		return;
 	for (unsigned i = LAPIC_LVT_FIRST; i <= LAPIC_LVT_LAST; i++)
 		lapic->regs[i] |= LAPIC_LVT_MASKED;
-	vpc_extint_update(vpc);
+	vlapic_extint_update(vpc);
 }
 
 static void write_lvt(struct vpc *vpc, struct vlapic *lapic, unsigned number, uint32_t value)
@@ -234,7 +251,7 @@ static void write_lvt(struct vpc *vpc, struct vlapic *lapic, unsigned number, ui
 		return;
 	}
 	lapic->regs[number] = value;
-	vpc_extint_update(vpc);
+	vlapic_extint_update(vpc);
 }
 
 void vlapic_register_write(struct vpc *vpc, struct vlapic *lapic, unsigned number, uint32_t value,
@@ -308,17 +325,37 @@ static void check_bitmap(const uint32_t *words, uint8_t summary)
 	Q_ASSERT((words[0] & 0xffffu) == 0);                              /* L3 */
 }
 
-void vlapic_check(const struct vpc *vpc, const struct vlapic *lapic)
+static void check(const struct vdev *dev)
 {
+	const struct vlapic *lapic = lapic_of(dev);
+	const struct vpc *vpc = vpc_of(dev);
+
 	check_bitmap(&lapic->regs[LAPIC_IRR], lapic->irr_summary);
 	check_bitmap(&lapic->regs[LAPIC_ISR], lapic->isr_summary);
 	Q_ASSERT(lapic->regs[LAPIC_PPR] == processor_priority(lapic)); /* L2 */
-	bool has_extint = lapic->index == 0 && vpc->pic.intr && vlapic_takes_extint(lapic);
+	bool has_extint = lapic->index == 0 && vpc->pic.intr && takes_extint(lapic);
 	Q_ASSERT(((lapic->pending & LAPIC_PENDING_APIC) != 0) == is_deliverable(lapic));
 	Q_ASSERT(((lapic->pending & LAPIC_PENDING_EXTINT) != 0) == has_extint);
-	Q_ASSERT(lapic->deadline == vpc->deadlines[VPC_TIMER_LAPIC + lapic->index]);
 	if (vlapic_is_enabled(lapic))
 		return;
 	Q_ASSERT(lapic->irr_summary == 0 && lapic->isr_summary == 0); /* L4 */
-	Q_ASSERT(lapic->deadline == VPC_DEADLINE_NONE);
+	Q_ASSERT(bus_timer_deadline(dev) == VDEV_DEADLINE_NONE);
+}
+
+static void timer(struct vdev *dev, uint64_t now)
+{
+	vlapic_timer_fire(vpc_of(dev), lapic_of(dev), now);
+}
+
+static const struct vdev_ops lapic_ops = {
+	.name = "lapic",
+	.reset = reset,
+	.timer = timer,
+	.check = check,
+};
+
+void vlapic_init(struct vlapic *lapic, struct vpc *vpc, unsigned index)
+{
+	lapic->index = index;
+	bus_add(&vpc->bus, &lapic->dev, &lapic_ops);
 }

@@ -7,7 +7,7 @@
 #ifndef DEVICES_PC_VLAPIC_H
 #define DEVICES_PC_VLAPIC_H
 
-#include <quire/bits.h>
+#include "devices/vdev.h"
 
 struct vpc;
 
@@ -15,7 +15,7 @@ struct vpc;
  * The timer counts a bus clock of this frequency, through the divide register;
  * in TSC-deadline mode it counts the guest's TSC.
  */
-#define VLAPIC_BUS_HZ 1000000000u
+#define VLAPIC_TIMER_HZ 1000000000u
 
 #define VLAPIC_REG_COUNT 0x40u
 /* The address bits of registers in memory, which are 16 bytes apart. */
@@ -84,16 +84,15 @@ enum vlapic_delivery {
 #define LAPIC_PENDING_EXTINT BIT32(1)
 
 struct vlapic {
-	/* First, for the hottest question. */
+	struct vdev dev;     /* its deadline is the timer's */
 	uint8_t pending;     /* LAPIC_PENDING_ bits */
 	uint8_t irr_summary; /* bit n: word n of IRR is not zero */
 	uint8_t isr_summary;
 	bool is_nmi_pending;
-	uint32_t index;    /* vCPU, and APIC ID */
-	uint32_t errors;   /* since ESR was last written */
-	uint64_t base;     /* IA32_APIC_BASE */
-	uint64_t deadline; /* guest TSC at which the timer fires, or VPC_DEADLINE_NONE */
-	uint64_t period;   /* guest TSC ticks; 0 unless periodic */
+	uint32_t index;  /* vCPU, and APIC ID */
+	uint32_t errors; /* since ESR was last written */
+	uint64_t base;   /* IA32_APIC_BASE */
+	uint64_t period; /* guest TSC ticks; 0 unless periodic */
 	uint32_t regs[VLAPIC_REG_COUNT];
 };
 
@@ -115,8 +114,7 @@ static inline bool vlapic_is_x2apic(const struct vlapic *lapic)
 	return lapic->base & LAPIC_BASE_X2APIC;
 }
 
-/* Power-on state, with LINT0 and LINT1 of vCPU 0 as firmware leaves them. */
-void vlapic_reset(struct vpc *vpc, struct vlapic *lapic);
+void vlapic_init(struct vlapic *lapic, struct vpc *vpc, unsigned index);
 /* State after INIT: the mode and the ID stay. */
 void vlapic_registers_reset(struct vpc *vpc, struct vlapic *lapic);
 /* Works out again what is pending; tells the host when something came up. */
@@ -131,7 +129,8 @@ void vlapic_lvt_fire(struct vpc *vpc, struct vlapic *lapic, enum vlapic_register
 void vlapic_error(struct vpc *vpc, struct vlapic *lapic, uint32_t error);
 /* Moves the highest interrupt from IRR to ISR; only while one is pending. */
 uint8_t vlapic_acknowledge(struct vpc *vpc, struct vlapic *lapic);
-bool vlapic_takes_extint(const struct vlapic *lapic);
+/* The PICs' output, or whether vCPU 0 listens to it, may have changed. */
+void vlapic_extint_update(struct vpc *vpc);
 
 /* The bits of a local vector entry that software sets. */
 uint32_t vlapic_lvt_writable(unsigned number);
@@ -153,8 +152,8 @@ uint32_t vlapic_timer_current(const struct vpc *vpc, const struct vlapic *lapic,
 uint64_t vlapic_timer_deadline_read(const struct vlapic *lapic);
 void vlapic_timer_deadline_write(struct vpc *vpc, struct vlapic *lapic, uint64_t value,
 				 uint64_t now);
-void vlapic_timer_stop(struct vpc *vpc, struct vlapic *lapic);
-/* The deadline has come. */
+void vlapic_timer_stop(struct vlapic *lapic);
+/* The deadline has come, or the guest set one that is past. */
 void vlapic_timer_fire(struct vpc *vpc, struct vlapic *lapic, uint64_t now);
 
 /* Sends a message to those it addresses; true if one of them took it. */
@@ -175,7 +174,5 @@ bool vlapic_x2apic_read(const struct vpc *vpc, const struct vlapic *lapic, unsig
 			uint64_t *out_value, uint64_t now);
 bool vlapic_x2apic_write(struct vpc *vpc, struct vlapic *lapic, unsigned number, uint64_t value,
 			 uint64_t now);
-
-void vlapic_check(const struct vpc *vpc, const struct vlapic *lapic);
 
 #endif

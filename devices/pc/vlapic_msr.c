@@ -116,6 +116,6 @@ bool vlapic_base_write(struct vpc *vpc, struct vlapic *lapic, uint64_t value)
 		lapic->regs[LAPIC_LDR] = id >> 4 << 16 | BIT32(id & 15);
 		lapic->regs[LAPIC_ICR_HIGH] = 0;
 	}
-	vpc_extint_update(vpc);
+	vlapic_extint_update(vpc);
 	return true;
 }

@@ -42,19 +42,18 @@ static unsigned divide_shift(const struct vlapic *lapic)
 
 static uint64_t tsc_ticks(const struct vpc *vpc, const struct vlapic *lapic, uint32_t count)
 {
-	return vclock_apply(&vpc->tsc_per_bus, (uint64_t)count << divide_shift(lapic));
+	return vclock_apply(&vpc->tsc_per_lapic, (uint64_t)count << divide_shift(lapic));
 }
 
-static void deadline_set(struct vpc *vpc, struct vlapic *lapic, uint64_t deadline)
+static bool is_armed(const struct vlapic *lapic)
 {
-	lapic->deadline = deadline;
-	vpc_timer_set(vpc, VPC_TIMER_LAPIC + lapic->index, deadline);
+	return bus_timer_deadline(&lapic->dev) != VDEV_DEADLINE_NONE;
 }
 
-void vlapic_timer_stop(struct vpc *vpc, struct vlapic *lapic)
+void vlapic_timer_stop(struct vlapic *lapic)
 {
 	lapic->period = 0;
-	deadline_set(vpc, lapic, VPC_DEADLINE_NONE);
+	bus_timer_set(&lapic->dev, VDEV_DEADLINE_NONE);
 }
 
 /* The period that the registers ask for; 0 unless the timer is periodic. */
@@ -70,20 +69,21 @@ static uint64_t period(const struct vpc *vpc, const struct vlapic *lapic)
 static void start(struct vpc *vpc, struct vlapic *lapic, uint32_t count, uint64_t now)
 {
 	lapic->period = period(vpc, lapic);
-	deadline_set(vpc, lapic, vclock_add(now, tsc_ticks(vpc, lapic, count)));
+	bus_timer_set(&lapic->dev, vclock_add(now, tsc_ticks(vpc, lapic, count)));
 }
 
 uint32_t vlapic_timer_current(const struct vpc *vpc, const struct vlapic *lapic, uint64_t now)
 {
-	if (lapic->deadline == VPC_DEADLINE_NONE || !counts(lapic))
+	uint64_t deadline = bus_timer_deadline(&lapic->dev);
+	if (deadline == VDEV_DEADLINE_NONE || !counts(lapic))
 		return 0;
-	uint64_t left = lapic->deadline - now;
-	if (now >= lapic->deadline) {
+	uint64_t left = deadline - now;
+	if (now >= deadline) {
 		if (lapic->period == 0)
 			return 0;
-		left = lapic->period - (now - lapic->deadline) % lapic->period;
+		left = lapic->period - (now - deadline) % lapic->period;
 	}
-	uint64_t count = vclock_apply(&vpc->bus_per_tsc, left) >> divide_shift(lapic);
+	uint64_t count = vclock_apply(&vpc->lapic_per_tsc, left) >> divide_shift(lapic);
 	uint32_t initial = lapic->regs[LAPIC_TIMER_INITIAL];
 	return count < initial ? (uint32_t)count : initial;
 }
@@ -97,10 +97,10 @@ void vlapic_timer_lvt_write(struct vpc *vpc, struct vlapic *lapic, uint32_t valu
 	/* Between the counting modes the timer goes on, and only its end changes. */
 	if (!counts(lapic) || lapic->regs[LAPIC_TIMER_INITIAL] == 0) {
 		lapic->regs[LAPIC_TIMER_INITIAL] = 0;
-		vlapic_timer_stop(vpc, lapic);
+		vlapic_timer_stop(lapic);
 		return;
 	}
-	lapic->period = lapic->deadline != VPC_DEADLINE_NONE ? period(vpc, lapic) : 0;
+	lapic->period = is_armed(lapic) ? period(vpc, lapic) : 0;
 }
 
 void vlapic_timer_initial_write(struct vpc *vpc, struct vlapic *lapic, uint32_t value, uint64_t now)
@@ -109,7 +109,7 @@ void vlapic_timer_initial_write(struct vpc *vpc, struct vlapic *lapic, uint32_t 
 		return;
 	lapic->regs[LAPIC_TIMER_INITIAL] = value;
 	if (value == 0)
-		vlapic_timer_stop(vpc, lapic);
+		vlapic_timer_stop(lapic);
 	else
 		start(vpc, lapic, value, now);
 }
@@ -117,7 +117,7 @@ void vlapic_timer_initial_write(struct vpc *vpc, struct vlapic *lapic, uint32_t 
 void vlapic_timer_divide_write(struct vpc *vpc, struct vlapic *lapic, uint32_t value, uint64_t now)
 {
 	uint32_t count = vlapic_timer_current(vpc, lapic, now);
-	bool is_running = counts(lapic) && lapic->deadline != VPC_DEADLINE_NONE;
+	bool is_running = counts(lapic) && is_armed(lapic);
 
 	lapic->regs[LAPIC_TIMER_DIVIDE] = value & 0xb;
 	if (is_running)
@@ -126,8 +126,9 @@ void vlapic_timer_divide_write(struct vpc *vpc, struct vlapic *lapic, uint32_t v
 
 uint64_t vlapic_timer_deadline_read(const struct vlapic *lapic)
 {
-	bool is_armed = mode(lapic) == TIMER_DEADLINE && lapic->deadline != VPC_DEADLINE_NONE;
-	return is_armed ? lapic->deadline : 0;
+	if (mode(lapic) != TIMER_DEADLINE || !is_armed(lapic))
+		return 0;
+	return bus_timer_deadline(&lapic->dev);
 }
 
 void vlapic_timer_deadline_write(struct vpc *vpc, struct vlapic *lapic, uint64_t value,
@@ -139,16 +140,16 @@ void vlapic_timer_deadline_write(struct vpc *vpc, struct vlapic *lapic, uint64_t
 		vlapic_timer_fire(vpc, lapic, now);
 		return;
 	}
-	deadline_set(vpc, lapic, value == 0 ? VPC_DEADLINE_NONE : value);
+	bus_timer_set(&lapic->dev, value == 0 ? VDEV_DEADLINE_NONE : value);
 }
 
 void vlapic_timer_fire(struct vpc *vpc, struct vlapic *lapic, uint64_t now)
 {
-	uint64_t next = VPC_DEADLINE_NONE;
+	uint64_t next = VDEV_DEADLINE_NONE;
 	if (lapic->period != 0) {
-		uint64_t missed = (now - lapic->deadline) % lapic->period;
+		uint64_t missed = (now - bus_timer_deadline(&lapic->dev)) % lapic->period;
 		next = vpc_not_before(vpc, vclock_add(now, lapic->period - missed), now);
 	}
-	deadline_set(vpc, lapic, next);
+	bus_timer_set(&lapic->dev, next);
 	vlapic_lvt_fire(vpc, lapic, LAPIC_LVT_TIMER);
 }

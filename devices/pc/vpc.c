@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC put together: storage, reset, interrupt lines, timers, and what a
- * vCPU's loop asks before each entry into the guest.
+ * The PC put together, and what a vCPU's loop asks before each entry into the
+ * guest.
  *
- * Nothing here runs by itself. The earliest deadline is kept, not searched for,
- * since it is read far more often than a timer is set; whether an interrupt is
- * pending is one byte of the vCPU's local APIC.
+ * Nothing here runs by itself. The bus keeps the earliest deadline; whether an
+ * interrupt is pending is one byte of the vCPU's local APIC.
  *
  * Invariants, asserted by vpc_check():
- *   V1  next_deadline is the smallest of `deadlines`.
+ *   V1  The bus's: timers and claims, see bus.c.
  *   V2  PIC and I/O APIC see the same level on each ISA line.
  *   V3  Each device's own, see their files.
  */
@@ -16,37 +15,49 @@
 
 #include <quire/assert.h>
 
-#include "lib/string.h"
-
 #include "vpc_internal.h"
 
 #define TSC_HZ_MIN 10000000ull /* faster than every device clock but the bus */
 #define TSC_HZ_MAX (1ull << 40)
 
-#define ISA_IRQ_COUNT      16u
-#define ISA_IRQ_CASCADE    2u
-#define IOAPIC_PIN_FOR_PIT 2u
+#define BOARD_DEVICE_MAX 16u /* all but the local APICs */
+
+_Static_assert(VPC_DEADLINE_NONE == VDEV_DEADLINE_NONE, "one value for no deadline");
+_Static_assert(sizeof(struct vpc) + sizeof(struct vlapic) +
+			       (BOARD_DEVICE_MAX + 1) * sizeof(struct bus_slot) <=
+		       PAGE_SIZE,
+	       "a PC with one vCPU takes one page");
+
+static unsigned slot_count(unsigned vcpu_count)
+{
+	return BOARD_DEVICE_MAX + vcpu_count;
+}
 
 uint64_t vpc_size_bytes(unsigned vcpu_count)
 {
-	return sizeof(struct vpc) + vcpu_count * sizeof(struct vlapic);
+	return sizeof(struct vpc) + vcpu_count * sizeof(struct vlapic) +
+	       slot_count(vcpu_count) * sizeof(struct bus_slot);
 }
 
-static void clocks_init(struct vpc *vpc)
+/* In this order they are reset: the local APICs last, since they look at the PICs' output. */
+static void devices_init(struct vpc *vpc, const struct vpc_config *config)
 {
-	uint64_t tsc_hz = vpc->tsc_hz;
-	vpc->pit_per_tsc = vclock_ratio_make(VPIT_HZ, tsc_hz);
-	vpc->tsc_per_pit = vclock_ratio_make(tsc_hz, VPIT_HZ);
-	vpc->pm_per_tsc = vclock_ratio_make(VPM_TIMER_HZ, tsc_hz);
-	vpc->tsc_per_pm = vclock_ratio_make(tsc_hz, VPM_TIMER_HZ);
-	vpc->bus_per_tsc = vclock_ratio_make(VLAPIC_BUS_HZ, tsc_hz);
-	vpc->tsc_per_bus = vclock_ratio_make(tsc_hz, VLAPIC_BUS_HZ);
-	vpc->timer_gap = tsc_hz / VPC_TIMER_HZ_MAX;
+	vpic_init(&vpc->pic, vpc);
+	vioapic_init(&vpc->ioapic, vpc);
+	vpit_init(&vpc->pit, vpc);
+	vuart_init(&vpc->uart, vpc);
+	vrtc_init(&vpc->rtc, vpc, config);
+	vpm_init(&vpc->pm, vpc);
+	vsys_init(&vpc->sys, vpc, config);
+	vpci_init(&vpc->pci, vpc);
+	for (unsigned i = 0; i < vpc->vcpu_count; i++)
+		vlapic_init(&vpc->lapics[i], vpc, i);
 }
 
 struct vpc *vpc_init(void *storage, const struct vpc_config *config)
 {
 	struct vpc *vpc = storage;
+	struct bus_slot *slots = (struct bus_slot *)&vpc->lapics[config->vcpu_count];
 
 	Q_ASSERT(config->vcpu_count >= 1 && config->vcpu_count <= VPC_VCPU_MAX);
 	Q_ASSERT(config->tsc_hz >= TSC_HZ_MIN && config->tsc_hz <= TSC_HZ_MAX);
@@ -54,100 +65,33 @@ struct vpc *vpc_init(void *storage, const struct vpc_config *config)
 	vpc->vm = config->vm;
 	vpc->vcpu_count = config->vcpu_count;
 	vpc->tsc_hz = config->tsc_hz;
-	vpc->has_debug_exit = config->has_debug_exit;
-	vpc->has_debug_console = config->has_debug_console;
-	clocks_init(vpc);
-	for (unsigned i = 0; i < vpc->vcpu_count; i++)
-		vpc->lapics[i].index = i;
-	vrtc_init(vpc, config->epoch_seconds, config->ram_bytes);
+	vpc->timer_gap = config->tsc_hz / VPC_TIMER_HZ_MAX;
+	vpc->lapic_per_tsc = vclock_ratio_make(VLAPIC_TIMER_HZ, config->tsc_hz);
+	vpc->tsc_per_lapic = vclock_ratio_make(config->tsc_hz, VLAPIC_TIMER_HZ);
+	bus_init(&vpc->bus, slots, slot_count(config->vcpu_count));
+	devices_init(vpc, config);
 	vpc_reset(vpc, 0);
 	return vpc;
 }
 
 void vpc_reset(struct vpc *vpc, uint64_t now)
 {
-	vpc->next_deadline = VPC_DEADLINE_NONE;
-	for (unsigned i = 0; i < ARRAY_COUNT(vpc->deadlines); i++)
-		vpc->deadlines[i] = VPC_DEADLINE_NONE;
-	/* The PICs first: the others lower their lines there. */
-	vpic_reset(vpc);
-	vioapic_reset(vpc);
-	vpit_reset(vpc);
-	vuart_reset(vpc);
-	vrtc_reset(vpc, now);
-	vpm_reset(vpc, now);
-	vsys_reset(vpc);
-	vpc->pci = (struct vpci){ 0 };
-	for (unsigned i = 0; i < vpc->vcpu_count; i++)
-		vlapic_reset(vpc, &vpc->lapics[i]);
-}
-
-void vpc_irq_set(struct vpc *vpc, unsigned irq, bool level)
-{
-	unsigned pin = irq == VPIT_IRQ ? IOAPIC_PIN_FOR_PIT : irq;
-	/* Both controllers always see the same level, so one comparison serves both. */
-	bool was = vpc->ioapic.lines & BIT32(pin);
-	if (was == level)
-		return;
-	vpic_line_set(vpc, irq, level);
-	vioapic_pin_set(vpc, pin, level);
-}
-
-void vpc_extint_update(struct vpc *vpc)
-{
-	struct vlapic *lapic = &vpc->lapics[0];
-	bool is_pending = vpc->pic.intr && vlapic_takes_extint(lapic);
-	vlapic_pending_set(vpc, lapic, LAPIC_PENDING_EXTINT, is_pending);
-}
-
-static uint64_t earliest(const struct vpc *vpc)
-{
-	uint64_t found = VPC_DEADLINE_NONE;
-	for (unsigned i = 0; i < VPC_TIMER_LAPIC + vpc->vcpu_count; i++)
-		if (vpc->deadlines[i] < found)
-			found = vpc->deadlines[i];
-	return found;
-}
-
-void vpc_timer_set(struct vpc *vpc, unsigned timer, uint64_t deadline)
-{
-	uint64_t before = vpc->deadlines[timer];
-	vpc->changes++;
-	vpc->deadlines[timer] = deadline;
-	if (deadline <= vpc->next_deadline)
-		vpc->next_deadline = deadline;
-	else if (before == vpc->next_deadline)
-		vpc->next_deadline = earliest(vpc);
-}
-
-static void timer_fire(struct vpc *vpc, unsigned timer, uint64_t now)
-{
-	switch (timer) {
-	case VPC_TIMER_PIT: vpit_timer(vpc, now); break;
-	case VPC_TIMER_RTC: vrtc_timer(vpc, now); break;
-	case VPC_TIMER_PM: vpm_timer(vpc, now); break;
-	default: vlapic_timer_fire(vpc, &vpc->lapics[timer - VPC_TIMER_LAPIC], now); break;
-	}
+	bus_reset(&vpc->bus, now);
 }
 
 uint64_t vpc_advance(struct vpc *vpc, uint64_t now)
 {
-	if (now < vpc->next_deadline)
-		return vpc->next_deadline;
-	for (unsigned i = 0; i < VPC_TIMER_LAPIC + vpc->vcpu_count; i++)
-		if (vpc->deadlines[i] <= now)
-			timer_fire(vpc, i, now);
-	return vpc->next_deadline;
+	return bus_advance(&vpc->bus, now);
 }
 
 uint64_t vpc_next_deadline(const struct vpc *vpc)
 {
-	return vpc->next_deadline;
+	return vpc->bus.next_deadline;
 }
 
 uint32_t vpc_changes(const struct vpc *vpc)
 {
-	return vpc->changes;
+	return vpc->bus.changes;
 }
 
 bool vpc_interrupt_pending(const struct vpc *vpc, unsigned vcpu)
@@ -159,7 +103,7 @@ uint8_t vpc_interrupt_take(struct vpc *vpc, unsigned vcpu)
 {
 	struct vlapic *lapic = &vpc->lapics[vcpu];
 	if (lapic->pending & LAPIC_PENDING_EXTINT)
-		return vpic_acknowledge(vpc);
+		return vpic_acknowledge(&vpc->pic);
 	return vlapic_acknowledge(vpc, lapic);
 }
 
@@ -186,7 +130,7 @@ void vpc_cr8_set(struct vpc *vpc, unsigned vcpu, uint64_t value)
 unsigned vpc_serial_input(struct vpc *vpc, const uint8_t *bytes, unsigned count, uint64_t now)
 {
 	(void)now; /* input interrupts at once, not after a time-out */
-	return vuart_input(vpc, bytes, count);
+	return vuart_input(&vpc->uart, bytes, count);
 }
 
 bool vpc_apic_enabled(const struct vpc *vpc, unsigned vcpu)
@@ -196,22 +140,6 @@ bool vpc_apic_enabled(const struct vpc *vpc, unsigned vcpu)
 
 void vpc_check(const struct vpc *vpc)
 {
-	Q_ASSERT(vpc->next_deadline == earliest(vpc)); /* V1 */
-	for (unsigned irq = 0; irq < ISA_IRQ_COUNT; irq++) {
-		if (irq == ISA_IRQ_CASCADE)
-			continue;
-		unsigned pin = irq == VPIT_IRQ ? IOAPIC_PIN_FOR_PIT : irq;
-		bool at_pic = vpc->pic.chip[irq / 8].lines & BIT32(irq % 8);
-		bool at_ioapic = vpc->ioapic.lines & BIT32(pin);
-		Q_ASSERT(at_pic == at_ioapic); /* V2 */
-	}
-	vpit_check(&vpc->pit);
-	vpic_check(&vpc->pic);
-	vuart_check(&vpc->uart);
-	vioapic_check(&vpc->ioapic);
-	vrtc_check(&vpc->rtc);
-	vpm_check(vpc);
-	Q_ASSERT(vuart_line(&vpc->uart) == ((vpc->ioapic.lines & BIT32(VUART_IRQ)) != 0));
-	for (unsigned i = 0; i < vpc->vcpu_count; i++)
-		vlapic_check(vpc, &vpc->lapics[i]);
+	vpc_lines_check(vpc); /* V2 */
+	bus_check(&vpc->bus); /* V1, V3 */
 }

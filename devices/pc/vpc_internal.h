@@ -1,13 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC's devices in one struct, and what they ask of each other: interrupt
- * lines and timers. A device knows its own registers and this file.
+ * What the files of devices/pc share. All are pure: they touch their PC's memory
+ * only, and act on the VM through struct vpc_host.
+ *
+ *   vpc.c             the PC put together: reset, timers, interrupts for a vCPU, check
+ *   vpc_access.c      where an access goes: the bus, or the vCPU's own local APIC
+ *   vpc_lines.c       ISA interrupt lines: to the PICs and the I/O APIC
+ *   vpic.c            two 8259A: ports 0x20, 0xa0, 0x4d0
+ *   vpit.c            8254: ports 0x40 to 0x43, IRQ 0; timer: channel 0's next edge
+ *   vsys.c            chip set: ports 0x61, 0x64, 0x92, 0xcf9; debug ports 0xe9, 0xf4
+ *   vrtc.c            MC146818: ports 0x70 and 0x71, IRQ 8; timer: its next event
+ *   vuart.c           16550A: ports 0x3f8 to 0x3ff, IRQ 4
+ *   vpm.c             ACPI fixed hardware: ports 0x600 to 0x60f, IRQ 9; timer: the carry
+ *   vpci.c            PCI host bridge: ports 0xcf8 to 0xcff but 0xcf9
+ *   vioapic.c         I/O APIC: memory at VPC_IOAPIC_BASE
+ *   vlapic.c          local APIC, one a vCPU: registers, at VPC_LAPIC_BASE; timer
+ *   vlapic_timer.c    its timer
+ *   vlapic_message.c  messages between APICs
+ *   vlapic_msr.c      its MSRs
+ *   vacpi.c, vdsdt.c  ACPI tables that describe all this
+ *   vclock.c          ratios of clock frequencies
+ *   vcalendar.c       seconds and dates
+ *
+ * Locks: none. The caller of vpc.h serialises.
  */
 #ifndef DEVICES_PC_VPC_INTERNAL_H
 #define DEVICES_PC_VPC_INTERNAL_H
 
 #include <quire/bits.h>
 
+#include "devices/bus.h"
 #include "devices/pc/vpc.h"
 
 #include "vclock.h"
@@ -27,28 +49,16 @@
 /* Timers that interrupt come no faster than this, whatever a guest programs. */
 #define VPC_TIMER_HZ_MAX 100000u
 
-enum vpc_timer {
-	VPC_TIMER_PIT,
-	VPC_TIMER_RTC,
-	VPC_TIMER_PM,
-	VPC_TIMER_LAPIC, /* and one for each further vCPU */
-};
-
 struct vpc {
-	/* Each timer's deadline in guest TSC ticks, and the earliest of them. */
-	uint64_t next_deadline;
-	uint64_t deadlines[VPC_TIMER_LAPIC + VPC_VCPU_MAX];
-	uint32_t changes; /* see vpc_changes() */
+	struct bus bus;
 
+	/* Fixed by vpc_init(). */
 	const struct vpc_host *host;
 	void *vm;
 	unsigned vcpu_count;
-	bool has_debug_exit, has_debug_console;
 	uint64_t tsc_hz;
 	uint64_t timer_gap; /* guest TSC ticks; see VPC_TIMER_HZ_MAX */
-	struct vclock_ratio pit_per_tsc, tsc_per_pit;
-	struct vclock_ratio pm_per_tsc, tsc_per_pm;
-	struct vclock_ratio bus_per_tsc, tsc_per_bus;
+	struct vclock_ratio lapic_per_tsc, tsc_per_lapic; /* of the local APICs' bus clock */
 
 	struct vpit pit;
 	struct vpic pic;
@@ -58,16 +68,21 @@ struct vpc {
 	struct vsys sys;
 	struct vioapic ioapic;
 	struct vrtc rtc;
-	struct vlapic lapics[]; /* vcpu_count of them */
+	struct vlapic lapics[]; /* vcpu_count of them; the bus's slots follow */
 };
+
+/* The PC that a device is part of. */
+static inline struct vpc *vpc_of(const struct vdev *dev)
+{
+	return container_of(dev->bus, struct vpc, bus);
+}
+
+/* --- vpc_lines.c --------------------------------------------------------------- */
 
 /* Level of ISA interrupt `irq`: goes to the PICs and to the I/O APIC, 0 to its pin 2. */
 void vpc_irq_set(struct vpc *vpc, unsigned irq, bool level);
-/* The PICs' output, or whether vCPU 0 listens to it, may have changed. */
-void vpc_extint_update(struct vpc *vpc);
-
-/* `timer` is an enum vpc_timer, or VPC_TIMER_LAPIC + vCPU. */
-void vpc_timer_set(struct vpc *vpc, unsigned timer, uint64_t deadline);
+bool vpc_irq_level(const struct vpc *vpc, unsigned irq);
+void vpc_lines_check(const struct vpc *vpc);
 
 /* `deadline`, or the earliest time after `now` at which an interrupting timer may fire. */
 static inline uint64_t vpc_not_before(const struct vpc *vpc, uint64_t deadline, uint64_t now)

@@ -9,7 +9,11 @@
  */
 #include "vpci.h"
 
-#include <quire/bits.h>
+#include "vpc_internal.h"
+
+#define ADDRESS_PORT 0xcf8u /* CONFIG_ADDRESS, but its byte VSYS_RESET is the chip set's */
+#define DATA_PORT    0xcfcu /* CONFIG_DATA */
+#define PORT_END     0xd00u
 
 #define ADDRESS_ENABLE   BIT32(31)
 #define ADDRESS_WRITABLE 0x80fffffcu
@@ -36,16 +40,50 @@ static uint32_t config_load(uint32_t address)
 	}
 }
 
-uint32_t vpci_read(const struct vpci *pci, unsigned offset, unsigned size)
+static struct vpci *pci_of(struct vdev *dev)
 {
-	/* The address register answers to whole double words only. */
-	if (offset < 4)
-		return size == 4 ? pci->address : ~0u;
-	return config_load(pci->address) >> 8 * (offset - 4);
+	return container_of(dev, struct vpci, dev);
 }
 
-void vpci_write(struct vpci *pci, unsigned offset, unsigned size, uint32_t value)
+static void reset(struct vdev *dev, uint64_t now)
 {
-	if (offset == 0 && size == 4)
-		pci->address = value & ADDRESS_WRITABLE;
+	(void)now;
+	pci_of(dev)->address = 0;
+}
+
+static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t now)
+{
+	const struct vpci *pci = pci_of(dev);
+	uint32_t value = ~0u;
+
+	(void)now;
+	/* The address register answers to whole double words only. */
+	if (port == ADDRESS_PORT && size == 4)
+		value = pci->address;
+	else if (port >= DATA_PORT)
+		value = config_load(pci->address) >> 8 * (port - DATA_PORT);
+	return (uint32_t)vdev_bytes(value, size);
+}
+
+static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value, uint64_t now)
+{
+	(void)now;
+	if (port == ADDRESS_PORT && size == 4)
+		pci_of(dev)->address = value & ADDRESS_WRITABLE;
+}
+
+static const struct vdev_ops pci_ops = {
+	.name = "pci",
+	.reset = reset,
+	.port_read = port_read,
+	.port_write = port_write,
+};
+
+void vpci_init(struct vpci *pci, struct vpc *vpc)
+{
+	struct bus *bus = &vpc->bus;
+
+	bus_add(bus, &pci->dev, &pci_ops);
+	bus_ports_claim(bus, &pci->dev, ADDRESS_PORT, VSYS_RESET - ADDRESS_PORT, BUS_WHOLE);
+	bus_ports_claim(bus, &pci->dev, VSYS_RESET + 1, PORT_END - (VSYS_RESET + 1), BUS_WHOLE);
 }

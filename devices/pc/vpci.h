@@ -3,17 +3,15 @@
 #ifndef DEVICES_PC_VPCI_H
 #define DEVICES_PC_VPCI_H
 
-#include <quire/compiler.h>
+#include "devices/vdev.h"
 
-#define VPCI_ADDRESS_PORT 0xcf8u
-#define VPCI_DATA_PORT    0xcfcu
+struct vpc;
 
 struct vpci {
-	uint32_t address;
+	struct vdev dev;
+	uint32_t address; /* CONFIG_ADDRESS */
 };
 
-/* `offset` is from VPCI_ADDRESS_PORT, 0..7; the access does not pass 7. */
-uint32_t vpci_read(const struct vpci *pci, unsigned offset, unsigned size);
-void vpci_write(struct vpci *pci, unsigned offset, unsigned size, uint32_t value);
+void vpci_init(struct vpci *pci, struct vpc *vpc);
 
 #endif

@@ -8,7 +8,7 @@
  * neither is ever stale. An edge stays latched when its line falls before the
  * acknowledge: a request is rather seen twice than lost.
  *
- * Invariants, asserted by vpic_check():
+ * Invariants, asserted by check():
  *   I1  `intr` is what the master's registers say.
  *   I2  The master's request 2 is what the slave's registers say.
  *   I3  Level-triggered inputs have their line as their request bit.
@@ -20,6 +20,10 @@
 #include <quire/assert.h>
 
 #include "vpc_internal.h"
+
+#define MASTER_PORT 0x20u /* command; data follows */
+#define SLAVE_PORT  0xa0u
+#define ELCR_PORT   0x4d0u /* the master's; the slave's follows */
 
 #define INPUT_COUNT    8u
 #define CASCADE_INPUT  2u
@@ -53,6 +57,11 @@ enum ocw2_command {
 
 /* Inputs that can never be level triggered: timer, keyboard, cascade; RTC, FPU. */
 static const uint8_t elcr_writable[VPIC_CHIP_COUNT] = { 0xf8, 0xde };
+
+static struct vpic *pic_of(const struct vdev *dev)
+{
+	return container_of(dev, struct vpic, dev);
+}
 
 /* Steps down from the highest priority to the best input in `set`, or INPUT_COUNT. */
 static unsigned best(const struct vpic_chip *chip, uint8_t set)
@@ -96,9 +105,8 @@ static void input_set(struct vpic_chip *chip, unsigned input, bool level)
 	chip->lines = level ? chip->lines | bit : chip->lines & (uint8_t)~bit;
 }
 
-static void update(struct vpc *vpc)
+static void update(struct vpic *pic)
 {
-	struct vpic *pic = &vpc->pic;
 	struct vpic_chip *master = &pic->chip[VPIC_MASTER];
 
 	bool slave_output = choose(&pic->chip[VPIC_SLAVE], false) != INPUT_COUNT;
@@ -111,21 +119,23 @@ static void update(struct vpc *vpc)
 	if (intr == pic->intr)
 		return;
 	pic->intr = intr;
-	vpc_extint_update(vpc);
+	vlapic_extint_update(vpc_of(&pic->dev));
 }
 
 /* As firmware leaves it: vectors 8 and 0x70, all inputs masked. */
-void vpic_reset(struct vpc *vpc)
+static void reset(struct vdev *dev, uint64_t now)
 {
-	vpc->pic = (struct vpic){ 0 };
-	vpc->pic.chip[VPIC_MASTER] = (struct vpic_chip){ .imr = 0xff, .base = 0x08 };
-	vpc->pic.chip[VPIC_SLAVE] = (struct vpic_chip){ .imr = 0xff, .base = 0x70 };
+	struct vpic *pic = pic_of(dev);
+	(void)now;
+	pic->intr = false;
+	pic->chip[VPIC_MASTER] = (struct vpic_chip){ .imr = 0xff, .base = 0x08 };
+	pic->chip[VPIC_SLAVE] = (struct vpic_chip){ .imr = 0xff, .base = 0x70 };
 }
 
-void vpic_line_set(struct vpc *vpc, unsigned irq, bool level)
+void vpic_line_set(struct vpic *pic, unsigned irq, bool level)
 {
-	input_set(&vpc->pic.chip[irq / INPUT_COUNT], irq % INPUT_COUNT, level);
-	update(vpc);
+	input_set(&pic->chip[irq / INPUT_COUNT], irq % INPUT_COUNT, level);
+	update(pic);
 }
 
 /* Puts `input` in service. */
@@ -140,10 +150,10 @@ static void serve(struct vpic_chip *chip, unsigned input)
 		chip->highest = (uint8_t)((input + 1) % INPUT_COUNT);
 }
 
-uint8_t vpic_acknowledge(struct vpc *vpc)
+uint8_t vpic_acknowledge(struct vpic *pic)
 {
-	struct vpic_chip *master = &vpc->pic.chip[VPIC_MASTER];
-	struct vpic_chip *slave = &vpc->pic.chip[VPIC_SLAVE];
+	struct vpic_chip *master = &pic->chip[VPIC_MASTER];
+	struct vpic_chip *slave = &pic->chip[VPIC_SLAVE];
 
 	unsigned input = choose(master, true);
 	if (input == INPUT_COUNT)
@@ -158,28 +168,45 @@ uint8_t vpic_acknowledge(struct vpc *vpc)
 			slave_input = SPURIOUS_INPUT;
 		vector = slave->base | (uint8_t)slave_input;
 	}
-	update(vpc);
+	update(pic);
 	return vector;
 }
 
 /* The read after a poll command acknowledges as the CPU would. */
-static uint8_t poll(struct vpc *vpc, struct vpic_chip *chip, bool is_master)
+static uint8_t poll(struct vpic *pic, struct vpic_chip *chip, bool is_master)
 {
 	chip->is_polled = false;
 	unsigned input = choose(chip, is_master);
 	if (input == INPUT_COUNT)
 		return 0;
 	serve(chip, input);
-	update(vpc);
+	update(pic);
 	return POLL_FOUND | (uint8_t)input;
 }
 
-uint8_t vpic_read(struct vpc *vpc, unsigned index, unsigned offset)
+/* The chip that a command or data port belongs to. */
+static unsigned index_of(uint16_t port)
 {
-	struct vpic_chip *chip = &vpc->pic.chip[index];
+	return port < SLAVE_PORT ? VPIC_MASTER : VPIC_SLAVE;
+}
+
+static bool is_data(uint16_t port)
+{
+	return port & 1;
+}
+
+static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t now)
+{
+	struct vpic *pic = pic_of(dev);
+
+	(void)size, (void)now;
+	if (port >= ELCR_PORT)
+		return pic->chip[port - ELCR_PORT].elcr;
+	unsigned index = index_of(port);
+	struct vpic_chip *chip = &pic->chip[index];
 	if (chip->is_polled)
-		return poll(vpc, chip, index == VPIC_MASTER);
-	if (offset == 1)
+		return poll(pic, chip, index == VPIC_MASTER);
+	if (is_data(port))
 		return chip->imr;
 	return chip->reads_isr ? chip->isr : chip->irr;
 }
@@ -274,31 +301,30 @@ static void write_data(struct vpic_chip *chip, uint8_t value)
 	}
 }
 
-void vpic_write(struct vpc *vpc, unsigned index, unsigned offset, uint8_t value)
+static void write_elcr(struct vpic *pic, unsigned index, uint8_t value)
 {
-	struct vpic_chip *chip = &vpc->pic.chip[index];
-	if (offset == 0)
-		write_command(chip, value);
-	else
-		write_data(chip, value);
-	update(vpc);
-}
-
-uint8_t vpic_elcr_read(const struct vpic *pic, unsigned index)
-{
-	return pic->chip[index].elcr;
-}
-
-void vpic_elcr_write(struct vpc *vpc, unsigned index, uint8_t value)
-{
-	struct vpic_chip *chip = &vpc->pic.chip[index];
+	struct vpic_chip *chip = &pic->chip[index];
 	chip->elcr = value & elcr_writable[index];
 	chip->irr = (chip->irr & (uint8_t)~chip->elcr) | (chip->lines & chip->elcr);
-	update(vpc);
 }
 
-void vpic_check(const struct vpic *pic)
+static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value, uint64_t now)
 {
+	struct vpic *pic = pic_of(dev);
+
+	(void)size, (void)now;
+	if (port >= ELCR_PORT)
+		write_elcr(pic, port - ELCR_PORT, (uint8_t)value);
+	else if (is_data(port))
+		write_data(&pic->chip[index_of(port)], (uint8_t)value);
+	else
+		write_command(&pic->chip[index_of(port)], (uint8_t)value);
+	update(pic);
+}
+
+static void check(const struct vdev *dev)
+{
+	const struct vpic *pic = pic_of(dev);
 	const struct vpic_chip *master = &pic->chip[VPIC_MASTER];
 	const struct vpic_chip *slave = &pic->chip[VPIC_SLAVE];
 
@@ -310,4 +336,20 @@ void vpic_check(const struct vpic *pic)
 		Q_ASSERT(((chip->irr ^ chip->lines) & chip->elcr) == 0); /* I3 */
 		Q_ASSERT(chip->highest < INPUT_COUNT);
 	}
+}
+
+static const struct vdev_ops pic_ops = {
+	.name = "pic",
+	.reset = reset,
+	.port_read = port_read,
+	.port_write = port_write,
+	.check = check,
+};
+
+void vpic_init(struct vpic *pic, struct vpc *vpc)
+{
+	bus_add(&vpc->bus, &pic->dev, &pic_ops);
+	bus_ports_claim(&vpc->bus, &pic->dev, MASTER_PORT, 2, BUS_BYTES);
+	bus_ports_claim(&vpc->bus, &pic->dev, SLAVE_PORT, 2, BUS_BYTES);
+	bus_ports_claim(&vpc->bus, &pic->dev, ELCR_PORT, VPIC_CHIP_COUNT, BUS_BYTES);
 }

@@ -3,7 +3,7 @@
 #ifndef DEVICES_PC_VPIC_H
 #define DEVICES_PC_VPIC_H
 
-#include <quire/compiler.h>
+#include "devices/vdev.h"
 
 struct vpc;
 
@@ -28,20 +28,15 @@ struct vpic_chip {
 };
 
 struct vpic {
+	struct vdev dev;
 	struct vpic_chip chip[VPIC_CHIP_COUNT];
 	bool intr; /* output of the master */
 };
 
-void vpic_reset(struct vpc *vpc);
-/* `offset`: 0 command, 1 data. */
-uint8_t vpic_read(struct vpc *vpc, unsigned chip, unsigned offset);
-void vpic_write(struct vpc *vpc, unsigned chip, unsigned offset, uint8_t value);
-uint8_t vpic_elcr_read(const struct vpic *pic, unsigned chip);
-void vpic_elcr_write(struct vpc *vpc, unsigned chip, uint8_t value);
+void vpic_init(struct vpic *pic, struct vpc *vpc);
 /* `irq` is 0..15, not 2. */
-void vpic_line_set(struct vpc *vpc, unsigned irq, bool level);
+void vpic_line_set(struct vpic *pic, unsigned irq, bool level);
 /* The CPU's acknowledge cycle; the vector. */
-uint8_t vpic_acknowledge(struct vpc *vpc);
-void vpic_check(const struct vpic *pic);
+uint8_t vpic_acknowledge(struct vpic *pic);
 
 #endif

@@ -8,7 +8,7 @@
  * for the end of the period. Channel 0's interrupts are the rising edges of its
  * output; edges that nobody had time for become one.
  *
- * Invariants, asserted by vpit_check():
+ * Invariants, asserted by check():
  *   P1  access is 1..3, mode 0..5, reload 1..65536.
  *   P2  A channel runs or pauses only when a count is loaded.
  *
@@ -19,6 +19,9 @@
 #include <quire/assert.h>
 
 #include "vpc_internal.h"
+
+#define FIRST_PORT 0x40u
+#define PORT_COUNT 4u /* the channels, then the control word */
 
 #define ACCESS_LATCH 0u
 #define ACCESS_LOW   1u
@@ -42,6 +45,11 @@ enum pit_mode {
 	PIT_STROBE_GATED = 5,
 };
 
+static struct vpit *pit_of(const struct vdev *dev)
+{
+	return container_of(dev, struct vpit, dev);
+}
+
 static bool is_periodic(const struct vpit_channel *channel)
 {
 	return channel->mode == PIT_RATE || channel->mode == PIT_SQUARE;
@@ -53,9 +61,9 @@ static bool is_triggered(const struct vpit_channel *channel)
 	return channel->mode == PIT_ONE_SHOT || channel->mode == PIT_STROBE_GATED;
 }
 
-static uint64_t ticks_at(const struct vpc *vpc, uint64_t now)
+uint64_t vpit_ticks(const struct vpit *pit, uint64_t now)
 {
-	return vclock_apply(&vpc->pit_per_tsc, now);
+	return vclock_apply(&pit->ticks_per_tsc, now);
 }
 
 static uint64_t elapsed(const struct vpit_channel *channel, uint64_t ticks)
@@ -120,48 +128,49 @@ static bool output_at(const struct vpit_channel *channel, uint64_t ticks)
 }
 
 /* Sets the deadline to channel 0's next rising edge after `now`. */
-static void rearm(struct vpc *vpc, uint64_t now)
+static void rearm(struct vpit *pit, uint64_t now)
 {
-	const struct vpit_channel *channel = &vpc->pit.channel[0];
+	const struct vpit_channel *channel = &pit->channel[0];
 
-	vpc_timer_set(vpc, VPC_TIMER_PIT, VPC_DEADLINE_NONE);
+	bus_timer_set(&pit->dev, VDEV_DEADLINE_NONE);
 	if (!channel->is_running || channel->is_paused)
 		return;
-	uint64_t gone = elapsed(channel, ticks_at(vpc, now));
+	uint64_t gone = elapsed(channel, vpit_ticks(pit, now));
 	uint64_t edge = channel->reload;
 	if (is_periodic(channel))
 		edge = gone - gone % channel->reload + channel->reload;
 	else if (gone >= edge)
 		return;
 	/* The conversion may round down by one at each end. */
-	uint64_t due = vclock_apply(&vpc->tsc_per_pit, channel->start + edge) + 2;
-	vpc_timer_set(vpc, VPC_TIMER_PIT, vpc_not_before(vpc, due, now));
+	uint64_t due = vclock_apply(&pit->tsc_per_tick, channel->start + edge) + 2;
+	bus_timer_set(&pit->dev, vpc_not_before(vpc_of(&pit->dev), due, now));
 }
 
-void vpit_reset(struct vpc *vpc)
+static void reset(struct vdev *dev, uint64_t now)
 {
-	vpc->pit = (struct vpit){ 0 };
+	struct vpit *pit = pit_of(dev);
+	(void)now;
 	for (unsigned i = 0; i < VPIT_CHANNEL_COUNT; i++) {
-		vpc->pit.channel[i] = (struct vpit_channel){
+		pit->channel[i] = (struct vpit_channel){
 			.access = ACCESS_BOTH,
 			.mode = PIT_SQUARE,
 			.reload = 65536,
 			.gate = i != VPIT_SPEAKER,
 		};
 	}
-	vpc_timer_set(vpc, VPC_TIMER_PIT, VPC_DEADLINE_NONE);
 }
 
-void vpit_timer(struct vpc *vpc, uint64_t now)
+/* Channel 0's next rising edge was due. */
+static void timer(struct vdev *dev, uint64_t now)
 {
-	vpc_irq_set(vpc, VPIT_IRQ, false);
-	vpc_irq_set(vpc, VPIT_IRQ, true);
-	rearm(vpc, now);
+	vpc_irq_set(vpc_of(dev), VPIT_IRQ, false);
+	vpc_irq_set(vpc_of(dev), VPIT_IRQ, true);
+	rearm(pit_of(dev), now);
 }
 
-bool vpit_output(const struct vpc *vpc, unsigned index, uint64_t now)
+bool vpit_output(const struct vpit *pit, unsigned index, uint64_t now)
 {
-	return output_at(&vpc->pit.channel[index], ticks_at(vpc, now));
+	return output_at(&pit->channel[index], vpit_ticks(pit, now));
 }
 
 /* Starts counting from the reload value. */
@@ -193,16 +202,16 @@ static void gate_fall(struct vpit_channel *channel, uint64_t ticks)
 	channel->is_paused = true;
 }
 
-void vpit_gate_set(struct vpc *vpc, unsigned index, bool level, uint64_t now)
+void vpit_gate_set(struct vpit *pit, unsigned index, bool level, uint64_t now)
 {
-	struct vpit_channel *channel = &vpc->pit.channel[index];
+	struct vpit_channel *channel = &pit->channel[index];
 	if (channel->gate == level)
 		return;
 	channel->gate = level;
 	if (level)
-		gate_rise(channel, ticks_at(vpc, now));
+		gate_rise(channel, vpit_ticks(pit, now));
 	else
-		gate_fall(channel, ticks_at(vpc, now));
+		gate_fall(channel, vpit_ticks(pit, now));
 }
 
 static void latch_count(struct vpit_channel *channel, uint64_t ticks)
@@ -242,41 +251,50 @@ static Q_NOINLINE uint8_t read_latched(struct vpit_channel *channel)
 	return byte_of(channel, channel->latch);
 }
 
-uint8_t vpit_read(struct vpc *vpc, unsigned offset, uint64_t now)
+static Q_NOINLINE uint32_t channel_read(const struct vpit *pit, struct vpit_channel *channel,
+					uint64_t now)
 {
-	if (offset >= VPIT_CHANNEL_COUNT)
-		return 0xff; /* the control word cannot be read */
-	struct vpit_channel *channel = &vpc->pit.channel[offset];
 	if (channel->has_latched_status || channel->latched_count != 0)
 		return read_latched(channel);
-	return byte_of(channel, count_at(channel, ticks_at(vpc, now)));
+	return byte_of(channel, count_at(channel, vpit_ticks(pit, now)));
 }
 
-static void load(struct vpc *vpc, unsigned index, uint16_t count, uint64_t now)
+static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t now)
 {
-	struct vpit_channel *channel = &vpc->pit.channel[index];
+	struct vpit *pit = pit_of(dev);
+	unsigned index = port - FIRST_PORT;
+
+	(void)size;
+	if (Q_UNLIKELY(index >= VPIT_CHANNEL_COUNT))
+		return 0xff; /* the control word cannot be read */
+	return channel_read(pit, &pit->channel[index], now);
+}
+
+static void load(struct vpit *pit, unsigned index, uint16_t count, uint64_t now)
+{
+	struct vpit_channel *channel = &pit->channel[index];
 
 	uint32_t value = channel->is_bcd ? from_bcd(count) % BCD_MODULUS : count;
 	channel->reload = value != 0 ? value : channel->is_bcd ? BCD_MODULUS : 65536;
 	channel->is_loaded = true;
 	if (!is_triggered(channel))
-		start(channel, ticks_at(vpc, now));
+		start(channel, vpit_ticks(pit, now));
 	if (index == 0)
-		rearm(vpc, now);
+		rearm(pit, now);
 }
 
-static void write_channel(struct vpc *vpc, unsigned index, uint8_t value, uint64_t now)
+static void write_channel(struct vpit *pit, unsigned index, uint8_t value, uint64_t now)
 {
-	struct vpit_channel *channel = &vpc->pit.channel[index];
+	struct vpit_channel *channel = &pit->channel[index];
 
 	switch (channel->access) {
-	case ACCESS_LOW: load(vpc, index, value, now); return;
-	case ACCESS_HIGH: load(vpc, index, (uint16_t)(value << 8), now); return;
+	case ACCESS_LOW: load(pit, index, value, now); return;
+	case ACCESS_HIGH: load(pit, index, (uint16_t)(value << 8), now); return;
 	default: break;
 	}
 	if (channel->writes_high) {
 		channel->writes_high = false;
-		load(vpc, index, (uint16_t)(channel->low_byte | value << 8), now);
+		load(pit, index, (uint16_t)(channel->low_byte | value << 8), now);
 		return;
 	}
 	channel->low_byte = value;
@@ -286,34 +304,34 @@ static void write_channel(struct vpc *vpc, unsigned index, uint8_t value, uint64
 		return;
 	channel->is_running = channel->is_paused = channel->is_loaded = false;
 	if (index == 0)
-		rearm(vpc, now);
+		rearm(pit, now);
 }
 
-static void read_back(struct vpc *vpc, uint8_t value, uint64_t ticks)
+static void read_back(struct vpit *pit, uint8_t value, uint64_t ticks)
 {
 	for (unsigned i = 0; i < VPIT_CHANNEL_COUNT; i++) {
 		if (!(value & BIT32(i + 1)))
 			continue;
 		if (!(value & READ_BACK_NO_COUNT))
-			latch_count(&vpc->pit.channel[i], ticks);
+			latch_count(&pit->channel[i], ticks);
 		if (!(value & READ_BACK_NO_STATUS))
-			latch_status(&vpc->pit.channel[i], ticks);
+			latch_status(&pit->channel[i], ticks);
 	}
 }
 
-static void write_control(struct vpc *vpc, uint8_t value, uint64_t now)
+static void write_control(struct vpit *pit, uint8_t value, uint64_t now)
 {
 	unsigned index = value >> 6;
 	unsigned access = value >> 4 & 3;
 	unsigned mode = value >> 1 & 7;
 
 	if (index == CONTROL_READ_BACK) {
-		read_back(vpc, value, ticks_at(vpc, now));
+		read_back(pit, value, vpit_ticks(pit, now));
 		return;
 	}
-	struct vpit_channel *channel = &vpc->pit.channel[index];
+	struct vpit_channel *channel = &pit->channel[index];
 	if (access == ACCESS_LATCH) {
-		latch_count(channel, ticks_at(vpc, now));
+		latch_count(channel, vpit_ticks(pit, now));
 		return;
 	}
 	*channel = (struct vpit_channel){
@@ -329,20 +347,25 @@ static void write_control(struct vpc *vpc, uint8_t value, uint64_t now)
 		return;
 	/* The output is high in all modes but 0; that rise is no interrupt. */
 	if (channel->mode == PIT_TERMINAL_COUNT)
-		vpc_irq_set(vpc, VPIT_IRQ, false);
-	rearm(vpc, now);
+		vpc_irq_set(vpc_of(&pit->dev), VPIT_IRQ, false);
+	rearm(pit, now);
 }
 
-void vpit_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now)
+static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value, uint64_t now)
 {
-	if (offset < VPIT_CHANNEL_COUNT)
-		write_channel(vpc, offset, value, now);
+	unsigned index = port - FIRST_PORT;
+
+	(void)size;
+	if (index < VPIT_CHANNEL_COUNT)
+		write_channel(pit_of(dev), index, (uint8_t)value, now);
 	else
-		write_control(vpc, value, now);
+		write_control(pit_of(dev), (uint8_t)value, now);
 }
 
-void vpit_check(const struct vpit *pit)
+static void check(const struct vdev *dev)
 {
+	const struct vpit *pit = pit_of(dev);
+
 	for (unsigned i = 0; i < VPIT_CHANNEL_COUNT; i++) {
 		const struct vpit_channel *channel = &pit->channel[i];
 		Q_ASSERT(channel->access >= ACCESS_LOW && channel->access <= ACCESS_BOTH); /* P1 */
@@ -351,4 +374,21 @@ void vpit_check(const struct vpit *pit)
 		Q_ASSERT(channel->is_loaded || !channel->is_running); /* P2 */
 		Q_ASSERT(channel->is_running || !channel->is_paused);
 	}
+}
+
+static const struct vdev_ops pit_ops = {
+	.name = "pit",
+	.reset = reset,
+	.timer = timer,
+	.port_read = port_read,
+	.port_write = port_write,
+	.check = check,
+};
+
+void vpit_init(struct vpit *pit, struct vpc *vpc)
+{
+	pit->ticks_per_tsc = vclock_ratio_make(VPIT_HZ, vpc->tsc_hz);
+	pit->tsc_per_tick = vclock_ratio_make(vpc->tsc_hz, VPIT_HZ);
+	bus_add(&vpc->bus, &pit->dev, &pit_ops);
+	bus_ports_claim(&vpc->bus, &pit->dev, FIRST_PORT, PORT_COUNT, BUS_BYTES);
 }

@@ -3,7 +3,9 @@
 #ifndef DEVICES_PC_VPIT_H
 #define DEVICES_PC_VPIT_H
 
-#include <quire/compiler.h>
+#include "devices/vdev.h"
+
+#include "vclock.h"
 
 struct vpc;
 
@@ -32,18 +34,16 @@ struct vpit_channel {
 };
 
 struct vpit {
+	struct vdev dev;
+	struct vclock_ratio ticks_per_tsc, tsc_per_tick;
 	struct vpit_channel channel[VPIT_CHANNEL_COUNT];
 };
 
-void vpit_reset(struct vpc *vpc);
-/* `offset`: 0..2 channels, 3 control. */
-uint8_t vpit_read(struct vpc *vpc, unsigned offset, uint64_t now);
-void vpit_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now);
+void vpit_init(struct vpit *pit, struct vpc *vpc);
+/* PIT ticks since guest TSC 0. */
+uint64_t vpit_ticks(const struct vpit *pit, uint64_t now);
 /* Level of a channel's output, and its gate input. */
-bool vpit_output(const struct vpc *vpc, unsigned channel, uint64_t now);
-void vpit_gate_set(struct vpc *vpc, unsigned channel, bool level, uint64_t now);
-/* Channel 0's next rising edge was due: raises IRQ 0. */
-void vpit_timer(struct vpc *vpc, uint64_t now);
-void vpit_check(const struct vpit *pit);
+bool vpit_output(const struct vpit *pit, unsigned channel, uint64_t now);
+void vpit_gate_set(struct vpit *pit, unsigned channel, bool level, uint64_t now);
 
 #endif

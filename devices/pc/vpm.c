@@ -6,7 +6,7 @@
  * at; it needs a timer only while the guest enables it. The control register is
  * written byte by byte; sleep begins with the write of the byte with SLP_EN.
  *
- * Invariants, asserted by vpm_check():
+ * Invariants, asserted by check():
  *   M1  The SCI is raised exactly while an enabled event's status is set.
  *
  * Reference: ACPI specification 6.5, "ACPI Hardware Specification": "PM1 Event
@@ -35,14 +35,14 @@ enum pm_offset {
 	PM_CONTROL_HIGH,
 };
 
-static uint64_t ticks_at(const struct vpc *vpc, uint64_t now)
+static struct vpm *pm_of(const struct vdev *dev)
 {
-	return vclock_apply(&vpc->pm_per_tsc, now);
+	return container_of(dev, struct vpm, dev);
 }
 
-uint32_t vpm_timer_read(const struct vpc *vpc, uint64_t now)
+static uint64_t ticks_at(const struct vpm *pm, uint64_t now)
 {
-	return (uint32_t)ticks_at(vpc, now);
+	return vclock_apply(&pm->ticks_per_tsc, now);
 }
 
 static bool line(const struct vpm *pm)
@@ -50,43 +50,41 @@ static bool line(const struct vpm *pm)
 	return (pm->status & pm->enable) != 0;
 }
 
-static void update(struct vpc *vpc, uint64_t now)
+static void update(struct vpm *pm, uint64_t now)
 {
-	struct vpm *pm = &vpc->pm;
-	uint64_t half_periods = ticks_at(vpc, now) >> HALF_PERIOD_SHIFT;
+	struct vpc *vpc = vpc_of(&pm->dev);
+	uint64_t half_periods = ticks_at(pm, now) >> HALF_PERIOD_SHIFT;
 
 	if (half_periods != pm->half_periods)
 		pm->status |= EVENT_TIMER;
 	pm->half_periods = half_periods;
 	vpc_irq_set(vpc, VPM_IRQ, line(pm));
 
-	uint64_t deadline = VPC_DEADLINE_NONE;
+	uint64_t deadline = VDEV_DEADLINE_NONE;
 	if ((pm->enable & EVENT_TIMER) && !(pm->status & EVENT_TIMER)) {
 		uint64_t carry = (half_periods + 1) << HALF_PERIOD_SHIFT;
-		deadline = vclock_apply(&vpc->tsc_per_pm, carry) + 2;
+		deadline = vclock_apply(&pm->tsc_per_tick, carry) + 2;
 	}
-	vpc_timer_set(vpc, VPC_TIMER_PM, vpc_not_before(vpc, deadline, now));
+	bus_timer_set(&pm->dev, vpc_not_before(vpc, deadline, now));
 }
 
-void vpm_reset(struct vpc *vpc, uint64_t now)
+static void reset(struct vdev *dev, uint64_t now)
 {
-	vpc->pm = (struct vpm){ .half_periods = ticks_at(vpc, now) >> HALF_PERIOD_SHIFT };
-	vpc_timer_set(vpc, VPC_TIMER_PM, VPC_DEADLINE_NONE);
+	struct vpm *pm = pm_of(dev);
+	pm->half_periods = ticks_at(pm, now) >> HALF_PERIOD_SHIFT;
+	pm->status = pm->enable = pm->control = 0;
 }
 
-void vpm_timer(struct vpc *vpc, uint64_t now)
+static void timer(struct vdev *dev, uint64_t now)
 {
-	update(vpc, now);
+	update(pm_of(dev), now);
 }
 
-uint8_t vpm_read(struct vpc *vpc, unsigned offset, uint64_t now)
+/* One byte of the event and control registers. */
+static uint8_t register_read(struct vpm *pm, unsigned offset, uint64_t now)
 {
-	const struct vpm *pm = &vpc->pm;
-
-	if (offset >= VPM_TIMER_OFFSET && offset < VPM_TIMER_OFFSET + VPM_TIMER_SIZE)
-		return (uint8_t)(vpm_timer_read(vpc, now) >> 8 * (offset - VPM_TIMER_OFFSET));
 	switch (offset) {
-	case PM_STATUS_LOW: update(vpc, now); return (uint8_t)pm->status;
+	case PM_STATUS_LOW: update(pm, now); return (uint8_t)pm->status;
 	case PM_STATUS_HIGH: return (uint8_t)(pm->status >> 8);
 	case PM_ENABLE_LOW: return (uint8_t)pm->enable;
 	case PM_ENABLE_HIGH: return (uint8_t)(pm->enable >> 8);
@@ -96,9 +94,20 @@ uint8_t vpm_read(struct vpc *vpc, unsigned offset, uint64_t now)
 	}
 }
 
-static void write_control_high(struct vpc *vpc, uint8_t value)
+static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t now)
 {
-	struct vpm *pm = &vpc->pm;
+	struct vpm *pm = pm_of(dev);
+	unsigned offset = port - VPM_FIRST_PORT;
+	unsigned byte = offset - VPM_TIMER_OFFSET; /* of the timer */
+
+	if (byte >= VPM_TIMER_SIZE)
+		return register_read(pm, offset, now);
+	return (uint32_t)vdev_bytes((uint32_t)ticks_at(pm, now) >> 8 * byte, size);
+}
+
+static void write_control_high(struct vpm *pm, uint8_t value)
+{
+	const struct vpc *vpc = vpc_of(&pm->dev);
 	uint16_t control = (uint16_t)((pm->control & 0xff) | value << 8);
 
 	pm->control = control & CONTROL_KEPT; /* SLP_EN reads as zero */
@@ -106,11 +115,8 @@ static void write_control_high(struct vpc *vpc, uint8_t value)
 		vpc->host->power(vpc->vm, VPC_POWER_OFF, 0);
 }
 
-void vpm_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now)
+static void register_write(struct vpm *pm, unsigned offset, uint8_t value)
 {
-	struct vpm *pm = &vpc->pm;
-
-	update(vpc, now);
 	switch (offset) {
 	case PM_STATUS_LOW: pm->status &= (uint16_t)~value; break;
 	case PM_STATUS_HIGH: pm->status &= (uint16_t) ~(value << 8); break;
@@ -121,14 +127,45 @@ void vpm_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now)
 	case PM_CONTROL_LOW:
 		pm->control = (uint16_t)((pm->control & 0xff00) | value) & CONTROL_KEPT;
 		break;
-	case PM_CONTROL_HIGH: write_control_high(vpc, value); return;
-	default: return;
+	case PM_CONTROL_HIGH: write_control_high(pm, value); break;
+	default: break;
 	}
-	update(vpc, now);
 }
 
-void vpm_check(const struct vpc *vpc)
+static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value, uint64_t now)
 {
-	bool is_up = vpc->ioapic.lines & BIT32(VPM_IRQ);
-	Q_ASSERT(line(&vpc->pm) == is_up); /* M1 */
+	struct vpm *pm = pm_of(dev);
+
+	(void)size;
+	update(pm, now);
+	register_write(pm, port - VPM_FIRST_PORT, (uint8_t)value);
+	update(pm, now);
+}
+
+static void check(const struct vdev *dev)
+{
+	Q_ASSERT(line(pm_of(dev)) == vpc_irq_level(vpc_of(dev), VPM_IRQ)); /* M1 */
+}
+
+static const struct vdev_ops pm_ops = {
+	.name = "pm",
+	.reset = reset,
+	.timer = timer,
+	.port_read = port_read,
+	.port_write = port_write,
+	.check = check,
+};
+
+void vpm_init(struct vpm *pm, struct vpc *vpc)
+{
+	const unsigned timer_port = VPM_FIRST_PORT + VPM_TIMER_OFFSET;
+	const unsigned timer_end = timer_port + VPM_TIMER_SIZE;
+	struct bus *bus = &vpc->bus;
+
+	pm->ticks_per_tsc = vclock_ratio_make(VPM_TIMER_HZ, vpc->tsc_hz);
+	pm->tsc_per_tick = vclock_ratio_make(vpc->tsc_hz, VPM_TIMER_HZ);
+	bus_add(bus, &pm->dev, &pm_ops);
+	bus_ports_claim(bus, &pm->dev, VPM_FIRST_PORT, VPM_TIMER_OFFSET, BUS_BYTES);
+	bus_ports_claim(bus, &pm->dev, timer_port, VPM_TIMER_SIZE, BUS_WHOLE);
+	bus_ports_claim(bus, &pm->dev, timer_end, VPM_FIRST_PORT + VPM_SIZE - timer_end, BUS_BYTES);
 }

@@ -3,7 +3,9 @@
 #ifndef DEVICES_PC_VPM_H
 #define DEVICES_PC_VPM_H
 
-#include <quire/compiler.h>
+#include "devices/vdev.h"
+
+#include "vclock.h"
 
 struct vpc;
 
@@ -21,17 +23,12 @@ struct vpc;
 #define VPM_SLEEP_OFF 5u
 
 struct vpm {
+	struct vdev dev;
+	struct vclock_ratio ticks_per_tsc, tsc_per_tick;
 	uint64_t half_periods; /* of the timer, when its status was last brought up to date */
 	uint16_t status, enable, control;
 };
 
-void vpm_reset(struct vpc *vpc, uint64_t now);
-/* One byte of the registers; `offset` is 0..15. */
-uint8_t vpm_read(struct vpc *vpc, unsigned offset, uint64_t now);
-void vpm_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now);
-/* The whole timer. */
-uint32_t vpm_timer_read(const struct vpc *vpc, uint64_t now);
-void vpm_timer(struct vpc *vpc, uint64_t now);
-void vpm_check(const struct vpc *vpc);
+void vpm_init(struct vpm *pm, struct vpc *vpc);
 
 #endif

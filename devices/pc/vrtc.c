@@ -9,9 +9,10 @@
  * would have set between `flags_time` and now. So the clock needs a timer only
  * while one of its interrupts is enabled, and then one for its next event.
  *
- * Invariants, asserted by vrtc_check():
+ * Invariants, asserted by check():
  *   R1  The index is below VRTC_SIZE.
  *   R2  Register C's summary bit says whether a flag and its enable are both set.
+ *   R3  So does the interrupt line.
  *
  * Reference: MC146818A data sheet.
  */
@@ -21,6 +22,9 @@
 
 #include "vcalendar.h"
 #include "vpc_internal.h"
+
+#define FIRST_PORT 0x70u /* the index; the data port follows */
+#define PORT_COUNT 2u
 
 enum rtc_register {
 	RTC_SECOND,
@@ -65,9 +69,19 @@ enum rtc_register {
 #define CMOS_ABOVE_16M_LOW 0x34u
 #define CMOS_ABOVE_4G_LOW  0x5bu
 
-static uint64_t seconds_at(const struct vpc *vpc, uint64_t now)
+static struct vrtc *rtc_of(const struct vdev *dev)
 {
-	return vpc->rtc.offset_seconds + now / vpc->tsc_hz;
+	return container_of(dev, struct vrtc, dev);
+}
+
+static uint64_t tsc_hz(const struct vrtc *rtc)
+{
+	return vpc_of(&rtc->dev)->tsc_hz;
+}
+
+static uint64_t seconds_at(const struct vrtc *rtc, uint64_t now)
+{
+	return rtc->offset_seconds + now / tsc_hz(rtc);
 }
 
 static uint8_t encode(const struct vrtc *rtc, unsigned value)
@@ -103,12 +117,11 @@ static bool is_stopped(const struct vrtc *rtc)
 }
 
 /* Brings the time registers up to date, unless the guest has stopped the clock. */
-static void show_time(struct vpc *vpc, uint64_t now)
+static void show_time(struct vrtc *rtc, uint64_t now)
 {
-	struct vrtc *rtc = &vpc->rtc;
 	if (is_stopped(rtc))
 		return;
-	struct vcalendar date = vcalendar_from_seconds(seconds_at(vpc, now));
+	struct vcalendar date = vcalendar_from_seconds(seconds_at(rtc, now));
 	rtc->cells[RTC_SECOND] = encode(rtc, date.second);
 	rtc->cells[RTC_MINUTE] = encode(rtc, date.minute);
 	rtc->cells[RTC_HOUR] = encode_hour(rtc, date.hour);
@@ -120,9 +133,8 @@ static void show_time(struct vpc *vpc, uint64_t now)
 }
 
 /* Takes over what the time registers say. */
-static void set_time(struct vpc *vpc, uint64_t now)
+static void set_time(struct vrtc *rtc, uint64_t now)
 {
-	struct vrtc *rtc = &vpc->rtc;
 	struct vcalendar date = {
 		.year = decode(rtc, rtc->cells[VRTC_REG_CENTURY]) * 100 +
 			decode(rtc, rtc->cells[RTC_YEAR]),
@@ -132,7 +144,7 @@ static void set_time(struct vpc *vpc, uint64_t now)
 		.minute = decode(rtc, rtc->cells[RTC_MINUTE]),
 		.second = decode(rtc, rtc->cells[RTC_SECOND]),
 	};
-	rtc->offset_seconds = vcalendar_to_seconds(&date) - now / vpc->tsc_hz;
+	rtc->offset_seconds = vcalendar_to_seconds(&date) - now / tsc_hz(rtc);
 }
 
 static bool is_time_register(unsigned index)
@@ -142,14 +154,14 @@ static bool is_time_register(unsigned index)
 }
 
 /* TSC ticks between periodic events, or 0 if there are none. */
-static uint64_t period_ticks(const struct vpc *vpc)
+static uint64_t period_ticks(const struct vrtc *rtc)
 {
-	unsigned rate = vpc->rtc.cells[RTC_A] & A_RATE;
+	unsigned rate = rtc->cells[RTC_A] & A_RATE;
 	if (rate == 0)
 		return 0;
 	/* The two fastest settings are those of 256 and 128 Hz. */
 	unsigned shift = rate <= 2 ? rate + 6 : rate - 1;
-	return (vpc->tsc_hz << shift) / CRYSTAL_HZ;
+	return (tsc_hz(rtc) << shift) / CRYSTAL_HZ;
 }
 
 static bool alarm_matches(const struct vrtc *rtc, unsigned alarm_register, uint8_t shown)
@@ -179,32 +191,35 @@ static uint64_t next_alarm(const struct vrtc *rtc, uint64_t seconds)
 	return NO_ALARM;
 }
 
-static void update_line(struct vpc *vpc)
+static bool is_raised(const struct vrtc *rtc)
 {
-	struct vrtc *rtc = &vpc->rtc;
-	bool is_raised = rtc->cells[RTC_C] & rtc->cells[RTC_B] & FLAGS_ALL;
-	rtc->cells[RTC_C] = (rtc->cells[RTC_C] & FLAGS_ALL) | (is_raised ? C_SUMMARY : 0);
-	vpc_irq_set(vpc, VRTC_IRQ, is_raised);
+	return rtc->cells[RTC_C] & rtc->cells[RTC_B] & FLAGS_ALL;
+}
+
+static void update_line(struct vrtc *rtc)
+{
+	bool level = is_raised(rtc);
+	rtc->cells[RTC_C] = (rtc->cells[RTC_C] & FLAGS_ALL) | (level ? C_SUMMARY : 0);
+	vpc_irq_set(vpc_of(&rtc->dev), VRTC_IRQ, level);
 }
 
 /* Sets the flags of all that happened since the last call. */
-static void update_flags(struct vpc *vpc, uint64_t now)
+static void update_flags(struct vrtc *rtc, uint64_t now)
 {
-	struct vrtc *rtc = &vpc->rtc;
 	uint64_t then = rtc->flags_time;
 
 	rtc->flags_time = now;
 	if (now <= then)
 		return;
-	uint64_t period = period_ticks(vpc);
+	uint64_t period = period_ticks(rtc);
 	if (period != 0 && now / period != then / period)
 		rtc->cells[RTC_C] |= FLAG_PERIODIC;
-	if (!is_stopped(rtc) && now / vpc->tsc_hz != then / vpc->tsc_hz) {
+	if (!is_stopped(rtc) && now / tsc_hz(rtc) != then / tsc_hz(rtc)) {
 		rtc->cells[RTC_C] |= FLAG_UPDATE;
-		if (next_alarm(rtc, seconds_at(vpc, then)) <= seconds_at(vpc, now))
+		if (next_alarm(rtc, seconds_at(rtc, then)) <= seconds_at(rtc, now))
 			rtc->cells[RTC_C] |= FLAG_ALARM;
 	}
-	update_line(vpc);
+	update_line(rtc);
 }
 
 /* The end of the interval of `length` ticks that `now` is in. */
@@ -213,36 +228,151 @@ static uint64_t boundary(uint64_t now, uint64_t length)
 	return vclock_add(now, length - now % length);
 }
 
-static uint64_t alarm_deadline(const struct vpc *vpc, uint64_t now)
+static uint64_t alarm_deadline(const struct vrtc *rtc, uint64_t now)
 {
-	uint64_t alarm = next_alarm(&vpc->rtc, seconds_at(vpc, now));
+	uint64_t alarm = next_alarm(rtc, seconds_at(rtc, now));
 	if (alarm == NO_ALARM)
-		return VPC_DEADLINE_NONE;
-	uint64_t tsc_seconds = alarm - vpc->rtc.offset_seconds;
-	if (tsc_seconds >= VPC_DEADLINE_NONE / vpc->tsc_hz)
-		return VPC_DEADLINE_NONE;
-	return tsc_seconds * vpc->tsc_hz;
+		return VDEV_DEADLINE_NONE;
+	uint64_t tsc_seconds = alarm - rtc->offset_seconds;
+	if (tsc_seconds >= VDEV_DEADLINE_NONE / tsc_hz(rtc))
+		return VDEV_DEADLINE_NONE;
+	return tsc_seconds * tsc_hz(rtc);
 }
 
 /* The next event whose interrupt is enabled and whose flag is not up already. */
-static void rearm(struct vpc *vpc, uint64_t now)
+static void rearm(struct vrtc *rtc, uint64_t now)
 {
-	const struct vrtc *rtc = &vpc->rtc;
 	uint8_t wanted = rtc->cells[RTC_B] & (uint8_t)~rtc->cells[RTC_C] & FLAGS_ALL;
-	uint64_t deadline = VPC_DEADLINE_NONE;
-	uint64_t period = period_ticks(vpc);
+	uint64_t deadline = VDEV_DEADLINE_NONE;
+	uint64_t period = period_ticks(rtc);
 
 	if ((wanted & FLAG_PERIODIC) && period != 0)
 		deadline = boundary(now, period);
-	if ((wanted & FLAG_UPDATE) && !is_stopped(rtc) && boundary(now, vpc->tsc_hz) < deadline)
-		deadline = boundary(now, vpc->tsc_hz);
+	if ((wanted & FLAG_UPDATE) && !is_stopped(rtc) && boundary(now, tsc_hz(rtc)) < deadline)
+		deadline = boundary(now, tsc_hz(rtc));
 	if ((wanted & FLAG_ALARM) && !is_stopped(rtc)) {
-		uint64_t due = alarm_deadline(vpc, now);
+		uint64_t due = alarm_deadline(rtc, now);
 		if (due < deadline)
 			deadline = due;
 	}
-	vpc_timer_set(vpc, VPC_TIMER_RTC, vpc_not_before(vpc, deadline, now));
+	bus_timer_set(&rtc->dev, vpc_not_before(vpc_of(&rtc->dev), deadline, now));
 }
+
+/* The battery keeps time and memory; a reset only ends interrupts. */
+static void reset(struct vdev *dev, uint64_t now)
+{
+	struct vrtc *rtc = rtc_of(dev);
+	if (is_stopped(rtc))
+		set_time(rtc, now);
+	rtc->cells[RTC_B] &= (uint8_t) ~(B_SET | FLAGS_ALL);
+	rtc->cells[RTC_C] = 0;
+	rtc->cells[RTC_D] = D_VALID;
+	rtc->index = RTC_D;
+	rtc->flags_time = now;
+}
+
+static uint8_t read_a(const struct vrtc *rtc, uint64_t now)
+{
+	uint64_t left = tsc_hz(rtc) - now % tsc_hz(rtc);
+	bool is_updating = !is_stopped(rtc) && left <= tsc_hz(rtc) >> UPDATE_SHIFT;
+	return rtc->cells[RTC_A] | (is_updating ? A_UPDATING : 0);
+}
+
+static uint8_t read_c(struct vrtc *rtc, uint64_t now)
+{
+	update_flags(rtc, now);
+	uint8_t value = rtc->cells[RTC_C];
+	rtc->cells[RTC_C] = 0;
+	update_line(rtc);
+	rearm(rtc, now);
+	return value;
+}
+
+static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t now)
+{
+	struct vrtc *rtc = rtc_of(dev);
+	(void)size;
+	if (port == FIRST_PORT)
+		return 0xff; /* the index cannot be read */
+	if (rtc->index == RTC_A)
+		return read_a(rtc, now);
+	if (rtc->index == RTC_C)
+		return read_c(rtc, now);
+	if (is_time_register(rtc->index))
+		show_time(rtc, now);
+	return rtc->cells[rtc->index];
+}
+
+/* A new register B: the time is taken over when the clock starts, not before. */
+static void write_b(struct vrtc *rtc, uint8_t value, uint64_t now)
+{
+	if (is_stopped(rtc) && !(value & B_SET))
+		set_time(rtc, now);
+	else
+		show_time(rtc, now);
+	if (value & B_SET)
+		value &= (uint8_t)~FLAG_UPDATE;
+	rtc->cells[RTC_B] = value;
+	update_line(rtc);
+}
+
+static void write_cell(struct vrtc *rtc, uint8_t value, uint64_t now)
+{
+	if (rtc->index == RTC_C || rtc->index == RTC_D)
+		return;
+	if (rtc->index > RTC_D && rtc->index != VRTC_REG_CENTURY) {
+		rtc->cells[rtc->index] = value;
+		return;
+	}
+	update_flags(rtc, now);
+	if (rtc->index == RTC_B) {
+		write_b(rtc, value, now);
+	} else if (rtc->index == RTC_A) {
+		rtc->cells[RTC_A] = value & (uint8_t)~A_UPDATING;
+	} else if (is_time_register(rtc->index)) {
+		show_time(rtc, now);
+		rtc->cells[rtc->index] = value;
+		if (!is_stopped(rtc))
+			set_time(rtc, now);
+	} else {
+		rtc->cells[rtc->index] = value; /* alarms */
+	}
+	rearm(rtc, now);
+}
+
+static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value, uint64_t now)
+{
+	struct vrtc *rtc = rtc_of(dev);
+	(void)size;
+	if (port == FIRST_PORT)
+		rtc->index = value % VRTC_SIZE; /* bit 7 masks the NMI that nobody sends */
+	else
+		write_cell(rtc, (uint8_t)value, now);
+}
+
+static void timer(struct vdev *dev, uint64_t now)
+{
+	update_flags(rtc_of(dev), now);
+	rearm(rtc_of(dev), now);
+}
+
+static void check(const struct vdev *dev)
+{
+	const struct vrtc *rtc = rtc_of(dev);
+
+	Q_ASSERT(rtc->index < VRTC_SIZE);                                   /* R1 */
+	Q_ASSERT(((rtc->cells[RTC_C] & C_SUMMARY) != 0) == is_raised(rtc)); /* R2 */
+	Q_ASSERT(vpc_irq_level(vpc_of(dev), VRTC_IRQ) == is_raised(rtc));   /* R3 */
+}
+
+static const struct vdev_ops rtc_ops = {
+	.name = "rtc",
+	.reset = reset,
+	.timer = timer,
+	.port_read = port_read,
+	.port_write = port_write,
+	.check = check,
+};
 
 static void cells_set16(struct vrtc *rtc, unsigned low, uint64_t value)
 {
@@ -251,128 +381,28 @@ static void cells_set16(struct vrtc *rtc, unsigned low, uint64_t value)
 	rtc->cells[low + 1] = (uint8_t)(capped >> 8);
 }
 
-void vrtc_init(struct vpc *vpc, uint64_t epoch_seconds, uint64_t ram_bytes)
+/* What firmware stores about memory; all sizes are of `ram_bytes`. */
+static void memory_size_store(struct vrtc *rtc, uint64_t ram_bytes)
 {
-	struct vrtc *rtc = &vpc->rtc;
 	uint64_t low = ram_bytes < VPC_PCI_HOLE_START ? ram_bytes : VPC_PCI_HOLE_START;
 	uint64_t above_16m = low > (16u << 20) ? low - (16u << 20) : 0;
 	uint64_t extended_kib = low > (1u << 20) ? (low - (1u << 20)) >> 10 : 0;
 	uint64_t above_4g = (ram_bytes - low) >> 16;
 
-	rtc->offset_seconds = epoch_seconds;
 	cells_set16(rtc, CMOS_BASE_LOW, 640);
 	cells_set16(rtc, CMOS_EXTENDED_LOW, extended_kib);
 	cells_set16(rtc, CMOS_EXTENDED2_LOW, extended_kib);
 	cells_set16(rtc, CMOS_ABOVE_16M_LOW, above_16m >> 16);
 	for (unsigned i = 0; i < 3; i++)
 		rtc->cells[CMOS_ABOVE_4G_LOW + i] = (uint8_t)(above_4g >> 8 * i);
+}
+
+void vrtc_init(struct vrtc *rtc, struct vpc *vpc, const struct vpc_config *config)
+{
+	rtc->offset_seconds = config->epoch_seconds;
+	memory_size_store(rtc, config->ram_bytes);
 	rtc->cells[RTC_A] = A_DEFAULT;
 	rtc->cells[RTC_B] = B_24_HOURS;
-}
-
-/* The battery keeps time and memory; a reset only ends interrupts. */
-void vrtc_reset(struct vpc *vpc, uint64_t now)
-{
-	struct vrtc *rtc = &vpc->rtc;
-	if (is_stopped(rtc))
-		set_time(vpc, now);
-	rtc->cells[RTC_B] &= (uint8_t) ~(B_SET | FLAGS_ALL);
-	rtc->cells[RTC_C] = 0;
-	rtc->cells[RTC_D] = D_VALID;
-	rtc->index = RTC_D;
-	rtc->flags_time = now;
-	vpc_timer_set(vpc, VPC_TIMER_RTC, VPC_DEADLINE_NONE);
-}
-
-static uint8_t read_a(struct vpc *vpc, uint64_t now)
-{
-	uint64_t left = vpc->tsc_hz - now % vpc->tsc_hz;
-	bool is_updating = !is_stopped(&vpc->rtc) && left <= vpc->tsc_hz >> UPDATE_SHIFT;
-	return vpc->rtc.cells[RTC_A] | (is_updating ? A_UPDATING : 0);
-}
-
-static uint8_t read_c(struct vpc *vpc, uint64_t now)
-{
-	struct vrtc *rtc = &vpc->rtc;
-	update_flags(vpc, now);
-	uint8_t value = rtc->cells[RTC_C];
-	rtc->cells[RTC_C] = 0;
-	update_line(vpc);
-	rearm(vpc, now);
-	return value;
-}
-
-uint8_t vrtc_read(struct vpc *vpc, unsigned offset, uint64_t now)
-{
-	struct vrtc *rtc = &vpc->rtc;
-	if (offset == 0)
-		return 0xff; /* the index cannot be read */
-	if (rtc->index == RTC_A)
-		return read_a(vpc, now);
-	if (rtc->index == RTC_C)
-		return read_c(vpc, now);
-	if (is_time_register(rtc->index))
-		show_time(vpc, now);
-	return rtc->cells[rtc->index];
-}
-
-/* A new register B: the time is taken over when the clock starts, not before. */
-static void write_b(struct vpc *vpc, uint8_t value, uint64_t now)
-{
-	struct vrtc *rtc = &vpc->rtc;
-	if (is_stopped(rtc) && !(value & B_SET))
-		set_time(vpc, now);
-	else
-		show_time(vpc, now);
-	if (value & B_SET)
-		value &= (uint8_t)~FLAG_UPDATE;
-	rtc->cells[RTC_B] = value;
-	update_line(vpc);
-}
-
-static void write_cell(struct vpc *vpc, uint8_t value, uint64_t now)
-{
-	struct vrtc *rtc = &vpc->rtc;
-
-	if (rtc->index == RTC_C || rtc->index == RTC_D)
-		return;
-	if (rtc->index > RTC_D && rtc->index != VRTC_REG_CENTURY) {
-		rtc->cells[rtc->index] = value;
-		return;
-	}
-	update_flags(vpc, now);
-	if (rtc->index == RTC_B) {
-		write_b(vpc, value, now);
-	} else if (rtc->index == RTC_A) {
-		rtc->cells[RTC_A] = value & (uint8_t)~A_UPDATING;
-	} else if (is_time_register(rtc->index)) {
-		show_time(vpc, now);
-		rtc->cells[rtc->index] = value;
-		if (!is_stopped(rtc))
-			set_time(vpc, now);
-	} else {
-		rtc->cells[rtc->index] = value; /* alarms */
-	}
-	rearm(vpc, now);
-}
-
-void vrtc_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now)
-{
-	if (offset == 0)
-		vpc->rtc.index = value % VRTC_SIZE; /* bit 7 masks the NMI that nobody sends */
-	else
-		write_cell(vpc, value, now);
-}
-
-void vrtc_timer(struct vpc *vpc, uint64_t now)
-{
-	update_flags(vpc, now);
-	rearm(vpc, now);
-}
-
-void vrtc_check(const struct vrtc *rtc)
-{
-	Q_ASSERT(rtc->index < VRTC_SIZE); /* R1 */
-	bool is_raised = rtc->cells[RTC_C] & rtc->cells[RTC_B] & FLAGS_ALL;
-	Q_ASSERT(((rtc->cells[RTC_C] & C_SUMMARY) != 0) == is_raised); /* R2 */
+	bus_add(&vpc->bus, &rtc->dev, &rtc_ops);
+	bus_ports_claim(&vpc->bus, &rtc->dev, FIRST_PORT, PORT_COUNT, BUS_BYTES);
 }

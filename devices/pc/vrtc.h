@@ -3,15 +3,17 @@
 #ifndef DEVICES_PC_VRTC_H
 #define DEVICES_PC_VRTC_H
 
-#include <quire/compiler.h>
+#include "devices/vdev.h"
 
 struct vpc;
+struct vpc_config;
 
 #define VRTC_IRQ         8u
 #define VRTC_SIZE        128u
 #define VRTC_REG_CENTURY 0x32u
 
 struct vrtc {
+	struct vdev dev;
 	uint64_t offset_seconds; /* wall clock = this + guest TSC in seconds, modulo 2^64 */
 	uint64_t flags_time;     /* until when register C's flags are up to date */
 	uint8_t index;
@@ -19,13 +21,7 @@ struct vrtc {
 	uint8_t cells[VRTC_SIZE];
 };
 
-/* Power-on: time and memory size; then as after each reset. */
-void vrtc_init(struct vpc *vpc, uint64_t epoch_seconds, uint64_t ram_bytes);
-void vrtc_reset(struct vpc *vpc, uint64_t now);
-/* `offset`: 0 index, 1 data. */
-uint8_t vrtc_read(struct vpc *vpc, unsigned offset, uint64_t now);
-void vrtc_write(struct vpc *vpc, unsigned offset, uint8_t value, uint64_t now);
-void vrtc_timer(struct vpc *vpc, uint64_t now);
-void vrtc_check(const struct vrtc *rtc);
+/* Power-on: sets the time and tells the guest how much memory there is. */
+void vrtc_init(struct vrtc *rtc, struct vpc *vpc, const struct vpc_config *config);
 
 #endif

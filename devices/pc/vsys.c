@@ -14,6 +14,12 @@
 
 #include "vpc_internal.h"
 
+#define PORT_B          0x61u
+#define KEYBOARD_STATUS 0x64u
+#define PORT_A          0x92u
+#define DEBUG_CONSOLE   0xe9u
+#define DEBUG_EXIT      0xf4u
+
 #define PORT_B_GATE    BIT32(0) /* of PIT channel 2 */
 #define PORT_B_KEPT    0x0fu
 #define PORT_B_REFRESH BIT32(4) /* toggles with each memory refresh */
@@ -31,78 +37,119 @@
 
 #define DEBUG_CONSOLE_PRESENT 0xe9u
 
-void vsys_reset(struct vpc *vpc)
+static struct vsys *sys_of(struct vdev *dev)
 {
-	vpc->sys = (struct vsys){ .port_a = PORT_A_A20 };
+	return container_of(dev, struct vsys, dev);
 }
 
-static uint8_t read_port_b(const struct vpc *vpc, uint64_t now)
+static void reset(struct vdev *dev, uint64_t now)
 {
-	uint64_t refreshes = vclock_apply(&vpc->pit_per_tsc, now) >> REFRESH_SHIFT;
-	uint8_t value = vpc->sys.port_b;
+	struct vsys *sys = sys_of(dev);
+	(void)now;
+	sys->port_b = 0;
+	sys->port_a = PORT_A_A20;
+	sys->reset = 0;
+}
+
+static uint8_t read_port_b(const struct vsys *sys, uint64_t now)
+{
+	const struct vpit *pit = &vpc_of(&sys->dev)->pit;
+	uint64_t refreshes = vpit_ticks(pit, now) >> REFRESH_SHIFT;
+	uint8_t value = sys->port_b;
 	if (refreshes & 1)
 		value |= PORT_B_REFRESH;
-	if (vpit_output(vpc, VPIT_SPEAKER, now))
+	if (vpit_output(pit, VPIT_SPEAKER, now))
 		value |= PORT_B_OUTPUT;
 	return value;
 }
 
-uint8_t vsys_read(struct vpc *vpc, uint16_t port, uint64_t now)
+static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t now)
 {
+	const struct vsys *sys = sys_of(dev);
+
 	switch (port) {
-	case VSYS_PORT_B: return read_port_b(vpc, now);
-	case VSYS_KEYBOARD_STATUS: return KEYBOARD_ABSENT;
-	case VSYS_PORT_A: return vpc->sys.port_a;
-	case VSYS_RESET: return vpc->sys.reset;
-	case VSYS_DEBUG_CONSOLE: return vpc->has_debug_console ? DEBUG_CONSOLE_PRESENT : 0xff;
-	default: return 0xff;
+	case PORT_B: return read_port_b(sys, now);
+	case KEYBOARD_STATUS: return KEYBOARD_ABSENT;
+	case PORT_A: return sys->port_a;
+	case VSYS_RESET: return sys->reset;
+	case DEBUG_CONSOLE: return sys->has_debug_console ? DEBUG_CONSOLE_PRESENT : 0xff;
+	default: return (uint32_t)vdev_bytes(~0u, size); /* the debug exit */
 	}
 }
 
-static void reset_machine(struct vpc *vpc)
+static void power(const struct vsys *sys, enum vpc_power what, uint32_t value)
 {
-	vpc->host->power(vpc->vm, VPC_POWER_RESET, 0);
+	const struct vpc *vpc = vpc_of(&sys->dev);
+	vpc->host->power(vpc->vm, what, value);
 }
 
-static void write_port_a(struct vpc *vpc, uint8_t value)
+static void write_keyboard(const struct vsys *sys, uint8_t value)
 {
-	bool is_pulse = value & (uint8_t)~vpc->sys.port_a & PORT_A_RESET;
-	vpc->sys.port_a = (value & PORT_A_RESET) | PORT_A_A20;
+	if ((value & KEYBOARD_PULSE) == KEYBOARD_PULSE && !(value & KEYBOARD_PULSE_RESET))
+		power(sys, VPC_POWER_RESET, 0);
+}
+
+static void write_port_a(struct vsys *sys, uint8_t value)
+{
+	bool is_pulse = value & (uint8_t)~sys->port_a & PORT_A_RESET;
+	sys->port_a = (value & PORT_A_RESET) | PORT_A_A20;
 	if (is_pulse)
-		reset_machine(vpc);
+		power(sys, VPC_POWER_RESET, 0);
 }
 
-static void write_reset(struct vpc *vpc, uint8_t value)
+static void write_reset(struct vsys *sys, uint8_t value)
 {
-	bool is_rising = value & (uint8_t)~vpc->sys.reset & RESET_CPU;
-	vpc->sys.reset = value & RESET_KEPT;
+	bool is_rising = value & (uint8_t)~sys->reset & RESET_CPU;
+	sys->reset = value & RESET_KEPT;
 	if (is_rising)
-		reset_machine(vpc);
+		power(sys, VPC_POWER_RESET, 0);
 }
 
-void vsys_write(struct vpc *vpc, uint16_t port, uint8_t value, uint64_t now)
+static void write_debug_console(const struct vsys *sys, uint8_t value)
 {
+	const struct vpc *vpc = vpc_of(&sys->dev);
+	if (sys->has_debug_console)
+		vpc->host->serial_output(vpc->vm, &value, 1);
+}
+
+static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value, uint64_t now)
+{
+	struct vsys *sys = sys_of(dev);
+
+	(void)size;
 	switch (port) {
-	case VSYS_PORT_B:
-		vpc->sys.port_b = value & PORT_B_KEPT;
-		vpit_gate_set(vpc, VPIT_SPEAKER, value & PORT_B_GATE, now);
+	case PORT_B:
+		sys->port_b = value & PORT_B_KEPT;
+		vpit_gate_set(&vpc_of(dev)->pit, VPIT_SPEAKER, value & PORT_B_GATE, now);
 		break;
-	case VSYS_KEYBOARD_STATUS:
-		if ((value & KEYBOARD_PULSE) == KEYBOARD_PULSE && !(value & KEYBOARD_PULSE_RESET))
-			reset_machine(vpc);
-		break;
-	case VSYS_PORT_A: write_port_a(vpc, value); break;
-	case VSYS_RESET: write_reset(vpc, value); break;
-	case VSYS_DEBUG_CONSOLE:
-		if (vpc->has_debug_console)
-			vpc->host->serial_output(vpc->vm, &value, 1);
+	case KEYBOARD_STATUS: write_keyboard(sys, (uint8_t)value); break;
+	case PORT_A: write_port_a(sys, (uint8_t)value); break;
+	case VSYS_RESET: write_reset(sys, (uint8_t)value); break;
+	case DEBUG_CONSOLE: write_debug_console(sys, (uint8_t)value); break;
+	case DEBUG_EXIT:
+		if (sys->has_debug_exit)
+			power(sys, VPC_POWER_DEBUG_EXIT, value);
 		break;
 	default: break;
 	}
 }
 
-void vsys_debug_exit(struct vpc *vpc, uint32_t value)
+static const struct vdev_ops sys_ops = {
+	.name = "sys",
+	.reset = reset,
+	.port_read = port_read,
+	.port_write = port_write,
+};
+
+void vsys_init(struct vsys *sys, struct vpc *vpc, const struct vpc_config *config)
 {
-	if (vpc->has_debug_exit)
-		vpc->host->power(vpc->vm, VPC_POWER_DEBUG_EXIT, value);
+	static const uint16_t ports[] = { PORT_B, KEYBOARD_STATUS, PORT_A, DEBUG_CONSOLE,
+					  VSYS_RESET };
+
+	sys->has_debug_exit = config->has_debug_exit;
+	sys->has_debug_console = config->has_debug_console;
+	bus_add(&vpc->bus, &sys->dev, &sys_ops);
+	for (unsigned i = 0; i < ARRAY_COUNT(ports); i++)
+		bus_ports_claim(&vpc->bus, &sys->dev, ports[i], 1, BUS_BYTES);
+	bus_ports_claim(&vpc->bus, &sys->dev, DEBUG_EXIT, 1, BUS_WHOLE);
 }

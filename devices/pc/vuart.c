@@ -7,11 +7,12 @@
  * interrupt. A receive FIFO below its trigger level reports the character
  * time-out at once instead of after four character times; this saves a timer
  * and only makes input faster. The interrupt line is a function of the state
- * (`vuart_line`) and is set after each change.
+ * (`line`) and is set after each change.
  *
- * Invariants, asserted by vuart_check():
+ * Invariants, asserted by check():
  *   U1  count <= the FIFO's depth (1 while FIFOs are off), head < VUART_FIFO_SIZE.
  *   U2  IER has no bits but the four interrupt enables.
+ *   U3  The interrupt line has the level that the registers say.
  *
  * Reference: PC16550D data sheet, "Registers" and "FIFO Interrupt Mode Operation".
  */
@@ -20,6 +21,9 @@
 #include <quire/assert.h>
 
 #include "vpc_internal.h"
+
+#define FIRST_PORT 0x3f8u
+#define PORT_COUNT 8u
 
 enum uart_register {
 	UART_DATA, /* receive buffer, transmit holding; divisor low */
@@ -65,6 +69,11 @@ enum uart_register {
 #define MSR_DELTAS   0x0fu
 #define MSR_RI_DELTA BIT32(2) /* set by the trailing edge only */
 
+static struct vuart *uart_of(const struct vdev *dev)
+{
+	return container_of(dev, struct vuart, dev);
+}
+
 static bool has_fifo(const struct vuart *uart)
 {
 	return uart->fcr & FCR_ENABLE;
@@ -93,19 +102,25 @@ static uint8_t identify(const struct vuart *uart)
 	return IIR_NONE;
 }
 
-bool vuart_line(const struct vuart *uart)
+static bool line(const struct vuart *uart)
 {
 	return (uart->mcr & MCR_OUT2) && identify(uart) != IIR_NONE;
 }
 
-static void update(struct vpc *vpc)
+static void update(struct vuart *uart)
 {
-	vpc_irq_set(vpc, VUART_IRQ, vuart_line(&vpc->uart));
+	vpc_irq_set(vpc_of(&uart->dev), VUART_IRQ, line(uart));
 }
 
-void vuart_reset(struct vpc *vpc)
+static void reset(struct vdev *dev, uint64_t now)
 {
-	vpc->uart = (struct vuart){ .msr = MSR_DCD | MSR_DSR | MSR_CTS, .divisor = { 12, 0 } };
+	struct vuart *uart = uart_of(dev);
+	(void)now;
+	*uart = (struct vuart){
+		.dev = uart->dev,
+		.msr = MSR_DCD | MSR_DSR | MSR_CTS,
+		.divisor = { 12, 0 },
+	};
 }
 
 static uint8_t pop(struct vuart *uart)
@@ -150,9 +165,8 @@ static uint8_t read_msr(struct vuart *uart)
 	return value;
 }
 
-uint8_t vuart_read(struct vpc *vpc, unsigned offset)
+static uint8_t register_read(struct vuart *uart, unsigned offset)
 {
-	struct vuart *uart = &vpc->uart;
 	uint8_t value = 0;
 
 	if ((uart->lcr & LCR_DLAB) && offset <= UART_IER)
@@ -172,16 +186,21 @@ uint8_t vuart_read(struct vpc *vpc, unsigned offset)
 	case UART_MCR: return uart->mcr;
 	case UART_SCRATCH: return uart->scratch;
 	}
-	update(vpc);
+	update(uart);
 	return value;
 }
 
-static void send(struct vpc *vpc, uint8_t byte)
+static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t now)
 {
-	struct vuart *uart = &vpc->uart;
+	(void)size, (void)now;
+	return register_read(uart_of(dev), port - FIRST_PORT);
+}
 
+static void send(struct vuart *uart, uint8_t byte)
+{
 	uart->is_thre_pending = true;
 	if (!(uart->mcr & MCR_LOOP)) {
+		const struct vpc *vpc = vpc_of(&uart->dev);
 		vpc->host->serial_output(vpc->vm, &byte, 1);
 		return;
 	}
@@ -228,16 +247,14 @@ static void write_ier(struct vuart *uart, uint8_t value)
 	uart->ier = value & IER_ALL;
 }
 
-void vuart_write(struct vpc *vpc, unsigned offset, uint8_t value)
+static void register_write(struct vuart *uart, unsigned offset, uint8_t value)
 {
-	struct vuart *uart = &vpc->uart;
-
 	if ((uart->lcr & LCR_DLAB) && offset <= UART_IER) {
 		uart->divisor[offset] = value;
 		return;
 	}
 	switch ((enum uart_register)offset) {
-	case UART_DATA: send(vpc, value); break;
+	case UART_DATA: send(uart, value); break;
 	case UART_IER: write_ier(uart, value); break;
 	case UART_IIR: write_fcr(uart, value); break;
 	case UART_LCR: uart->lcr = value; return;
@@ -246,26 +263,47 @@ void vuart_write(struct vpc *vpc, unsigned offset, uint8_t value)
 	case UART_MSR: return;
 	case UART_SCRATCH: uart->scratch = value; return;
 	}
-	update(vpc);
+	update(uart);
 }
 
-unsigned vuart_input(struct vpc *vpc, const uint8_t *bytes, unsigned count)
+static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value, uint64_t now)
 {
-	struct vuart *uart = &vpc->uart;
+	(void)size, (void)now;
+	register_write(uart_of(dev), port - FIRST_PORT, (uint8_t)value);
+}
 
+unsigned vuart_input(struct vuart *uart, const uint8_t *bytes, unsigned count)
+{
 	/* In loopback the input pin is disconnected; the bytes can wait. */
 	if (uart->mcr & MCR_LOOP)
 		return 0;
 	unsigned taken = 0;
 	while (taken < count && uart->count < depth(uart))
 		push(uart, bytes[taken++]);
-	update(vpc);
+	update(uart);
 	return taken;
 }
 
-void vuart_check(const struct vuart *uart)
+static void check(const struct vdev *dev)
 {
+	const struct vuart *uart = uart_of(dev);
+
 	Q_ASSERT(uart->count <= depth(uart)); /* U1 */
 	Q_ASSERT(uart->head < VUART_FIFO_SIZE);
-	Q_ASSERT((uart->ier & ~IER_ALL) == 0); /* U2 */
+	Q_ASSERT((uart->ier & ~IER_ALL) == 0);                         /* U2 */
+	Q_ASSERT(line(uart) == vpc_irq_level(vpc_of(dev), VUART_IRQ)); /* U3 */
+}
+
+static const struct vdev_ops uart_ops = {
+	.name = "uart",
+	.reset = reset,
+	.port_read = port_read,
+	.port_write = port_write,
+	.check = check,
+};
+
+void vuart_init(struct vuart *uart, struct vpc *vpc)
+{
+	bus_add(&vpc->bus, &uart->dev, &uart_ops);
+	bus_ports_claim(&vpc->bus, &uart->dev, FIRST_PORT, PORT_COUNT, BUS_BYTES);
 }

@@ -3,15 +3,15 @@
 #ifndef DEVICES_PC_VUART_H
 #define DEVICES_PC_VUART_H
 
-#include <quire/compiler.h>
+#include "devices/vdev.h"
 
 struct vpc;
 
-#define VUART_FIRST_PORT 0x3f8u
-#define VUART_IRQ        4u
-#define VUART_FIFO_SIZE  16u
+#define VUART_IRQ       4u
+#define VUART_FIFO_SIZE 16u
 
 struct vuart {
+	struct vdev dev;
 	uint8_t ier, fcr, lcr, mcr, msr, scratch;
 	uint8_t divisor[2];
 	bool has_overrun;
@@ -21,14 +21,8 @@ struct vuart {
 	uint8_t fifo[VUART_FIFO_SIZE];
 };
 
-void vuart_reset(struct vpc *vpc);
-/* `offset` is 0..7. */
-uint8_t vuart_read(struct vpc *vpc, unsigned offset);
-void vuart_write(struct vpc *vpc, unsigned offset, uint8_t value);
-/* Returns how many of the bytes were taken. */
-unsigned vuart_input(struct vpc *vpc, const uint8_t *bytes, unsigned count);
-/* What the interrupt line ought to be. */
-bool vuart_line(const struct vuart *uart);
-void vuart_check(const struct vuart *uart);
+void vuart_init(struct vuart *uart, struct vpc *vpc);
+/* Bytes that arrive on the line. Returns how many of them were taken. */
+unsigned vuart_input(struct vuart *uart, const uint8_t *bytes, unsigned count);
 
 #endif

@@ -15,7 +15,7 @@ HOST_svm := lib svm/svm_exit.c svm/svm_event.c svm/svm_check.c svm/svm_state.c s
 HOST_vmx := lib vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_check.c vmx/vmx_check_guest.c vmx/vmx_state.c \
             vmx/vmx_msr.c vmx/vmx_vpid.c vmx/vmx_cr.c vmx/vmx_features.c tests/host/vmx_model.c
 # Each part of the PC, and the PC as a whole.
-HOST_v   := lib devices/pc tests/host/pc.c
+HOST_v   := lib devices devices/pc tests/host/pc.c
 
 host_lib           := lib
 host_avl           := lib

@@ -128,7 +128,7 @@ TEST(vpic, withdrawn_request_is_spurious)
 {
 	set_up(1);
 	pics_init(1);
-	EXPECT(vpic_acknowledge(vpc) == 0x27);
+	EXPECT(vpic_acknowledge(&vpc->pic) == 0x27);
 	out(0x20, 0x0b);
 	EXPECT(in(0x20) == 0);
 }

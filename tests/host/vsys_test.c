@@ -104,7 +104,7 @@ TEST(vsys, debug_ports)
 	EXPECT(host.output_count == 1 && host.output[0] == '!');
 	out_wide(0xf4, 4, 0x12345678);
 	EXPECT(host.power == VPC_POWER_DEBUG_EXIT && host.power_value == 0x12345678);
-	vpc->has_debug_exit = vpc->has_debug_console = false;
+	vpc->sys.has_debug_exit = vpc->sys.has_debug_console = false;
 	out(0xf4, 1);
 	out(0xe9, '!');
 	EXPECT(host.power_count == 1 && host.output_count == 1 && in(0xe9) == 0xff);

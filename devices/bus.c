@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Claims, accesses and timers.
+ *
+ * The list of claims says who owns which ports. For low ports, where a PC's
+ * chips are, a table made from it has one byte per port. Higher ports are rare
+ * and far apart: the list itself is searched there, the latest claim first.
+ * The owner in a claim and in the table is the device's slot plus 1, negated for
+ * BUS_WHOLE; in the table 0 is an unclaimed port.
+ *
+ * The earliest deadline is kept, not searched for, because it is read far more
+ * often than a timer is set. Deadlines are in the slots, side by side, because a
+ * timer that moves away from the earliest deadline makes all of them be read.
+ *
+ * Invariants, asserted by bus_check():
+ *   B1  next_deadline is the smallest deadline; only devices with a timer have one.
+ *   B2  The table says of each low port what the list of claims says.
+ *   B3  Claims do not overlap, and their owners have the operations they need.
+ */
+#include "bus.h"
+
+#include <quire/assert.h>
+
+#define PORT_END 0x10000u
+#define NO_BYTE  0xffu /* what an unclaimed port reads */
+
+void bus_init(struct bus *bus, struct bus_slot *slots, unsigned slot_count)
+{
+	bus->slots = slots;
+	bus->slot_count = (uint16_t)slot_count;
+	bus->next_deadline = VDEV_DEADLINE_NONE;
+}
+
+void bus_add(struct bus *bus, struct vdev *dev, const struct vdev_ops *ops)
+{
+	Q_ASSERT(bus->device_count < bus->slot_count);
+	*dev = (struct vdev){ .ops = ops, .bus = bus, .slot = bus->device_count };
+	bus->slots[bus->device_count++] = (struct bus_slot){ dev, VDEV_DEADLINE_NONE };
+}
+
+/* --- ports ------------------------------------------------------------------------- */
+
+/* The slot of an owner that is not 0. */
+static struct bus_slot *slot_of(const struct bus *bus, int owner)
+{
+	return &bus->slots[(owner < 0 ? -owner : owner) - 1];
+}
+
+static bool covers(const struct bus_claim *claim, unsigned port)
+{
+	return port - claim->first < claim->count;
+}
+
+/* The owner of a port by the list; 0: unclaimed. */
+static int claim_owner(const struct bus *bus, uint16_t port)
+{
+	for (unsigned i = bus->claim_count; i-- > 0;)
+		if (covers(&bus->claims[i], port))
+			return bus->claims[i].owner;
+	return 0;
+}
+
+static int owner_of(const struct bus *bus, uint16_t port)
+{
+	return port < BUS_LOW_PORTS ? bus->owners[port] : claim_owner(bus, port);
+}
+
+void bus_ports_claim(struct bus *bus, struct vdev *dev, uint16_t first, unsigned count,
+		     enum bus_width width)
+{
+	int owner = (int)dev->slot + 1;
+
+	Q_ASSERT(bus->claim_count < BUS_CLAIM_MAX && owner <= INT8_MAX);
+	Q_ASSERT(dev->ops->port_read && dev->ops->port_write);
+	Q_ASSERT(count >= 1 && count <= UINT16_MAX && count <= PORT_END - first);
+	if (width == BUS_WHOLE)
+		owner = -owner;
+	for (unsigned port = first; port < first + count; port++) {
+		Q_ASSERT(claim_owner(bus, (uint16_t)port) == 0);
+		if (port < BUS_LOW_PORTS)
+			bus->owners[port] = (int8_t)owner;
+	}
+	bus->claims[bus->claim_count++] =
+		(struct bus_claim){ first, (uint16_t)count, (int8_t)owner };
+}
+
+static inline uint32_t byte_read(struct bus *bus, int owner, uint16_t port, uint64_t now)
+{
+	if (owner == 0)
+		return NO_BYTE;
+	struct vdev *dev = slot_of(bus, owner)->dev;
+	return dev->ops->port_read(dev, port, 1, now);
+}
+
+static inline void byte_write(struct bus *bus, int owner, uint16_t port, uint8_t value,
+			      uint64_t now)
+{
+	if (owner == 0)
+		return;
+	struct vdev *dev = slot_of(bus, owner)->dev;
+	dev->ops->port_write(dev, port, 1, value, now);
+}
+
+/* The device that takes the access whole, or NULL. */
+static struct vdev *whole_owner(const struct bus *bus, uint16_t port, unsigned size)
+{
+	int owner = owner_of(bus, port);
+	return owner < 0 && is_aligned(port, size) ? slot_of(bus, owner)->dev : NULL;
+}
+
+/* Any read. */
+static Q_NOINLINE uint32_t any_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now)
+{
+	struct vdev *dev = whole_owner(bus, port, size);
+	if (dev)
+		return dev->ops->port_read(dev, port, size, now);
+	uint32_t value = 0;
+	for (unsigned i = 0; i < size; i++) {
+		uint16_t at = (uint16_t)(port + i);
+		value |= byte_read(bus, owner_of(bus, at), at, now) << 8 * i;
+	}
+	return value;
+}
+
+static Q_NOINLINE void any_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value,
+				 uint64_t now)
+{
+	struct vdev *dev = whole_owner(bus, port, size);
+	if (dev) {
+		dev->ops->port_write(dev, port, size, (uint32_t)vdev_bytes(value, size), now);
+		return;
+	}
+	for (unsigned i = 0; i < size; i++) {
+		uint16_t at = (uint16_t)(port + i);
+		byte_write(bus, owner_of(bus, at), at, (uint8_t)(value >> 8 * i), now);
+	}
+}
+
+uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now)
+{
+	if (Q_UNLIKELY(size != 1 || port >= BUS_LOW_PORTS || bus->owners[port] < 0))
+		return any_read(bus, port, size, now);
+	return byte_read(bus, bus->owners[port], port, now);
+}
+
+void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value, uint64_t now)
+{
+	if (Q_UNLIKELY(size != 1 || port >= BUS_LOW_PORTS || bus->owners[port] < 0))
+		any_write(bus, port, size, value, now);
+	else
+		byte_write(bus, bus->owners[port], port, (uint8_t)value, now);
+}
+
+/* --- memory ------------------------------------------------------------------------ */
+
+static struct vdev *page_owner(const struct bus *bus, gfn_t page)
+{
+	for (unsigned i = 0; i < bus->page_count; i++)
+		if (bus->pages[i].gfn.raw == page.raw)
+			return bus->pages[i].dev;
+	return NULL;
+}
+
+void bus_memory_claim(struct bus *bus, struct vdev *dev, gfn_t page)
+{
+	Q_ASSERT(bus->page_count < BUS_PAGE_MAX && !page_owner(bus, page));
+	Q_ASSERT(dev->ops->memory_read && dev->ops->memory_write);
+	bus->pages[bus->page_count++] = (struct bus_page){ page, dev };
+}
+
+/* The device in whose page all of the access is, or NULL. */
+static struct vdev *memory_owner(const struct bus *bus, gpa_t addr, unsigned size)
+{
+	if (gpa_offset(addr) > PAGE_SIZE - size)
+		return NULL;
+	return page_owner(bus, gpa_to_gfn(addr));
+}
+
+bool bus_memory_read(struct bus *bus, gpa_t addr, unsigned size, uint64_t *out_value, uint64_t now)
+{
+	struct vdev *dev = memory_owner(bus, addr, size);
+	if (!dev)
+		return false;
+	*out_value = dev->ops->memory_read(dev, (unsigned)gpa_offset(addr), size, now);
+	return true;
+}
+
+bool bus_memory_write(struct bus *bus, gpa_t addr, unsigned size, uint64_t value, uint64_t now)
+{
+	struct vdev *dev = memory_owner(bus, addr, size);
+	if (!dev)
+		return false;
+	dev->ops->memory_write(dev, (unsigned)gpa_offset(addr), size, value, now);
+	return true;
+}
+
+/* --- timers and reset -------------------------------------------------------------- */
+
+static uint64_t earliest(const struct bus *bus)
+{
+	uint64_t found = VDEV_DEADLINE_NONE;
+	for (unsigned i = 0; i < bus->device_count; i++)
+		if (bus->slots[i].deadline < found)
+			found = bus->slots[i].deadline;
+	return found;
+}
+
+void bus_timer_set(struct vdev *dev, uint64_t deadline)
+{
+	struct bus *bus = dev->bus;
+	struct bus_slot *slot = &bus->slots[dev->slot];
+	uint64_t before = slot->deadline;
+
+	bus->changes++;
+	slot->deadline = deadline;
+	if (deadline <= bus->next_deadline)
+		bus->next_deadline = deadline;
+	else if (before == bus->next_deadline)
+		bus->next_deadline = earliest(bus);
+}
+
+uint64_t bus_advance(struct bus *bus, uint64_t now)
+{
+	if (now < bus->next_deadline)
+		return bus->next_deadline;
+	for (unsigned i = 0; i < bus->device_count; i++) {
+		const struct bus_slot *slot = &bus->slots[i];
+		if (slot->deadline <= now && slot->deadline != VDEV_DEADLINE_NONE)
+			slot->dev->ops->timer(slot->dev, now);
+	}
+	return bus->next_deadline;
+}
+
+void bus_reset(struct bus *bus, uint64_t now)
+{
+	bus->changes++;
+	bus->next_deadline = VDEV_DEADLINE_NONE;
+	for (unsigned i = 0; i < bus->device_count; i++)
+		bus->slots[i].deadline = VDEV_DEADLINE_NONE;
+	for (unsigned i = 0; i < bus->device_count; i++) {
+		struct vdev *dev = bus->slots[i].dev;
+		if (dev->ops->reset)
+			dev->ops->reset(dev, now);
+	}
+}
+
+/* --- check ------------------------------------------------------------------------- */
+
+static void timers_check(const struct bus *bus)
+{
+	Q_ASSERT(bus->next_deadline == earliest(bus)); /* B1 */
+	for (unsigned i = 0; i < bus->device_count; i++) {
+		const struct bus_slot *slot = &bus->slots[i];
+		Q_ASSERT(slot->dev->bus == bus && slot->dev->slot == i);
+		Q_ASSERT(slot->deadline == VDEV_DEADLINE_NONE || slot->dev->ops->timer); /* B1 */
+	}
+}
+
+static void claim_check(const struct bus *bus, const struct bus_claim *claim)
+{
+	unsigned end = (unsigned)claim->first + claim->count;
+
+	Q_ASSERT(claim->count != 0 && end <= PORT_END && claim->owner != 0);
+	Q_ASSERT(slot_of(bus, claim->owner) < &bus->slots[bus->device_count]);
+	const struct vdev_ops *ops = slot_of(bus, claim->owner)->dev->ops;
+	Q_ASSERT(ops->port_read && ops->port_write); /* B3 */
+	for (unsigned port = claim->first; port < end && port < BUS_LOW_PORTS; port++)
+		Q_ASSERT(bus->owners[port] == claim->owner); /* B2 */
+	for (const struct bus_claim *other = bus->claims; other < claim; other++)
+		Q_ASSERT(!covers(other, claim->first) && !covers(claim, other->first)); /* B3 */
+}
+
+static unsigned low_ports(const struct bus_claim *claim)
+{
+	if (claim->first >= BUS_LOW_PORTS)
+		return 0;
+	unsigned below = BUS_LOW_PORTS - claim->first;
+	return claim->count < below ? claim->count : below;
+}
+
+static void ports_check(const struct bus *bus)
+{
+	unsigned claimed = 0, owned = 0;
+	for (unsigned i = 0; i < bus->claim_count; i++) {
+		claim_check(bus, &bus->claims[i]);
+		claimed += low_ports(&bus->claims[i]);
+	}
+	for (unsigned port = 0; port < BUS_LOW_PORTS; port++)
+		owned += bus->owners[port] != 0;
+	Q_ASSERT(owned == claimed); /* B2 */
+}
+
+static void pages_check(const struct bus *bus)
+{
+	for (unsigned i = 0; i < bus->page_count; i++) {
+		const struct vdev *dev = bus->pages[i].dev;
+		Q_ASSERT(page_owner(bus, bus->pages[i].gfn) == dev);       /* B3: the first */
+		Q_ASSERT(dev->ops->memory_read && dev->ops->memory_write); /* B3 */
+	}
+}
+
+void bus_check(const struct bus *bus)
+{
+	timers_check(bus);
+	ports_check(bus);
+	pages_check(bus);
+	for (unsigned i = 0; i < bus->device_count; i++) {
+		const struct vdev *dev = bus->slots[i].dev;
+		if (dev->ops->check)
+			dev->ops->check(dev);
+	}
+}
