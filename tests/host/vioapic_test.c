@@ -14,6 +14,31 @@ TEST(vioapic, registers)
 	EXPECT(ioapic_read(0x40) == 0 && ioapic_read(0xff) == 0);
 }
 
+/* Registers are 32 bits wide, 16 bytes apart; the selector has one byte. */
+TEST(vioapic, odd_accesses)
+{
+	const uint64_t base = VPC_IOAPIC_BASE;
+	uint64_t value;
+	set_up(1);
+	ioapic_write(0x10, 0x1a5ff);
+	EXPECT(vpc_mmio_read(vpc, 0, gpa(base), 1, &value, now) && value == 0x10);
+	EXPECT(vpc_mmio_read(vpc, 0, gpa(base + 0x10), 8, &value, now) && value == 0x1a5ff);
+	EXPECT(vpc_mmio_read(vpc, 0, gpa(base + 0x11), 1, &value, now) && value == 0xa5);
+	EXPECT(vpc_mmio_read(vpc, 0, gpa(base + 0x12), 2, &value, now) && value == 1);
+	EXPECT(vpc_mmio_read(vpc, 0, gpa(base + 0x14), 4, &value, now) && value == 0);
+	EXPECT(vpc_mmio_read(vpc, 0, gpa(base + 0xff8), 8, &value, now) && value == 0);
+	EXPECT(!vpc_mmio_read(vpc, 0, gpa(base + 0xffd), 4, &value, now));
+	EXPECT(!vpc_mmio_read(vpc, 0, gpa(base - 4), 4, &value, now));
+	EXPECT(!vpc_mmio_read(vpc, 0, gpa(base + 0x1000), 4, &value, now));
+	EXPECT(vpc_mmio_write(vpc, 0, gpa(base + 0x10), 2, 0, now)); /* too narrow: ignored */
+	EXPECT(vpc_mmio_write(vpc, 0, gpa(base + 0x12), 4, 0, now)); /* no register */
+	EXPECT(ioapic_read(0x10) == 0x1a5ff);
+	EXPECT(vpc_mmio_write(vpc, 0, gpa(base), 1, 0x11, now));
+	EXPECT(vpc_mmio_write(vpc, 0, gpa(base + 0x10), 8, 0x5000000, now));
+	EXPECT(ioapic_read(0x11) == 0x5000000);
+	EXPECT(!vpc_mmio_write(vpc, 0, gpa(base + 0xffd), 4, 0, now));
+}
+
 TEST(vioapic, edges_come_once_and_are_lost_while_masked)
 {
 	set_up(1);

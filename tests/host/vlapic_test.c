@@ -86,6 +86,18 @@ TEST(vlapic, errors_are_latched_by_a_write)
 	EXPECT(lapic_read(0, LAPIC_ESR) == LAPIC_ERROR_REGISTER);
 }
 
+TEST(vlapic, messages_with_bad_vectors_are_errors)
+{
+	set_up(1);
+	lapics_enable(1);
+	lapic_write(0, LAPIC_LVT_ERROR, 0x21);
+	ioapic_entry(5, 0x0f, 0);
+	pulse(5);
+	lapic_write(0, LAPIC_ESR, 0);
+	EXPECT(lapic_read(0, LAPIC_ESR) == LAPIC_ERROR_RECEIVE_VECTOR);
+	EXPECT(take(0) == 0x21 && take(0) == -1);
+}
+
 TEST(vlapic, odd_accesses_are_harmless)
 {
 	uint64_t value;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The PC as a whole: clocks, ports, reset, and a guest that does anything. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "pc.h"
 
@@ -23,9 +24,170 @@ TEST(vclock, ratio_is_exact_to_one_tick)
 	}
 }
 
-TEST(vpc, one_vcpu_fits_12_kib)
+TEST(vpc, one_vcpu_fits_one_page)
 {
-	EXPECT(vpc_size_bytes(1) <= 12 * 1024);
+	EXPECT(vpc_size_bytes(1) <= PAGE_SIZE);
+}
+
+/* The device that the bus asks for a byte of this port; "" where none answers. */
+static const char *device_at(unsigned port)
+{
+	for (unsigned i = 0; i < vpc->bus.claim_count; i++) {
+		const struct bus_claim *claim = &vpc->bus.claims[i];
+		int owner = claim->owner < 0 ? -claim->owner : claim->owner;
+		if (port >= claim->first && port < (unsigned)claim->first + claim->count)
+			return vpc->bus.slots[owner - 1].dev->ops->name;
+	}
+	return "";
+}
+
+TEST(vpc, ports_are_where_a_pc_has_them)
+{
+	static const struct {
+		unsigned first, last;
+		const char *name;
+	} map[] = {
+		{ 0x20, 0x21, "pic" },    { 0x40, 0x43, "pit" },   { 0x61, 0x61, "sys" },
+		{ 0x64, 0x64, "sys" },    { 0x70, 0x71, "rtc" },   { 0x92, 0x92, "sys" },
+		{ 0xa0, 0xa1, "pic" },    { 0xe9, 0xe9, "sys" },   { 0xf4, 0xf4, "sys" },
+		{ 0x3f8, 0x3ff, "uart" }, { 0x4d0, 0x4d1, "pic" }, { 0x600, 0x60f, "pm" },
+		{ 0xcf8, 0xcf8, "pci" },  { 0xcf9, 0xcf9, "sys" }, { 0xcfa, 0xcff, "pci" },
+	};
+	unsigned next = 0;
+	set_up(1);
+	for (unsigned port = 0; port <= 0xffff; port++) {
+		bool is_in = next < ARRAY_COUNT(map) && port >= map[next].first;
+		EXPECT(strcmp(device_at(port), is_in ? map[next].name : "") == 0);
+		if (is_in && port == map[next].last)
+			next++;
+	}
+	EXPECT(next == ARRAY_COUNT(map));
+}
+
+/* A device that only this test has: a latch at two ports, a page that shows it, an alarm. */
+static struct latch {
+	struct vdev dev;
+	uint32_t value;
+	unsigned check_count;
+} latch;
+
+#define LATCH_IRQ 5u
+
+static uint32_t latch_port_read(struct vdev *dev, uint16_t port, unsigned size, uint64_t time)
+{
+	(void)dev, (void)port, (void)time;
+	return (uint32_t)vdev_bytes(latch.value, size);
+}
+
+static void latch_port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t value,
+			     uint64_t time)
+{
+	(void)port, (void)size;
+	latch.value = value;
+	bus_timer_set(dev, time + value);
+}
+
+static uint64_t latch_memory_read(struct vdev *dev, unsigned offset, unsigned size, uint64_t time)
+{
+	(void)dev, (void)time;
+	return vdev_bytes(latch.value + offset, size);
+}
+
+static void latch_memory_write(struct vdev *dev, unsigned offset, unsigned size, uint64_t value,
+			       uint64_t time)
+{
+	(void)dev, (void)size, (void)time;
+	latch.value = (uint32_t)value - offset;
+}
+
+static void latch_timer(struct vdev *dev, uint64_t time)
+{
+	(void)time;
+	vpc_irq_set(vpc_of(dev), LATCH_IRQ, true);
+	bus_timer_set(dev, VDEV_DEADLINE_NONE);
+}
+
+static void latch_reset(struct vdev *dev, uint64_t time)
+{
+	(void)dev, (void)time;
+	latch.value = 0;
+}
+
+static void latch_check(const struct vdev *dev)
+{
+	EXPECT(dev == &latch.dev);
+	latch.check_count++;
+}
+
+TEST(vpc, a_new_device_needs_only_its_vdev)
+{
+	static const struct vdev_ops ops = {
+		.name = "latch",
+		.reset = latch_reset,
+		.timer = latch_timer,
+		.port_read = latch_port_read,
+		.port_write = latch_port_write,
+		.memory_read = latch_memory_read,
+		.memory_write = latch_memory_write,
+		.check = latch_check,
+	};
+	uint64_t value = 0;
+	set_up(1);
+	lapics_enable(1);
+	ioapic_entry(LATCH_IRQ, 0x55, 0);
+	bus_add(&vpc->bus, &latch.dev, &ops);
+	bus_ports_claim(&vpc->bus, &latch.dev, 0x300, 1, BUS_BYTES);
+	bus_ports_claim(&vpc->bus, &latch.dev, 0x1000, 4, BUS_WHOLE);
+	bus_memory_claim(&vpc->bus, &latch.dev, gfn(0xfed00));
+
+	out(0x300, 0x1234);
+	EXPECT(in(0x300) == 0x34 && vpc_next_deadline(vpc) == 0x34);
+	out_wide(0x1000, 4, 0x12345678);
+	EXPECT(in_wide(0x1000, 2) == 0x5678 && in(0x300) == 0x78);
+	EXPECT(vpc_mmio_write(vpc, 0, gpa(0xfed00010), 4, 0x110, now));
+	EXPECT(vpc_mmio_read(vpc, 0, gpa(0xfed00ff8), 8, &value, now) && value == 0x10f8);
+	EXPECT(!vpc_mmio_read(vpc, 0, gpa(0xfed01000), 4, &value, now));
+	advance(0x12345678);
+	EXPECT(take(0) == 0x55 && vpc_next_deadline(vpc) == VPC_DEADLINE_NONE);
+	vpc_reset(vpc, now);
+	EXPECT(latch.value == 0);
+	latch.check_count = 0;
+	vpc_check(vpc);
+	EXPECT(latch.check_count == 1);
+}
+
+/* What the machine above asks for need not be asked for again while this number stays. */
+TEST(vpc, changes_rise_with_timers_and_interrupts)
+{
+	set_up(1);
+	uint32_t seen = vpc_changes(vpc);
+	(void)in(0x40);
+	(void)in(0x3fd);
+	EXPECT(vpc_changes(vpc) == seen);
+	out(0x43, 0x34);
+	EXPECT(vpc_changes(vpc) != seen);
+	lapics_enable(1);
+	seen = vpc_changes(vpc);
+	lapic_write(0, LAPIC_ICR, 0x44050); /* to itself */
+	EXPECT(vpc_interrupt_pending(vpc, 0) && vpc_changes(vpc) != seen);
+	seen = vpc_changes(vpc);
+	lapic_write(0, LAPIC_TPR, 0x80);
+	EXPECT(!vpc_interrupt_pending(vpc, 0) && vpc_changes(vpc) != seen);
+	seen = vpc_changes(vpc);
+	lapic_write(0, LAPIC_ICR, 0x44400); /* an NMI */
+	EXPECT(vpc_changes(vpc) != seen && vpc_nmi_take(vpc, 0));
+}
+
+TEST(vpc, other_msrs_are_not_the_apics)
+{
+	static const uint32_t others[] = { 0x1a, 0x1c, 0x6df, 0x6e1, 0x7ff, 0x900 };
+	uint64_t value;
+	set_up(1);
+	for (unsigned i = 0; i < ARRAY_COUNT(others); i++) {
+		EXPECT(!vpc_msr_is_apic(others[i]));
+		EXPECT(!vpc_msr_read(vpc, 0, others[i], &value, now));
+		EXPECT(!msr_write(0, others[i], 0));
+	}
 }
 
 TEST(vpc, unclaimed_ports_read_ones)

@@ -62,6 +62,24 @@ TEST(vpic, auto_eoi_leaves_nothing_in_service)
 	EXPECT(take(0) == -1);
 }
 
+TEST(vpic, rotation_on_auto_eoi_makes_the_served_input_the_lowest)
+{
+	set_up(1);
+	pics_init(3);
+	out(0x20, 0x80); /* rotate on automatic EOI */
+	pulse(3);
+	EXPECT(take(0) == 0x23);
+	pulse(3);
+	pulse(4);
+	EXPECT(take(0) == 0x24 && take(0) == 0x23);
+	out(0x20, 0x00); /* and no more: priorities stay with 3 lowest */
+	pulse(4);
+	EXPECT(take(0) == 0x24);
+	pulse(3);
+	pulse(4);
+	EXPECT(take(0) == 0x24 && take(0) == 0x23);
+}
+
 TEST(vpic, rotation_moves_priorities)
 {
 	set_up(1);

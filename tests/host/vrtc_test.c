@@ -122,6 +122,22 @@ TEST(vrtc, impossible_alarm_never_comes)
 	EXPECT(vpc_next_deadline(vpc) == VPC_DEADLINE_NONE);
 }
 
+TEST(vrtc, alarm_beyond_the_end_of_time_never_comes)
+{
+	const uint64_t last_second = VPC_DEADLINE_NONE / TSC_HZ;
+	set_up(1);
+	cmos_write(1, 0xc0); /* each second */
+	cmos_write(3, 0xc0);
+	cmos_write(5, 0xc0);
+	cmos_write(0x0b, 0x22);
+	now = (last_second - 2) * TSC_HZ + 5;
+	(void)cmos(0x0c);
+	EXPECT(vpc_next_deadline(vpc) == (last_second - 1) * TSC_HZ);
+	now += TSC_HZ;
+	(void)cmos(0x0c);
+	EXPECT(vpc_next_deadline(vpc) == VPC_DEADLINE_NONE);
+}
+
 TEST(vrtc, periodic_and_update_interrupts_wait_for_register_c)
 {
 	set_up(1);
