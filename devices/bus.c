@@ -2,11 +2,11 @@
 /*
  * Claims, accesses and timers.
  *
- * The list of claims says who owns which ports. For low ports, where a PC's
- * chips are, a table made from it has one byte per port. Higher ports are rare
- * and far apart: the list itself is searched there, the latest claim first.
- * The owner in a claim and in the table is the device's slot plus 1, negated for
- * BUS_WHOLE; in the table 0 is an unclaimed port.
+ * The list of claims, in the order of their ports, tells which device owns which
+ * ports. A table made from it has one byte for each low port, where a PC's chips are.
+ * Higher ports are few and far apart, so there the list itself is searched, from its
+ * end. The owner in a claim and in the table is the device's slot plus 1, negated for
+ * BUS_WHOLE. In the table 0 is an unclaimed port.
  *
  * The earliest deadline is kept, not searched for, because it is read far more
  * often than a timer is set. Deadlines are in the slots, side by side, because a
@@ -15,7 +15,8 @@
  * Invariants, asserted by bus_check():
  *   B1  next_deadline is the smallest deadline; only devices with a timer have one.
  *   B2  The table says of each low port what the list of claims says.
- *   B3  Claims do not overlap, and their owners have the operations they need.
+ *   B3  Claims are in order and do not overlap, and their owners have the operations
+ *       that they need.
  */
 #include "bus.h"
 
@@ -36,6 +37,8 @@ void bus_add(struct bus *bus, struct vdev *dev, const struct vdev_ops *ops)
 	Q_ASSERT(bus->device_count < bus->slot_count);
 	*dev = (struct vdev){ .ops = ops, .bus = bus, .slot = bus->device_count };
 	bus->slots[bus->device_count++] = (struct bus_slot){ dev, VDEV_DEADLINE_NONE };
+	if (ops->timer)
+		bus->timer_end = bus->device_count;
 }
 
 /* --- ports ------------------------------------------------------------------------- */
@@ -46,42 +49,51 @@ static struct bus_slot *slot_of(const struct bus *bus, int owner)
 	return &bus->slots[(owner < 0 ? -owner : owner) - 1];
 }
 
-static bool covers(const struct bus_claim *claim, unsigned port)
+static unsigned end_of(const struct bus_claim *claim)
 {
-	return port - claim->first < claim->count;
+	return (unsigned)claim->first + claim->count;
 }
 
-/* The owner of a port by the list; 0: unclaimed. */
-static int claim_owner(const struct bus *bus, uint16_t port)
+/* The owner of a port by the list of claims; 0: unclaimed. */
+static int claim_owner(const struct bus *bus, unsigned port)
 {
-	for (unsigned i = bus->claim_count; i-- > 0;)
-		if (covers(&bus->claims[i], port))
-			return bus->claims[i].owner;
+	const struct bus_claim *claim = &bus->claims[bus->claim_count];
+	while (claim-- != bus->claims)
+		if (port >= claim->first)
+			return port < end_of(claim) ? claim->owner : 0;
 	return 0;
 }
 
-static int owner_of(const struct bus *bus, uint16_t port)
+static inline int owner_of(const struct bus *bus, uint16_t port)
 {
 	return port < BUS_LOW_PORTS ? bus->owners[port] : claim_owner(bus, port);
+}
+
+/* Puts a claim in its place in the list. */
+static void claim_insert(struct bus *bus, struct bus_claim claim)
+{
+	unsigned at = bus->claim_count++;
+	for (; at > 0 && bus->claims[at - 1].first > claim.first; at--)
+		bus->claims[at] = bus->claims[at - 1];
+	bus->claims[at] = claim;
+	Q_ASSERT(at == 0 || end_of(&bus->claims[at - 1]) <= claim.first);
+	Q_ASSERT(at + 1 == bus->claim_count || end_of(&claim) <= bus->claims[at + 1].first);
 }
 
 void bus_ports_claim(struct bus *bus, struct vdev *dev, uint16_t first, unsigned count,
 		     enum bus_width width)
 {
 	int owner = (int)dev->slot + 1;
-
-	Q_ASSERT(bus->claim_count < BUS_CLAIM_MAX && owner <= INT8_MAX);
-	Q_ASSERT(dev->ops->port_read && dev->ops->port_write);
-	Q_ASSERT(count >= 1 && count <= UINT16_MAX && count <= PORT_END - first);
 	if (width == BUS_WHOLE)
 		owner = -owner;
-	for (unsigned port = first; port < first + count; port++) {
-		Q_ASSERT(claim_owner(bus, (uint16_t)port) == 0);
-		if (port < BUS_LOW_PORTS)
-			bus->owners[port] = (int8_t)owner;
-	}
-	bus->claims[bus->claim_count++] =
-		(struct bus_claim){ first, (uint16_t)count, (int8_t)owner };
+	struct bus_claim claim = { first, (uint16_t)count, (int8_t)owner };
+
+	Q_ASSERT(bus->claim_count < BUS_CLAIM_MAX && claim.owner == owner);
+	Q_ASSERT(count >= 1 && count <= UINT16_MAX && count <= PORT_END - first);
+	Q_ASSERT(dev->ops->port_read && dev->ops->port_write);
+	claim_insert(bus, claim);
+	for (unsigned port = first; port < end_of(&claim) && port < BUS_LOW_PORTS; port++)
+		bus->owners[port] = claim.owner;
 }
 
 static inline uint32_t byte_read(struct bus *bus, int owner, uint16_t port, uint64_t now)
@@ -101,19 +113,8 @@ static inline void byte_write(struct bus *bus, int owner, uint16_t port, uint8_t
 	dev->ops->port_write(dev, port, 1, value, now);
 }
 
-/* The device that takes the access whole, or NULL. */
-static struct vdev *whole_owner(const struct bus *bus, uint16_t port, unsigned size)
+static Q_NOINLINE uint32_t bytes_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now)
 {
-	int owner = owner_of(bus, port);
-	return owner < 0 && is_aligned(port, size) ? slot_of(bus, owner)->dev : NULL;
-}
-
-/* Any read. */
-static Q_NOINLINE uint32_t any_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now)
-{
-	struct vdev *dev = whole_owner(bus, port, size);
-	if (dev)
-		return dev->ops->port_read(dev, port, size, now);
 	uint32_t value = 0;
 	for (unsigned i = 0; i < size; i++) {
 		uint16_t at = (uint16_t)(port + i);
@@ -122,18 +123,35 @@ static Q_NOINLINE uint32_t any_read(struct bus *bus, uint16_t port, unsigned siz
 	return value;
 }
 
-static Q_NOINLINE void any_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value,
-				 uint64_t now)
+static Q_NOINLINE void bytes_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value,
+				   uint64_t now)
 {
-	struct vdev *dev = whole_owner(bus, port, size);
-	if (dev) {
-		dev->ops->port_write(dev, port, size, (uint32_t)vdev_bytes(value, size), now);
-		return;
-	}
 	for (unsigned i = 0; i < size; i++) {
 		uint16_t at = (uint16_t)(port + i);
 		byte_write(bus, owner_of(bus, at), at, (uint8_t)(value >> 8 * i), now);
 	}
+}
+
+/* Any read. */
+static Q_NOINLINE uint32_t any_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now)
+{
+	int owner = owner_of(bus, port);
+	if (owner >= 0 || !is_aligned(port, size))
+		return bytes_read(bus, port, size, now);
+	struct vdev *dev = slot_of(bus, owner)->dev;
+	return dev->ops->port_read(dev, port, size, now);
+}
+
+static Q_NOINLINE void any_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value,
+				 uint64_t now)
+{
+	int owner = owner_of(bus, port);
+	if (owner >= 0 || !is_aligned(port, size)) {
+		bytes_write(bus, port, size, value, now);
+		return;
+	}
+	struct vdev *dev = slot_of(bus, owner)->dev;
+	dev->ops->port_write(dev, port, size, (uint32_t)vdev_bytes(value, size), now);
 }
 
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now)
@@ -199,7 +217,7 @@ bool bus_memory_write(struct bus *bus, gpa_t addr, unsigned size, uint64_t value
 static uint64_t earliest(const struct bus *bus)
 {
 	uint64_t found = VDEV_DEADLINE_NONE;
-	for (unsigned i = 0; i < bus->device_count; i++)
+	for (unsigned i = 0; i < bus->timer_end; i++)
 		if (bus->slots[i].deadline < found)
 			found = bus->slots[i].deadline;
 	return found;
@@ -223,7 +241,7 @@ uint64_t bus_advance(struct bus *bus, uint64_t now)
 {
 	if (now < bus->next_deadline)
 		return bus->next_deadline;
-	for (unsigned i = 0; i < bus->device_count; i++) {
+	for (unsigned i = 0; i < bus->timer_end; i++) {
 		const struct bus_slot *slot = &bus->slots[i];
 		if (slot->deadline <= now && slot->deadline != VDEV_DEADLINE_NONE)
 			slot->dev->ops->timer(slot->dev, now);
@@ -258,36 +276,19 @@ static void timers_check(const struct bus *bus)
 
 static void claim_check(const struct bus *bus, const struct bus_claim *claim)
 {
-	unsigned end = (unsigned)claim->first + claim->count;
-
-	Q_ASSERT(claim->count != 0 && end <= PORT_END && claim->owner != 0);
+	Q_ASSERT(claim->count != 0 && end_of(claim) <= PORT_END && claim->owner != 0);
+	Q_ASSERT(claim == bus->claims || end_of(claim - 1) <= claim->first); /* B3 */
 	Q_ASSERT(slot_of(bus, claim->owner) < &bus->slots[bus->device_count]);
 	const struct vdev_ops *ops = slot_of(bus, claim->owner)->dev->ops;
 	Q_ASSERT(ops->port_read && ops->port_write); /* B3 */
-	for (unsigned port = claim->first; port < end && port < BUS_LOW_PORTS; port++)
-		Q_ASSERT(bus->owners[port] == claim->owner); /* B2 */
-	for (const struct bus_claim *other = bus->claims; other < claim; other++)
-		Q_ASSERT(!covers(other, claim->first) && !covers(claim, other->first)); /* B3 */
-}
-
-static unsigned low_ports(const struct bus_claim *claim)
-{
-	if (claim->first >= BUS_LOW_PORTS)
-		return 0;
-	unsigned below = BUS_LOW_PORTS - claim->first;
-	return claim->count < below ? claim->count : below;
 }
 
 static void ports_check(const struct bus *bus)
 {
-	unsigned claimed = 0, owned = 0;
-	for (unsigned i = 0; i < bus->claim_count; i++) {
+	for (unsigned i = 0; i < bus->claim_count; i++)
 		claim_check(bus, &bus->claims[i]);
-		claimed += low_ports(&bus->claims[i]);
-	}
 	for (unsigned port = 0; port < BUS_LOW_PORTS; port++)
-		owned += bus->owners[port] != 0;
-	Q_ASSERT(owned == claimed); /* B2 */
+		Q_ASSERT(bus->owners[port] == claim_owner(bus, port)); /* B2 */
 }
 
 static void pages_check(const struct bus *bus)

@@ -44,6 +44,7 @@ struct bus {
 	/* Rises when a deadline is set; devices raise it when the machine must look at them. */
 	uint32_t changes;
 	uint16_t device_count, slot_count;
+	uint16_t timer_end; /* slots from here on have no timer */
 	uint16_t claim_count, page_count;
 	struct bus_slot *slots;
 	struct bus_page pages[BUS_PAGE_MAX];

@@ -39,19 +39,22 @@ uint64_t vpc_size_bytes(unsigned vcpu_count)
 	       slot_count(vcpu_count) * sizeof(struct bus_slot);
 }
 
-/* In this order they are reset: the local APICs last, since they look at the PICs' output. */
+/*
+ * Devices are reset in this order. The PICs come before the local APICs, which look
+ * at their output; then the devices with timers, so that the bus searches only those.
+ */
 static void devices_init(struct vpc *vpc, const struct vpc_config *config)
 {
 	vpic_init(&vpc->pic, vpc);
-	vioapic_init(&vpc->ioapic, vpc);
 	vpit_init(&vpc->pit, vpc);
-	vuart_init(&vpc->uart, vpc);
 	vrtc_init(&vpc->rtc, vpc, config);
 	vpm_init(&vpc->pm, vpc);
-	vsys_init(&vpc->sys, vpc, config);
-	vpci_init(&vpc->pci, vpc);
 	for (unsigned i = 0; i < vpc->vcpu_count; i++)
 		vlapic_init(&vpc->lapics[i], vpc, i);
+	vioapic_init(&vpc->ioapic, vpc);
+	vuart_init(&vpc->uart, vpc);
+	vsys_init(&vpc->sys, vpc, config);
+	vpci_init(&vpc->pci, vpc);
 }
 
 struct vpc *vpc_init(void *storage, const struct vpc_config *config)

@@ -61,11 +61,6 @@ static bool is_triggered(const struct vpit_channel *channel)
 	return channel->mode == PIT_ONE_SHOT || channel->mode == PIT_STROBE_GATED;
 }
 
-uint64_t vpit_ticks(const struct vpit *pit, uint64_t now)
-{
-	return vclock_apply(&pit->ticks_per_tsc, now);
-}
-
 static uint64_t elapsed(const struct vpit_channel *channel, uint64_t ticks)
 {
 	return channel->is_paused ? channel->start : ticks - channel->start;

@@ -41,7 +41,11 @@ struct vpit {
 
 void vpit_init(struct vpit *pit, struct vpc *vpc);
 /* PIT ticks since guest TSC 0. */
-uint64_t vpit_ticks(const struct vpit *pit, uint64_t now);
+static inline uint64_t vpit_ticks(const struct vpit *pit, uint64_t now)
+{
+	return vclock_apply(&pit->ticks_per_tsc, now);
+}
+
 /* Level of a channel's output, and its gate input. */
 bool vpit_output(const struct vpit *pit, unsigned channel, uint64_t now);
 void vpit_gate_set(struct vpit *pit, unsigned channel, bool level, uint64_t now);

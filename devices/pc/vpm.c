@@ -81,7 +81,7 @@ static void timer(struct vdev *dev, uint64_t now)
 }
 
 /* One byte of the event and control registers. */
-static uint8_t register_read(struct vpm *pm, unsigned offset, uint64_t now)
+static Q_NOINLINE uint8_t register_read(struct vpm *pm, unsigned offset, uint64_t now)
 {
 	switch (offset) {
 	case PM_STATUS_LOW: update(pm, now); return (uint8_t)pm->status;
