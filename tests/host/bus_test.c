@@ -555,9 +555,19 @@ TEST(bus, check_compares_the_table_with_the_claims)
 	EXPECT(dies(check_bus));
 	bus.owners[0x104] = 1;
 	EXPECT(!dies(check_bus));
-	bus.claims[1].first = 0x107; /* overlaps */
-	bus.owners[0x107] = bus.owners[0x108] = bus.owners[0x109] = -2;
+}
+
+TEST(bus, check_sees_claims_that_overlap)
+{
+	set_up();
+	claim(0, 0x1008, 4, BUS_BYTES);
+	claim(1, 0x1000, 8, BUS_WHOLE);
+	bus.claims[0].count = 9;
 	EXPECT(dies(check_bus));
+	bus.claims[0].count = 0;
+	EXPECT(dies(check_bus));
+	bus.claims[0].count = 8;
+	EXPECT(!dies(check_bus));
 }
 
 /* --- against a model ---------------------------------------------------------------- */
