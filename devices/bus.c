@@ -4,17 +4,17 @@
  *
  * The list of claims, in the order of their ports, tells which device owns which
  * ports. A table made from it has one byte for each low port, where a PC's chips are.
- * Higher ports are few and far apart, so there the list itself is searched, from its
- * end. The owner in a claim and in the table is the device's slot plus 1, negated for
- * BUS_WHOLE. In the table 0 is an unclaimed port.
+ * Claims of higher ports are few and far apart, so for those the list itself is
+ * searched, from its end. The owner in a claim and in the table is the device's slot
+ * plus 1, negated for BUS_WHOLE. In the table 0 is an unclaimed port.
  *
- * The earliest deadline is kept, not searched for, because it is read far more
- * often than a timer is set. Deadlines are in the slots, side by side, because a
- * timer that moves away from the earliest deadline makes all of them be read.
+ * The earliest deadline is kept, not searched for, because it is read far more often
+ * than a timer is set. When the earliest timer is set to a later time, all deadlines
+ * are read. So they are in the slots, side by side, not in the devices.
  *
  * Invariants, asserted by bus_check():
  *   B1  next_deadline is the smallest deadline; only devices with a timer have one.
- *   B2  The table says of each low port what the list of claims says.
+ *   B2  The table has the same owner for each low port as the list of claims.
  *   B3  Claims are in order and do not overlap, and their owners have the operations
  *       that they need.
  */
@@ -54,7 +54,7 @@ static unsigned end_of(const struct bus_claim *claim)
 	return (unsigned)claim->first + claim->count;
 }
 
-/* The owner of a port by the list of claims; 0: unclaimed. */
+/* Returns the owner of a port by the list of claims, or 0. */
 static int claim_owner(const struct bus *bus, unsigned port)
 {
 	const struct bus_claim *claim = &bus->claims[bus->claim_count];
@@ -132,7 +132,7 @@ static Q_NOINLINE void bytes_write(struct bus *bus, uint16_t port, unsigned size
 	}
 }
 
-/* Any read. */
+/* Serves any read, also those that are too rare for bus_port_read(). */
 static Q_NOINLINE uint32_t any_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now)
 {
 	int owner = owner_of(bus, port);
@@ -186,7 +186,7 @@ void bus_memory_claim(struct bus *bus, struct vdev *dev, gfn_t page)
 	bus->pages[bus->page_count++] = (struct bus_page){ page, dev };
 }
 
-/* The device in whose page all of the access is, or NULL. */
+/* The device whose page contains all of the access, or NULL. */
 static struct vdev *memory_owner(const struct bus *bus, gpa_t addr, unsigned size)
 {
 	if (gpa_offset(addr) > PAGE_SIZE - size)
@@ -295,7 +295,7 @@ static void pages_check(const struct bus *bus)
 {
 	for (unsigned i = 0; i < bus->page_count; i++) {
 		const struct vdev *dev = bus->pages[i].dev;
-		Q_ASSERT(page_owner(bus, bus->pages[i].gfn) == dev);       /* B3: the first */
+		Q_ASSERT(page_owner(bus, bus->pages[i].gfn) == dev);       /* B3: no other claim */
 		Q_ASSERT(dev->ops->memory_read && dev->ops->memory_write); /* B3 */
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The devices of one machine: which of them answers at a port or in a page of
- * device memory, and whose timer is due next. See bus.c.
+ * The devices of one machine: which of them answers at a port or in a page of device
+ * memory, and whose timer is due next; see bus.c. A bus knows no PC.
  */
 #ifndef DEVICES_BUS_H
 #define DEVICES_BUS_H
@@ -10,7 +10,7 @@
 
 #include "vdev.h"
 
-/* Ports below this are looked up in a table, those above in the list of claims. */
+/* A table has the owners of the ports below this; the list of claims has all. */
 #define BUS_LOW_PORTS 0x700u
 #define BUS_CLAIM_MAX 32u
 #define BUS_PAGE_MAX  4u
@@ -18,7 +18,7 @@
 enum bus_width {
 	/* Eight bits wide: a wider access becomes one access per byte, at rising ports. */
 	BUS_BYTES,
-	/* An access that begins here and is aligned to its size goes to the device whole. */
+	/* The device takes an access whole if it begins here and is aligned to its size. */
 	BUS_WHOLE,
 };
 
@@ -52,10 +52,10 @@ struct bus {
 	int8_t owners[BUS_LOW_PORTS]; /* by port; 0: unclaimed */
 };
 
-/* `bus` is zeroed memory. `slots` has room for `slot_count` devices and lives as long. */
+/* `bus` is zeroed memory. `slots` has room for `slot_count` devices, and stays in use. */
 void bus_init(struct bus *bus, struct bus_slot *slots, unsigned slot_count);
 
-/* For a device's init function. Claiming what another claim covers is an assertion. */
+/* These are for a device's init function. Claims that overlap are an assertion. */
 void bus_add(struct bus *bus, struct vdev *dev, const struct vdev_ops *ops);
 void bus_ports_claim(struct bus *bus, struct vdev *dev, uint16_t first, unsigned count,
 		     enum bus_width width);
@@ -68,7 +68,7 @@ void bus_reset(struct bus *bus, uint64_t now);
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size, uint64_t now);
 void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value, uint64_t now);
 
-/* Accesses of 1, 2, 4 or 8 bytes. False: not all of it is in a claimed page. */
+/* Accesses of 1, 2, 4 or 8 bytes. False: the access is not inside a claimed page. */
 bool bus_memory_read(struct bus *bus, gpa_t addr, unsigned size, uint64_t *out_value, uint64_t now);
 bool bus_memory_write(struct bus *bus, gpa_t addr, unsigned size, uint64_t value, uint64_t now);
 

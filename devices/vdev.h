@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A device of a guest's machine, as its bus sees it (bus.h). A device's struct
- * begins with a struct vdev. Its init function puts it on a bus and claims its
- * ports and memory there; nothing outside the device's file lists them.
+ * A device of a guest's machine, as its bus sees it (bus.h). A device's struct begins
+ * with a struct vdev. Its init function adds it to a bus and claims its ports and
+ * memory there; no other file lists them.
  */
 #ifndef DEVICES_VDEV_H
 #define DEVICES_VDEV_H
@@ -15,21 +15,21 @@ struct vdev;
 #define VDEV_DEADLINE_NONE (~0ull)
 
 /*
- * What a bus asks of a device. An operation that a device has no use for is NULL.
- * `now` is the time in guest TSC ticks. Values have `size` bytes; the bytes above are
- * zero (vdev_bytes).
+ * The operations of a device, for its bus; NULL where the device does not need one.
+ * `now` is the time in guest TSC ticks. Of a value only the low `size` bytes may be
+ * other than zero (vdev_bytes).
  */
 struct vdev_ops {
 	const char *name;
-	/* The reset line. All timers are stopped. */
+	/* The machine is reset. The bus has stopped all timers. */
 	void (*reset)(struct vdev *dev, uint64_t now);
-	/* The deadline has come; it stays until it is set again (bus_timer_set). */
+	/* The deadline has come. It must be set again, or stopped (bus_timer_set). */
 	void (*timer)(struct vdev *dev, uint64_t now);
-	/* A claimed port; `size` is 1, or also 2 and 4 for ports claimed as BUS_WHOLE. */
+	/* A claimed port. `size` is 1; for ports claimed as BUS_WHOLE also 2 or 4. */
 	uint32_t (*port_read)(struct vdev *dev, uint16_t port, unsigned size, uint64_t now);
 	void (*port_write)(struct vdev *dev, uint16_t port, unsigned size, uint32_t value,
 			   uint64_t now);
-	/* 1, 2, 4 or 8 bytes at any offset within a claimed page. */
+	/* 1, 2, 4 or 8 bytes at any offset in a claimed page. */
 	uint64_t (*memory_read)(struct vdev *dev, unsigned offset, unsigned size, uint64_t now);
 	void (*memory_write)(struct vdev *dev, unsigned offset, unsigned size, uint64_t value,
 			     uint64_t now);

@@ -2,11 +2,11 @@
 /*
  * ACPI tables of the PC: RSDP (at the start), XSDT, FADT, FACS, DSDT, MADT.
  *
- * The FADT describes hardware that starts in ACPI mode (no SMI port), has
- * neither keyboard controller nor VGA, powers off by PM1a and resets by port
- * 0xcf9. The MADT has one local APIC per vCPU, its ID being the vCPU's index.
- * Tables are written field by field at the offsets of the specification, so
- * neither alignment nor padding of C structs matters.
+ * The FADT describes hardware that starts in ACPI mode (no SMI port), has neither
+ * keyboard controller nor VGA, powers off by PM1a and resets by port 0xcf9. The MADT
+ * has one local APIC for each vCPU, whose ID is the vCPU's index. The code writes
+ * field by field at the offsets of the specification, so alignment and padding of C
+ * structs do not matter.
  *
  * Reference: ACPI specification 6.0, "ACPI Software Programming Model".
  */
@@ -96,7 +96,7 @@ enum fadt_field {
 #define INTI_LEVEL_HIGH     0xdu
 #define PIT_PIN             2u
 
-/* Where the next table goes, within the block at VPC_ACPI_START. */
+/* The place of the next table within the block for VPC_ACPI_START. */
 struct cursor {
 	uint8_t *block;
 	uint32_t offset;
@@ -122,7 +122,7 @@ static uint64_t address_of(const struct cursor *cursor, const uint8_t *table)
 	return VPC_ACPI_START + (uint64_t)(table - cursor->block);
 }
 
-/* Takes the next `size` bytes, aligned. The block was cleared. */
+/* Takes the next `size` bytes, aligned and zero. */
 static uint8_t *take(struct cursor *cursor, uint32_t size, uint32_t alignment)
 {
 	uint32_t start = (uint32_t)align_up(cursor->offset, alignment);
@@ -131,7 +131,7 @@ static uint8_t *take(struct cursor *cursor, uint32_t size, uint32_t alignment)
 	return cursor->block + start;
 }
 
-/* Completes a table whose fields after the header are all there. */
+/* Writes the header of a table whose other fields are complete. */
 static void finish(uint8_t *table, const char *signature, uint32_t size, uint8_t revision)
 {
 	memcpy(table, signature, 4);
@@ -145,7 +145,7 @@ static void finish(uint8_t *table, const char *signature, uint32_t size, uint8_t
 	put_checksum(table, size, table + HEADER_CHECKSUM);
 }
 
-/* A generic address structure: I/O port `port`, `bytes` wide. */
+/* Writes a generic address structure for I/O port `port`, `bytes` wide. */
 static void put_port(uint8_t *to, uint32_t port, unsigned bytes, uint8_t access)
 {
 	to[0] = GAS_IO;
@@ -164,7 +164,10 @@ static uint64_t build_dsdt(struct cursor *cursor)
 	return address_of(cursor, table);
 }
 
-/* Nobody resumes through it and no firmware takes the global lock, but some systems ask for it. */
+/*
+ * The FACS is not used: the PC has no sleep state to wake from, and no firmware that
+ * takes the global lock. But some guests look for it.
+ */
 static uint64_t build_facs(struct cursor *cursor)
 {
 	uint8_t *table = take(cursor, FACS_SIZE, 64);
@@ -213,7 +216,7 @@ static uint64_t build_fadt(struct cursor *cursor, uint64_t facs, uint64_t dsdt)
 	return address_of(cursor, table);
 }
 
-/* Starts an entry of the MADT and returns the place of its fields. */
+/* Starts an entry of the MADT and returns the address of its fields. */
 static uint8_t *madt_entry(struct cursor *cursor, uint8_t type, uint8_t size)
 {
 	uint8_t *entry = take(cursor, size, 1);
@@ -257,7 +260,7 @@ static void fill_rsdp(uint8_t *rsdp, uint64_t xsdt)
 {
 	memcpy(rsdp, "RSD PTR ", 8);
 	memcpy(rsdp + 9, OEM_ID, 6);
-	rsdp[15] = 2; /* revision: the XSDT counts, there is no RSDT */
+	rsdp[15] = 2; /* revision 2: has an XSDT; there is no RSDT */
 	put(rsdp + 20, RSDP_SIZE, 4);
 	put(rsdp + 24, xsdt, 8);
 	put_checksum(rsdp, RSDP_V1_SIZE, rsdp + 8);

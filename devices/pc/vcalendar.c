@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Years are counted from March, so that the leap day is the last of the year
- * and month lengths follow one line: the first day of month m (March is 0) is
- * (153 m + 2) / 5. Days are counted from 1 March of year 0, in eras of 400 years.
+ * Years begin in March here, so that the leap day is the last day of the year and
+ * one formula gives the first day of month m (March is 0): (153 m + 2) / 5. Days are
+ * counted from 1 March of year 0, in eras of 400 years.
  */
 #include "vcalendar.h"
 
@@ -24,7 +24,7 @@ struct vcalendar vcalendar_from_seconds(uint64_t seconds)
 	unsigned rest = (unsigned)(seconds % SECONDS_PER_DAY);
 	unsigned era = days / DAYS_PER_ERA;
 	unsigned day_of_era = days % DAYS_PER_ERA;
-	/* Take the leap days out, then every year has 365. */
+	/* Without the leap days, every year has 365 days. */
 	unsigned leap_days = day_of_era / 1460 - day_of_era / 36524 + day_of_era / 146096;
 	unsigned year_of_era = (day_of_era - leap_days) / 365;
 	unsigned first_day = 365 * year_of_era + year_of_era / 4 - year_of_era / 100;

@@ -13,9 +13,9 @@ struct vcalendar {
 	unsigned hour, minute, second;
 };
 
-/* Right up to the year 9999; later times become the last second of it. */
+/* Correct up to the year 9999; later times become its last second. */
 struct vcalendar vcalendar_from_seconds(uint64_t seconds);
-/* Fields out of range are brought into it first; years before 1970 become 1970. */
+/* Clamps fields that are out of range first; years before 1970 become 1970. */
 uint64_t vcalendar_to_seconds(const struct vcalendar *date);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fraction is made by long division, bit by bit: this runs once per clock
- * and VM, and the kernel has no 128-bit division to call.
+ * Long division makes the fraction bit by bit: this runs once for each clock of a
+ * VM, and the kernel has no 128-bit division to call.
  */
 #include "vclock.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clocks of the PC, all derived from the guest's TSC. A ratio of frequencies is
- * a fixed-point number with 64 bits on each side of the point, so that applying
- * it needs no division and is right to one tick for every TSC value.
+ * Clocks of the PC, all derived from the guest's TSC. A ratio of two frequencies is
+ * a fixed-point number with 64 bits on each side of the point. To apply it takes no
+ * division, and is exact to one tick for every TSC value.
  */
 #ifndef DEVICES_PC_VCLOCK_H
 #define DEVICES_PC_VCLOCK_H
@@ -17,14 +17,14 @@ struct vclock_ratio {
 /* `to_hz` / `from_hz`; from_hz is above 0 and below 2^63. */
 struct vclock_ratio vclock_ratio_make(uint64_t to_hz, uint64_t from_hz);
 
-/* Modulo 2^64; never more than the exact value, and less than one below its integer part. */
+/* Modulo 2^64; the integer part of the exact value, or one less. */
 static inline uint64_t vclock_apply(const struct vclock_ratio *ratio, uint64_t ticks)
 {
 	uint64_t part = (uint64_t)(((unsigned __int128)ticks * ratio->fraction) >> 64);
 	return ticks * ratio->whole + part;
 }
 
-/* Sum of two times that stops at the end of time instead of wrapping. */
+/* The sum of two times; the largest time instead of wrapping. */
 static inline uint64_t vclock_add(uint64_t a, uint64_t b)
 {
 	uint64_t sum = a + b;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The AML of the DSDT: what the fixed tables cannot say. Power-off is SLP_TYP 5;
- * there is one PCI root with its windows; the ports of the ISA devices that
- * systems look for by name, and those that nobody else may use.
+ * The AML of the DSDT, with what the fixed tables cannot say: SLP_TYP 5 powers off;
+ * one PCI root with its windows; the ports of the ISA devices that guests look for
+ * by name, and the ports that no other device may be given.
  *
- * The bytes are what iasl makes of the statements in the comments. Braces close
- * where the lengths in the bytes say; after a change, `iasl -d` on the output of
+ * iasl makes these bytes of the statements in the comments. The lengths in the bytes
+ * say where braces close. After a change, `iasl -d` on the output of
  * vpc_acpi_build() must give these statements back.
  */
 #include "vdsdt.h"

@@ -2,15 +2,15 @@
 /*
  * I/O APIC, version 0x20: 24 inputs and an end-of-interrupt register.
  *
- * An edge is sent when it comes, or lost when its input is masked, as the data
- * sheet says. A level-triggered input is sent when its line is up, it is not
- * masked, and its last message has been ended; that is looked at again after
- * each change of any of the three. The polarity bit is kept but changes
- * nothing: a line is active or not, whatever its voltage.
+ * An edge is sent when it comes, and lost if its input is masked, as the data sheet
+ * says. A level-triggered input is sent when its line is up, it is not masked, and
+ * its last message has been ended; level_evaluate() checks this after each change of
+ * any of the three. The polarity bit is stored and has no effect: a line is active or
+ * not, whatever its voltage.
  *
  * Invariants, asserted by check():
  *   O1  Only level-triggered inputs have remote IRR set.
- *   O2  Entries have no reserved bits set, and never a delivery in progress.
+ *   O2  Entries have no reserved bit set, and not the delivery status bit.
  *
  * Reference: 82093AA data sheet; ICH9 data sheet, "Advanced Programmable
  * Interrupt Controller" (EOI register).
@@ -61,7 +61,7 @@ static void reset(struct vdev *dev, uint64_t now)
 		ioapic->entries[pin] = ENTRY_MASKED;
 }
 
-/* Sends the message of an entry; true if some local APIC took it. */
+/* Sends the message of an entry. True if a local APIC took it. */
 static bool send(const struct vioapic *ioapic, uint64_t entry)
 {
 	struct vlapic_message message = {
@@ -74,7 +74,7 @@ static bool send(const struct vioapic *ioapic, uint64_t entry)
 	return vlapic_message_send(vpc_of(&ioapic->dev), &message);
 }
 
-/* Sends a level-triggered input's message if it is due. */
+/* Sends the message of a level-triggered input if it is due. */
 static void level_evaluate(struct vioapic *ioapic, unsigned pin)
 {
 	uint64_t entry = ioapic->entries[pin];
@@ -136,7 +136,7 @@ static void write_entry(struct vioapic *ioapic, unsigned pin, bool is_high, uint
 				  : (*entry & MASK64(63, 32)) | value;
 
 	*entry = (wanted & ENTRY_WRITABLE) | (*entry & ENTRY_REMOTE_IRR);
-	/* Drivers switch an input to edge and back to end an interrupt that got stuck. */
+	/* Drivers end an interrupt that is stuck by switching its input to edge and back. */
 	if (!(*entry & ENTRY_LEVEL))
 		*entry &= ~ENTRY_REMOTE_IRR;
 	level_evaluate(ioapic, pin);
@@ -172,7 +172,7 @@ static uint64_t memory_read(struct vdev *dev, unsigned offset, unsigned size, ui
 	return vdev_bytes(register_read(ioapic_of(dev), offset - byte) >> 8 * byte, size);
 }
 
-/* Only whole registers can be written, except the selector, which has only one byte. */
+/* A write must cover the whole register. The selector has only one byte. */
 static void memory_write(struct vdev *dev, unsigned offset, unsigned size, uint64_t value,
 			 uint64_t now)
 {

@@ -2,21 +2,21 @@
 /*
  * Local APIC: registers, priorities, acceptance and end of interrupts.
  *
- * Registers live in one array by number, so that reading nearly any of them is
- * one load; PPR is kept up to date there. IRR and ISR have a summary byte each,
- * a bit per word, so that the highest vector is two bit scans. `pending` says
- * whether an interrupt would be taken now; it is worked out after each change,
- * because it is asked before each entry into the guest.
+ * All registers are in one array by number, so that reading nearly any of them is
+ * one load; PPR is kept up to date there. IRR and ISR have a summary byte each, with
+ * a bit for each word, so that two bit scans find the highest vector. `pending`
+ * tells whether the vCPU would take an interrupt now. It is worked out after each
+ * change, because it is read before each entry into the guest.
  *
- * No firmware runs in the guest, so vCPU 0 starts with LINT0 as ExtINT and
- * LINT1 as NMI, the state firmware leaves behind; a loader that starts the
- * guest at its kernel would find the timer of the PC unreachable otherwise.
+ * No firmware runs in the guest, so vCPU 0 starts in the state that firmware leaves:
+ * LINT0 is ExtINT, LINT1 is NMI. Otherwise a kernel that is started directly would
+ * not get the interrupts of the PIT.
  *
  * Invariants, asserted by check():
- *   L1  The summaries say which words of IRR and ISR are not zero.
- *   L2  PPR and `pending` are what the other registers say.
- *   L3  Nothing is requested or in service below vector 16.
- *   L4  A disabled APIC has nothing requested, in service, or armed.
+ *   L1  The summaries tell which words of IRR and ISR are not zero.
+ *   L2  PPR and `pending` follow from the other registers.
+ *   L3  No vector below 16 is requested or in service.
+ *   L4  A disabled APIC has no vector requested or in service, and no timer armed.
  *
  * Reference: Intel SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)".
  */
@@ -28,7 +28,7 @@
 
 #include "vpc_internal.h"
 
-/* Integrated APIC with local vectors 0..5, without suppression of EOI broadcasts. */
+/* Integrated APIC with local vectors 0..5, which cannot suppress EOI broadcasts. */
 #define VERSION        0x00050014u
 #define SVR_RESET      0x000000ffu
 #define SVR_WRITABLE   0x000003ffu
@@ -40,7 +40,7 @@
 #define WORD_COUNT     8u
 #define NO_VECTOR      (-1)
 
-/* Bits that may be written in each local vector entry, timer first. */
+/* The bits that software can write in each local vector entry, timer first. */
 static const uint32_t lvt_writable[] = { 0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff };
 
 uint32_t vlapic_lvt_writable(unsigned number)
@@ -69,7 +69,7 @@ static int highest(const uint32_t *words, uint8_t summary)
 	return (int)(word * 32 + 31u - (unsigned)__builtin_clz(words[word]));
 }
 
-/* "Task and Processor Priorities". */
+/* See the manual, "Task and Processor Priorities". */
 static uint32_t processor_priority(const struct vlapic *lapic)
 {
 	uint32_t task = lapic->regs[LAPIC_TPR];
@@ -91,7 +91,7 @@ static bool is_deliverable(const struct vlapic *lapic)
 void vlapic_pending_set(struct vpc *vpc, struct vlapic *lapic, uint8_t bit, bool is_pending)
 {
 	uint8_t before = lapic->pending;
-	vpc->bus.changes++; /* also when only the task priority is another one */
+	vpc->bus.changes++; /* even if only the task priority changed */
 	lapic->pending = is_pending ? before | bit : before & (uint8_t)~bit;
 	if (before == 0 && lapic->pending != 0)
 		vpc->host->interrupt(vpc->vm, lapic->index);
@@ -116,7 +116,7 @@ void vlapic_error(struct vpc *vpc, struct vlapic *lapic, uint32_t error)
 	uint8_t vector = (uint8_t)field_get(lvt, LAPIC_VECTOR);
 
 	lapic->errors |= error;
-	/* A bad vector here is an error too, but reporting it would need this vector. */
+	/* A bad error vector is an error itself, but reporting it would need this vector. */
 	if ((lvt & LAPIC_LVT_MASKED) || vector < LAPIC_VECTOR_MIN)
 		return;
 	(void)vlapic_accept(vpc, lapic, vector, false);
@@ -160,7 +160,7 @@ uint8_t vlapic_acknowledge(struct vpc *vpc, struct vlapic *lapic)
 	return (uint8_t)vector;
 }
 
-/* With the APIC switched off the CPU's INTR pin is the PIC's. */
+/* While the APIC is disabled, the PIC drives the CPU's INTR pin. */
 static bool takes_extint(const struct vlapic *lapic)
 {
 	uint32_t lint0 = lapic->regs[LAPIC_LVT_LINT0];
@@ -201,7 +201,7 @@ static struct vlapic *lapic_of(const struct vdev *dev)
 	return container_of(dev, struct vlapic, dev);
 }
 
-/* Power-on state, with LINT0 and LINT1 of vCPU 0 as firmware leaves them. */
+/* The power-on state; for vCPU 0 with LINT0 and LINT1 as firmware leaves them. */
 static void reset(struct vdev *dev, uint64_t now)
 {
 	struct vlapic *lapic = lapic_of(dev);
@@ -230,7 +230,7 @@ static void write_eoi(struct vpc *vpc, struct vlapic *lapic)
 		vioapic_eoi(&vpc->ioapic, (uint8_t)vector);
 }
 
-/* While the APIC is disabled by software, all local vectors are masked. */
+/* Disabling the APIC by software masks all local vectors. */
 static void write_svr(struct vpc *vpc, struct vlapic *lapic, uint32_t value)
 {
 	lapic->regs[LAPIC_SVR] = value & SVR_WRITABLE;
@@ -285,7 +285,7 @@ void vlapic_register_write(struct vpc *vpc, struct vlapic *lapic, unsigned numbe
 	case LAPIC_LVT_ERROR: write_lvt(vpc, lapic, number, value); break;
 	case LAPIC_TIMER_INITIAL: vlapic_timer_initial_write(vpc, lapic, value, now); break;
 	case LAPIC_TIMER_DIVIDE: vlapic_timer_divide_write(vpc, lapic, value, now); break;
-	case LAPIC_ID: break; /* fixed, as in APICs that have an x2APIC mode */
+	case LAPIC_ID: break; /* read only, as in all APICs that have an x2APIC mode */
 	case LAPIC_VERSION:
 	case LAPIC_PPR:
 	case LAPIC_TIMER_CURRENT: break;
@@ -294,8 +294,8 @@ void vlapic_register_write(struct vpc *vpc, struct vlapic *lapic, unsigned numbe
 }
 
 /*
- * Registers are 32 bits wide, 16 bytes apart. A read of another size gets what
- * a register followed by twelve bytes of zeros would give.
+ * Registers are 32 bits wide and 16 bytes apart. For reads of any size, twelve
+ * bytes of zeros follow each register.
  */
 uint64_t vlapic_mmio_read(struct vpc *vpc, struct vlapic *lapic, unsigned offset, unsigned size,
 			  uint64_t now)
@@ -307,7 +307,7 @@ uint64_t vlapic_mmio_read(struct vpc *vpc, struct vlapic *lapic, unsigned offset
 	return size >= 4 ? value : value & (BIT64(8 * size) - 1);
 }
 
-/* Only whole registers can be written; the rest vanishes. */
+/* A write that does not cover a whole register does nothing. */
 void vlapic_mmio_write(struct vpc *vpc, struct vlapic *lapic, unsigned offset, unsigned size,
 		       uint64_t value, uint64_t now)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Local APIC, xAPIC and x2APIC: registers and interrupts (vlapic.c), its timer
- * (vlapic_timer.c), messages between APICs (vlapic_message.c), and the two ways
- * to its registers: memory (vlapic.c) and MSRs (vlapic_msr.c).
+ * Local APIC with xAPIC and x2APIC mode: registers, also in memory, and interrupts
+ * (vlapic.c), its timer (vlapic_timer.c), messages between APICs (vlapic_message.c),
+ * its MSRs (vlapic_msr.c).
  */
 #ifndef DEVICES_PC_VLAPIC_H
 #define DEVICES_PC_VLAPIC_H
@@ -12,16 +12,16 @@
 struct vpc;
 
 /*
- * The timer counts a bus clock of this frequency, through the divide register;
- * in TSC-deadline mode it counts the guest's TSC.
+ * The frequency of the manual's bus clock, which the timer counts through the divide
+ * register. In TSC-deadline mode the timer compares with the guest's TSC instead.
  */
 #define VLAPIC_TIMER_HZ 1000000000u
 
 #define VLAPIC_REG_COUNT 0x40u
-/* The address bits of registers in memory, which are 16 bytes apart. */
+/* The address bits that select a register in memory. Registers are 16 bytes apart. */
 #define LAPIC_MMIO_REGISTERS ((VLAPIC_REG_COUNT - 1) * 16ull)
 
-/* Registers by their number: MMIO offset / 16, or x2APIC MSR - 0x800. */
+/* Registers by number: the offset in memory / 16, or the x2APIC MSR - 0x800. */
 enum vlapic_register {
 	LAPIC_ID = 0x02,
 	LAPIC_VERSION = 0x03,
@@ -79,18 +79,18 @@ enum vlapic_delivery {
 #define LAPIC_BASE_X2APIC  BIT64(10)
 #define LAPIC_BASE_ENABLED BIT64(11)
 
-/* What vpc_interrupt_pending() looks at. */
+/* Bits of `pending`. */
 #define LAPIC_PENDING_APIC   BIT32(0)
 #define LAPIC_PENDING_EXTINT BIT32(1)
 
 struct vlapic {
-	struct vdev dev;     /* its deadline is the timer's */
-	uint8_t pending;     /* LAPIC_PENDING_ bits */
+	struct vdev dev;     /* its deadline is that of the timer */
+	uint8_t pending;     /* LAPIC_PENDING_ bits; see vpc_interrupt_pending() */
 	uint8_t irr_summary; /* bit n: word n of IRR is not zero */
 	uint8_t isr_summary;
 	bool is_nmi_pending;
-	uint32_t index;  /* vCPU, and APIC ID */
-	uint32_t errors; /* since ESR was last written */
+	uint32_t index;  /* of the vCPU; also the APIC ID */
+	uint32_t errors; /* those since ESR was last written */
 	uint64_t base;   /* IA32_APIC_BASE */
 	uint64_t period; /* guest TSC ticks; 0 unless periodic */
 	uint32_t regs[VLAPIC_REG_COUNT];
@@ -115,27 +115,27 @@ static inline bool vlapic_is_x2apic(const struct vlapic *lapic)
 }
 
 void vlapic_init(struct vlapic *lapic, struct vpc *vpc, unsigned index);
-/* State after INIT: the mode and the ID stay. */
+/* Sets the registers to their state after INIT. The mode and the ID stay. */
 void vlapic_registers_reset(struct vpc *vpc, struct vlapic *lapic);
-/* Works out again what is pending; tells the host when something came up. */
+/* Works out PPR and `pending`, and tells the host if an interrupt became pending. */
 void vlapic_update(struct vpc *vpc, struct vlapic *lapic);
 /* Sets or clears one LAPIC_PENDING_ bit. */
 void vlapic_pending_set(struct vpc *vpc, struct vlapic *lapic, uint8_t bit, bool is_pending);
-/* A fixed interrupt arrives; false if the APIC does not take it. */
+/* A fixed interrupt arrives. False if the APIC does not take it. */
 bool vlapic_accept(struct vpc *vpc, struct vlapic *lapic, uint8_t vector, bool is_level);
 void vlapic_nmi(struct vpc *vpc, struct vlapic *lapic);
-/* A local interrupt source fires: `lvt` is its register. */
+/* A local interrupt source fires. `lvt` is its register. */
 void vlapic_lvt_fire(struct vpc *vpc, struct vlapic *lapic, enum vlapic_register lvt);
 void vlapic_error(struct vpc *vpc, struct vlapic *lapic, uint32_t error);
-/* Moves the highest interrupt from IRR to ISR; only while one is pending. */
+/* Moves the highest interrupt from IRR to ISR and returns its vector; only while one is pending. */
 uint8_t vlapic_acknowledge(struct vpc *vpc, struct vlapic *lapic);
-/* The PICs' output, or whether vCPU 0 listens to it, may have changed. */
+/* Call this when the PICs' output, or vCPU 0's use of it (ExtINT), may have changed. */
 void vlapic_extint_update(struct vpc *vpc);
 
-/* The bits of a local vector entry that software sets. */
+/* The bits of a local vector entry that software can set. */
 uint32_t vlapic_lvt_writable(unsigned number);
 
-/* One register, with the checks that memory and MSRs share done by the caller. */
+/* Writes one register. The caller has made the checks of its way in, memory or MSR. */
 void vlapic_register_write(struct vpc *vpc, struct vlapic *lapic, unsigned number, uint32_t value,
 			   uint64_t now);
 uint64_t vlapic_mmio_read(struct vpc *vpc, struct vlapic *lapic, unsigned offset, unsigned size,
@@ -143,7 +143,7 @@ uint64_t vlapic_mmio_read(struct vpc *vpc, struct vlapic *lapic, unsigned offset
 void vlapic_mmio_write(struct vpc *vpc, struct vlapic *lapic, unsigned offset, unsigned size,
 		       uint64_t value, uint64_t now);
 
-/* Writes of the registers that the timer depends on; each returns with it armed or stopped. */
+/* Writes of the registers that the timer depends on. Each arms the timer or stops it. */
 void vlapic_timer_lvt_write(struct vpc *vpc, struct vlapic *lapic, uint32_t value);
 void vlapic_timer_initial_write(struct vpc *vpc, struct vlapic *lapic, uint32_t value,
 				uint64_t now);
@@ -153,12 +153,12 @@ uint64_t vlapic_timer_deadline_read(const struct vlapic *lapic);
 void vlapic_timer_deadline_write(struct vpc *vpc, struct vlapic *lapic, uint64_t value,
 				 uint64_t now);
 void vlapic_timer_stop(struct vlapic *lapic);
-/* The deadline has come, or the guest set one that is past. */
+/* The deadline has come, or the guest has set one in the past. */
 void vlapic_timer_fire(struct vpc *vpc, struct vlapic *lapic, uint64_t now);
 
-/* Sends a message to those it addresses; true if one of them took it. */
+/* Sends a message to the APICs that it addresses. True if one of them took it. */
 bool vlapic_message_send(struct vpc *vpc, const struct vlapic_message *message);
-/* An interrupt command, `destination` in the format of the sender's mode. */
+/* Carries out an interrupt command. `destination` is in the format of the sender's mode. */
 void vlapic_icr_send(struct vpc *vpc, struct vlapic *lapic, uint32_t command, uint32_t destination);
 
 static inline uint32_t vlapic_register_read(const struct vpc *vpc, const struct vlapic *lapic,

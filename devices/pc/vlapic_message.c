@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages between APICs: whom they address, and what they do there.
+ * Messages between APICs: which APICs they address, and what they do there.
  *
- * A vCPU's APIC ID is its index, so that a physical destination needs no
- * search. Interrupts between CPUs are always edges. Delivery modes that a PC
- * without SMM and with one PIC cannot use (SMI, ExtINT by message) vanish.
+ * A vCPU's APIC ID is its index, so a physical destination needs no search.
+ * Interrupts between CPUs are always edges. A PC without SMM and with one PIC has no
+ * use for SMI and for ExtINT by message: such messages are dropped.
  *
  * Reference: Intel SDM vol. 3, "Issuing Interprocessor Interrupts" and
  * "Logical Destination Mode in x2APIC Mode".
@@ -60,7 +60,7 @@ static void initialise(struct vpc *vpc, struct vlapic *lapic)
 	vpc->host->start_up(vpc->vm, lapic->index, true, 0);
 }
 
-/* False if the APIC does not take it. */
+/* False if the APIC does not take the message. */
 static bool deliver(struct vpc *vpc, struct vlapic *lapic, const struct vlapic_message *message)
 {
 	if (!vlapic_is_enabled(lapic))
@@ -81,7 +81,7 @@ static bool deliver(struct vpc *vpc, struct vlapic *lapic, const struct vlapic_m
 	return false;
 }
 
-/* To the one with the lowest priority among those addressed; the first of equals. */
+/* Sends to the addressed APIC with the lowest priority; to the first of equals. */
 static bool send_lowest(struct vpc *vpc, const struct vlapic_message *message)
 {
 	struct vlapic *chosen = NULL;
@@ -133,7 +133,7 @@ void vlapic_icr_send(struct vpc *vpc, struct vlapic *lapic, uint32_t command, ui
 		vlapic_error(vpc, lapic, LAPIC_ERROR_SEND_VECTOR);
 		return;
 	}
-	/* The de-assertion of INIT only synchronised arbitration, on CPUs long gone. */
+	/* De-asserting INIT only synchronised arbitration, before the Pentium 4. */
 	if (message.mode == DELIVERY_INIT && (command & ICR_LEVEL) && !(command & ICR_ASSERT))
 		return;
 	switch ((enum icr_shorthand)field_get(command, ICR_SHORTHAND)) {

@@ -2,9 +2,10 @@
 /*
  * The local APIC's MSRs: its base and mode, and the registers of x2APIC mode.
  *
- * Which registers exist and which of their bits are reserved is in tables; all
- * else is a general-protection fault, as on hardware. The APIC's address cannot
- * be moved: no system does, and an exit per access could not follow it cheaply.
+ * READABLE lists the registers that can be read, reserved_bits() the bits that a
+ * write must leave zero. Any other access is a general-protection fault, as on
+ * hardware. The APIC's address cannot be moved: no operating system does that, and
+ * each access would have to be compared with it.
  *
  * Reference: Intel SDM vol. 3, "Extended XAPIC (x2APIC)": "x2APIC Register
  * Address Space", "x2APIC State Transitions".
@@ -22,7 +23,7 @@
 	 BIT64(LAPIC_ESR) | BIT64(LAPIC_ICR) | MASK64(LAPIC_TIMER_CURRENT, LAPIC_LVT_TIMER) | \
 	 BIT64(LAPIC_TIMER_DIVIDE))
 
-/* Bits that are reserved in a write of register `number`; all of them if it cannot be written. */
+/* The bits that a write of register `number` must leave zero; all if it cannot be written. */
 static uint64_t reserved_bits(unsigned number)
 {
 	switch (number) {
@@ -31,7 +32,7 @@ static uint64_t reserved_bits(unsigned number)
 	case LAPIC_EOI:
 	case LAPIC_ESR:
 		return ~0ull; /* only zero may be written */
-	/* Delivery status, bit 12, is no more, but is let through as other APICs do. */
+	/* x2APIC mode has no delivery status, bit 12, but ignores it like other APICs do. */
 	case LAPIC_ICR: return ~(MASK64(63, 32) | LAPIC_ICR_WRITABLE | BIT64(12));
 	case LAPIC_LVT_TIMER:
 	case LAPIC_LVT_THERMAL:
@@ -83,7 +84,7 @@ bool vlapic_x2apic_write(struct vpc *vpc, struct vlapic *lapic, unsigned number,
 	return true;
 }
 
-/* From disabled to xAPIC to x2APIC, and from each straight to disabled. */
+/* Legal: from disabled to xAPIC to x2APIC, from either to disabled, and no change. */
 static bool is_legal_transition(uint64_t from, uint64_t to)
 {
 	bool was_x2apic = from & LAPIC_BASE_X2APIC;
@@ -106,7 +107,7 @@ bool vlapic_base_write(struct vpc *vpc, struct vlapic *lapic, uint64_t value)
 		return false;
 	if (!is_legal_transition(before, value))
 		return false;
-	/* Which vCPU is the first one is not for the guest to change. */
+	/* The guest cannot change which vCPU is the bootstrap processor. */
 	lapic->base = (value & ~LAPIC_BASE_BSP) | (before & LAPIC_BASE_BSP);
 	if (!vlapic_is_enabled(lapic)) {
 		vlapic_registers_reset(vpc, lapic);

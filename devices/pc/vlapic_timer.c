@@ -2,11 +2,11 @@
 /*
  * The local APIC's timer: one-shot, periodic and TSC-deadline.
  *
- * All three are one deadline in guest TSC ticks. The current count is worked
- * out from the time that is left. A periodic timer that was late skips the
- * periods it missed and stays in phase; it is never armed for less than the
- * shortest interval (vpc_not_before), so that no guest can occupy the host with
- * timers. A masked timer runs, it only interrupts nobody.
+ * All three modes are one deadline in guest TSC ticks. The current count follows
+ * from the time that is left. A periodic timer that fires late skips the periods it
+ * missed and stays in phase. It never rearms itself for less than the shortest
+ * interval (vpc_not_before), so no guest can occupy the host with timers. A masked
+ * timer runs, but interrupts nothing.
  *
  * Reference: Intel SDM vol. 3, "APIC Timer".
  */
@@ -33,7 +33,7 @@ static bool counts(const struct vlapic *lapic)
 	return mode(lapic) == TIMER_ONE_SHOT || mode(lapic) == TIMER_PERIODIC;
 }
 
-/* Divide register bits 3, 1 and 0: 2, 4 .. 128, and 1 for all ones. */
+/* Bits 3, 1 and 0 of the divide register divide by 2, 4 .. 128; all ones by 1. */
 static unsigned divide_shift(const struct vlapic *lapic)
 {
 	uint32_t divide = lapic->regs[LAPIC_TIMER_DIVIDE];
@@ -56,7 +56,7 @@ void vlapic_timer_stop(struct vlapic *lapic)
 	bus_timer_set(&lapic->dev, VDEV_DEADLINE_NONE);
 }
 
-/* The period that the registers ask for; 0 unless the timer is periodic. */
+/* The period in the registers; 0 unless the timer is periodic. */
 static uint64_t period(const struct vpc *vpc, const struct vlapic *lapic)
 {
 	if (mode(lapic) != TIMER_PERIODIC)
@@ -65,7 +65,7 @@ static uint64_t period(const struct vpc *vpc, const struct vlapic *lapic)
 	return ticks != 0 ? ticks : 1;
 }
 
-/* Arms for `count` from now on. */
+/* Arms the timer for `count` from `now` on. */
 static void start(struct vpc *vpc, struct vlapic *lapic, uint32_t count, uint64_t now)
 {
 	lapic->period = period(vpc, lapic);
@@ -94,7 +94,7 @@ void vlapic_timer_lvt_write(struct vpc *vpc, struct vlapic *lapic, uint32_t valu
 	lapic->regs[LAPIC_LVT_TIMER] = value;
 	if (!is_switched)
 		return;
-	/* Between the counting modes the timer goes on, and only its end changes. */
+	/* A switch between the two counting modes changes only what happens at zero. */
 	if (!counts(lapic) || lapic->regs[LAPIC_TIMER_INITIAL] == 0) {
 		lapic->regs[LAPIC_TIMER_INITIAL] = 0;
 		vlapic_timer_stop(lapic);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC put together, and what a vCPU's loop asks before each entry into the
- * guest.
+ * Puts the PC together, and answers what a vCPU's loop asks before each entry
+ * into the guest.
  *
- * Nothing here runs by itself. The bus keeps the earliest deadline; whether an
- * interrupt is pending is one byte of the vCPU's local APIC.
+ * Nothing here runs by itself. Both questions that are asked all the time are
+ * cheap: the bus keeps the earliest deadline, and one byte of a vCPU's local APIC
+ * tells whether an interrupt is pending.
  *
  * Invariants, asserted by vpc_check():
- *   V1  The bus's: timers and claims, see bus.c.
- *   V2  PIC and I/O APIC see the same level on each ISA line.
- *   V3  Each device's own, see their files.
+ *   V1  The bus's invariants about timers and claims hold, see bus.c.
+ *   V2  PIC and I/O APIC see the same level on each ISA line, see vpc_lines.c.
+ *   V3  Each device's invariants hold, see its file.
  */
 #include "devices/pc/vpc.h"
 
@@ -17,10 +18,10 @@
 
 #include "vpc_internal.h"
 
-#define TSC_HZ_MIN 10000000ull /* faster than every device clock but the bus */
+#define TSC_HZ_MIN 10000000ull /* faster than the clocks of PIT, RTC and PM timer */
 #define TSC_HZ_MAX (1ull << 40)
 
-#define BOARD_DEVICE_MAX 16u /* all but the local APICs */
+#define BOARD_DEVICE_MAX 16u /* devices that are not local APICs */
 
 _Static_assert(VPC_DEADLINE_NONE == VDEV_DEADLINE_NONE, "one value for no deadline");
 _Static_assert(sizeof(struct vpc) + sizeof(struct vlapic) +

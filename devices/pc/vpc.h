@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC that a guest sees, as one object: 16550, PIC pair, PIT, RTC, IOAPIC,
- * local APICs, PCI host bridge, ACPI fixed hardware, debug ports. Pure state
- * machines: time is passed in (guest TSC ticks), effects go out through
- * vpc_host. The caller serialises (LOCK_RANK_DEVICES).
+ * The PC that a guest sees, as one object: 16550, PIC pair, PIT, RTC, I/O APIC,
+ * local APICs, PCI host bridge, ACPI fixed hardware, debug ports. The devices are
+ * pure state machines: the caller passes in the time (`now`, in guest TSC ticks),
+ * and effects go out through vpc_host. The caller serialises all calls
+ * (LOCK_RANK_DEVICES).
  */
 #ifndef DEVICES_PC_VPC_H
 #define DEVICES_PC_VPC_H
@@ -20,14 +21,14 @@ struct vpc;
 
 enum vpc_power { VPC_POWER_OFF, VPC_POWER_RESET, VPC_POWER_DEBUG_EXIT };
 
-/* What devices ask of the VM. Called with the devices lock held; must not call back. */
+/* What devices ask of the VM. They call with the devices lock held; calling back is forbidden. */
 struct vpc_host {
-	/* Something may be pending for this vCPU now: wake it, or kick it out of the guest. */
+	/* An interrupt or NMI may be pending for this vCPU now: wake it, or make it exit. */
 	void (*interrupt)(void *vm, unsigned vcpu);
 	void (*serial_output)(void *vm, const uint8_t *bytes, unsigned count);
 	/* `value` is the status of a debug exit. */
 	void (*power)(void *vm, enum vpc_power what, uint32_t value);
-	/* INIT and SIPI from one local APIC to another; entry = start-up page << 12. */
+	/* An INIT (`is_init`) or a SIPI arrived; for a SIPI `entry` is the start-up page << 12. */
 	void (*start_up)(void *vm, unsigned vcpu, bool is_init, uint32_t entry);
 };
 
@@ -41,7 +42,7 @@ struct vpc_config {
 	bool has_debug_exit, has_debug_console;
 };
 
-/* Storage for one vpc with its vCPUs; the caller allocates it, 64-byte aligned. */
+/* The size of a PC with this many vCPUs. The caller allocates it, 64-byte aligned. */
 uint64_t vpc_size_bytes(unsigned vcpu_count);
 /* `storage` is zeroed memory of that size. Never fails. */
 struct vpc *vpc_init(void *storage, const struct vpc_config *config);
@@ -52,54 +53,55 @@ uint32_t vpc_pio_read(struct vpc *vpc, unsigned vcpu, uint16_t port, unsigned si
 void vpc_pio_write(struct vpc *vpc, unsigned vcpu, uint16_t port, unsigned size, uint32_t value,
 		   uint64_t now);
 
-/* Device memory; false: nobody is there (reads give all ones, writes vanish). */
+/* Device memory. False: no device answers, so a read gives all ones and a write does nothing. */
 bool vpc_mmio_read(struct vpc *vpc, unsigned vcpu, gpa_t addr, unsigned size, uint64_t *out_value,
 		   uint64_t now);
 bool vpc_mmio_write(struct vpc *vpc, unsigned vcpu, gpa_t addr, unsigned size, uint64_t value,
 		    uint64_t now);
 
-/* APIC base, x2APIC registers, TSC deadline. False: #GP. */
+/* The MSRs of the local APIC: base, x2APIC registers, TSC deadline. False: #GP. */
 bool vpc_msr_is_apic(uint32_t msr);
 bool vpc_msr_read(struct vpc *vpc, unsigned vcpu, uint32_t msr, uint64_t *out_value, uint64_t now);
 bool vpc_msr_write(struct vpc *vpc, unsigned vcpu, uint32_t msr, uint64_t value, uint64_t now);
 
-/* Runs every timer that is due; returns the next deadline in guest TSC ticks, or NONE. */
+/* Fires every timer that is due; returns the next deadline, or VPC_DEADLINE_NONE. */
 uint64_t vpc_advance(struct vpc *vpc, uint64_t now);
-/* The earliest deadline of all timers; changes only in calls of this interface. */
+/* The earliest deadline of all timers, in guest TSC ticks. Only calls of vpc.h change it. */
 uint64_t vpc_next_deadline(const struct vpc *vpc);
 
 /*
- * Rises whenever one of the following may have another answer than before, or
- * vpc_next_deadline() has: who saw this number last time need not ask again.
+ * Rises when the answer of vpc_next_deadline() or of one of the functions below
+ * may have changed. A caller that sees the same number again need not ask them.
  */
 uint32_t vpc_changes(const struct vpc *vpc);
 
-/* Is an interrupt deliverable to this vCPU (local APIC over TPR, or PIC through LINT0)? Cheap. */
+/* True if an interrupt is deliverable: the local APIC's above TPR, or the PIC's by LINT0. Cheap. */
 bool vpc_interrupt_pending(const struct vpc *vpc, unsigned vcpu);
-/* Acknowledges it and returns its vector; only after vpc_interrupt_pending(). */
+/* Acknowledges the deliverable interrupt and returns its vector. */
 uint8_t vpc_interrupt_take(struct vpc *vpc, unsigned vcpu);
-/* NMI waiting? Taking clears it. */
+/* True if an NMI was waiting; it no longer is. */
 bool vpc_nmi_take(struct vpc *vpc, unsigned vcpu);
 
-/* CR8 in step with the local APIC's task priority (bits 7:4). */
+/* CR8, which is bits 7:4 of the local APIC's task priority. */
 uint64_t vpc_cr8_get(const struct vpc *vpc, unsigned vcpu);
 void vpc_cr8_set(struct vpc *vpc, unsigned vcpu, uint64_t value);
 
-/* Bytes typed at the guest's first serial port; returns how many were taken. */
+/* Passes bytes to the guest's serial port; returns how many it took. */
 unsigned vpc_serial_input(struct vpc *vpc, const uint8_t *bytes, unsigned count, uint64_t now);
 
-/* For CPUID leaf 1 and XSAVE-independent policy: is this vCPU's APIC enabled? */
+/* True if this vCPU's local APIC is enabled, which CPUID leaf 1 reports. */
 bool vpc_apic_enabled(const struct vpc *vpc, unsigned vcpu);
 
 /*
- * ACPI tables for this machine, to be placed at VPC_ACPI_START (in the BIOS
- * area, read-only memory); the RSDP is at its start. Returns the size used.
+ * Builds the ACPI tables of a PC in VPC_ACPI_SIZE bytes at `to`. The guest must
+ * find them at VPC_ACPI_START, in the read-only BIOS area. The RSDP comes first.
+ * Returns the size used.
  */
 #define VPC_ACPI_START 0xe0000ull
 #define VPC_ACPI_SIZE  0x4000ull
 uint64_t vpc_acpi_build(unsigned vcpu_count, void *to);
 
-/* Asserts the devices' own invariants. */
+/* Asserts the invariants of the PC and of all its devices. */
 void vpc_check(const struct vpc *vpc);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where an access goes: to the vCPU's own local APIC, which is by far the busiest
- * device and has a page and MSRs of its own, or else to the bus.
+ * Sends each access to the vCPU's own local APIC or to the bus. The local APICs are
+ * not found by the bus, because each vCPU has its own at the same page and MSRs. They
+ * come first, because they are by far the busiest devices.
  */
 #include "devices/pc/vpc.h"
 
@@ -26,14 +27,14 @@ static bool has_lapic_page(const struct vlapic *lapic)
 	return (lapic->base & (LAPIC_BASE_ENABLED | LAPIC_BASE_X2APIC)) == LAPIC_BASE_ENABLED;
 }
 
-/* True if all of the access is in the vCPU's local APIC. */
+/* True if the vCPU's local APIC answers all of the access. */
 static bool is_lapic(const struct vlapic *lapic, gpa_t addr, unsigned size)
 {
 	return gpa_to_gfn(addr).raw == VPC_LAPIC_BASE >> PAGE_SHIFT &&
 	       gpa_offset(addr) <= PAGE_SIZE - size && has_lapic_page(lapic);
 }
 
-/* Any read of device memory but the common one. */
+/* Does all reads of device memory but the common one. */
 static Q_NOINLINE bool odd_read(struct vpc *vpc, struct vlapic *lapic, gpa_t addr, unsigned size,
 				uint64_t *out_value, uint64_t now)
 {
@@ -49,7 +50,7 @@ bool vpc_mmio_read(struct vpc *vpc, unsigned vcpu, gpa_t addr, unsigned size, ui
 	struct vlapic *lapic = &vpc->lapics[vcpu];
 	uint64_t offset = addr.raw - VPC_LAPIC_BASE;
 
-	/* A whole, aligned register of the local APIC: one comparison says so. */
+	/* The common one reads a whole, aligned register of the local APIC: one comparison. */
 	if (size != 4 || (offset & ~LAPIC_MMIO_REGISTERS) != 0 || !has_lapic_page(lapic))
 		return odd_read(vpc, lapic, addr, size, out_value, now);
 	*out_value = vlapic_register_read(vpc, lapic, (unsigned)offset / 16, now);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of devices/pc share. All are pure: they touch their PC's memory
- * only, and act on the VM through struct vpc_host.
+ * What the files of devices/pc share. All are pure: they touch only memory that the
+ * caller provides, and act on the VM through struct vpc_host.
  *
  *   vpc.c             the PC put together: reset, timers, interrupts for a vCPU, check
  *   vpc_access.c      where an access goes: the bus, or the vCPU's own local APIC
@@ -14,10 +14,10 @@
  *   vpm.c             ACPI fixed hardware: ports 0x600 to 0x60f, IRQ 9; timer: the carry
  *   vpci.c            PCI host bridge: ports 0xcf8 to 0xcff but 0xcf9
  *   vioapic.c         I/O APIC: memory at VPC_IOAPIC_BASE
- *   vlapic.c          local APIC, one a vCPU: registers, at VPC_LAPIC_BASE; timer
- *   vlapic_timer.c    its timer
- *   vlapic_message.c  messages between APICs
- *   vlapic_msr.c      its MSRs
+ *   vlapic.c          local APIC, one for each vCPU: memory at VPC_LAPIC_BASE; timer
+ *   vlapic_timer.c    its timer: one-shot, periodic and TSC-deadline
+ *   vlapic_message.c  messages between local APICs, and from the I/O APIC to them
+ *   vlapic_msr.c      its MSRs: base, x2APIC registers
  *   vacpi.c, vdsdt.c  ACPI tables that describe all this
  *   vclock.c          ratios of clock frequencies
  *   vcalendar.c       seconds and dates
@@ -43,10 +43,10 @@
 #include "vsys.h"
 #include "vuart.h"
 
-/* RAM ends here at the latest and goes on at 4 GiB; in between are devices. */
+/* RAM ends here at the latest and continues at 4 GiB; devices have the space between. */
 #define VPC_PCI_HOLE_START 0xc0000000ull
 
-/* Timers that interrupt come no faster than this, whatever a guest programs. */
+/* A timer interrupts at most this often by itself, whatever a guest programs. */
 #define VPC_TIMER_HZ_MAX 100000u
 
 struct vpc {
@@ -58,7 +58,7 @@ struct vpc {
 	unsigned vcpu_count;
 	uint64_t tsc_hz;
 	uint64_t timer_gap; /* guest TSC ticks; see VPC_TIMER_HZ_MAX */
-	struct vclock_ratio lapic_per_tsc, tsc_per_lapic; /* of the local APICs' bus clock */
+	struct vclock_ratio lapic_per_tsc, tsc_per_lapic; /* the local APICs' timers */
 
 	struct vpit pit;
 	struct vpic pic;
@@ -79,12 +79,12 @@ static inline struct vpc *vpc_of(const struct vdev *dev)
 
 /* --- vpc_lines.c --------------------------------------------------------------- */
 
-/* Level of ISA interrupt `irq`: goes to the PICs and to the I/O APIC, 0 to its pin 2. */
+/* Sets the level of ISA interrupt `irq` at the PICs and at the I/O APIC (IRQ 0 at its pin 2). */
 void vpc_irq_set(struct vpc *vpc, unsigned irq, bool level);
 bool vpc_irq_level(const struct vpc *vpc, unsigned irq);
 void vpc_lines_check(const struct vpc *vpc);
 
-/* `deadline`, or the earliest time after `now` at which an interrupting timer may fire. */
+/* The later of `deadline` and the first time after `now` at which a timer may interrupt again. */
 static inline uint64_t vpc_not_before(const struct vpc *vpc, uint64_t deadline, uint64_t now)
 {
 	uint64_t earliest = vclock_add(now, vpc->timer_gap);

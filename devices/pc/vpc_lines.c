@@ -25,7 +25,7 @@ bool vpc_irq_level(const struct vpc *vpc, unsigned irq)
 
 void vpc_irq_set(struct vpc *vpc, unsigned irq, bool level)
 {
-	/* V2: one comparison serves both. */
+	/* V2: the I/O APIC's level is the PICs' as well. */
 	if (vpc_irq_level(vpc, irq) == level)
 		return;
 	vpic_line_set(&vpc->pic, irq, level);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PCI configuration mechanism 1, with one function on the bus: 00:00.0, an
- * Intel 440FX host bridge, which every system knows and leaves alone. Its
- * configuration space cannot be written. Everything else reads all ones.
+ * PCI configuration mechanism 1, with one function on the bus: 00:00.0, an Intel
+ * 440FX host bridge, which every operating system knows and leaves alone. Its
+ * configuration space is read only. All other functions read all ones.
  *
  * Reference: PCI Local Bus Specification 3.0, "Software Generation of
  * Configuration Transactions", "Configuration Space Organization".
@@ -11,7 +11,7 @@
 
 #include "vpc_internal.h"
 
-#define ADDRESS_PORT 0xcf8u /* CONFIG_ADDRESS, but its byte VSYS_RESET is the chip set's */
+#define ADDRESS_PORT 0xcf8u /* CONFIG_ADDRESS; the port of its second byte is VSYS_RESET */
 #define DATA_PORT    0xcfcu /* CONFIG_DATA */
 #define PORT_END     0xd00u
 
@@ -57,7 +57,7 @@ static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64
 	uint32_t value = ~0u;
 
 	(void)now;
-	/* The address register answers to whole double words only. */
+	/* The address register answers to accesses of four bytes only. */
 	if (port == ADDRESS_PORT && size == 4)
 		value = pci->address;
 	else if (port >= DATA_PORT)

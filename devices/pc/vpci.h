@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* PCI configuration ports and the host bridge, the only function there is; see vpci.c. */
+/* PCI configuration ports and the only function, the host bridge; see vpci.c. */
 #ifndef DEVICES_PC_VPCI_H
 #define DEVICES_PC_VPCI_H
 

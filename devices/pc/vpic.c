@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two 8259A of a PC, the second one on input 2 of the first.
+ * The two 8259A of a PC; the slave's output is the master's input 2.
  *
- * Each chip picks the request with the highest priority that no request in
- * service blocks; the slave's choice drives the master's input 2, the master's
- * drives `intr`. Both are worked out again after each change (`update`), so
- * neither is ever stale. An edge stays latched when its line falls before the
- * acknowledge: a request is rather seen twice than lost.
+ * Each chip chooses the request with the highest priority, unless a request in
+ * service blocks it. The slave's choice drives the master's input 2, the master's
+ * choice drives `intr`. update() works out both after each change, so neither is
+ * ever stale. An edge stays latched when its line falls before the acknowledge:
+ * the guest may see a request twice, but never loses one.
  *
  * Invariants, asserted by check():
- *   I1  `intr` is what the master's registers say.
- *   I2  The master's request 2 is what the slave's registers say.
- *   I3  Level-triggered inputs have their line as their request bit.
+ *   I1  `intr` follows from the master's registers.
+ *   I2  The master's request bit 2 follows from the slave's registers.
+ *   I3  The request bit of a level-triggered input equals its line.
  *
  * Reference: 8259A data sheet; 82371AB data sheet, "Edge/Level Control Registers".
  */
@@ -39,7 +39,7 @@
 #define OCW3_READ     BIT32(1)
 #define OCW3_READ_ISR BIT32(0)
 #define OCW3_POLL     BIT32(2)
-#define OCW3_SMM_SET  BIT32(6) /* bit 5 is taken as the special mask mode */
+#define OCW3_SMM_SET  BIT32(6) /* bit 5 is valid and sets or ends the special mask mode */
 #define OCW3_SMM      BIT32(5)
 #define POLL_FOUND    BIT32(7)
 
@@ -55,7 +55,7 @@ enum ocw2_command {
 	OCW2_EOI_SPECIFIC_ROTATE = 7,
 };
 
-/* Inputs that can never be level triggered: timer, keyboard, cascade; RTC, FPU. */
+/* The other inputs are always edges: timer, keyboard, cascade; RTC, FPU. */
 static const uint8_t elcr_writable[VPIC_CHIP_COUNT] = { 0xf8, 0xde };
 
 static struct vpic *pic_of(const struct vdev *dev)
@@ -63,7 +63,7 @@ static struct vpic *pic_of(const struct vdev *dev)
 	return container_of(dev, struct vpic, dev);
 }
 
-/* Steps down from the highest priority to the best input in `set`, or INPUT_COUNT. */
+/* Steps from the highest priority down to the best input in `set`; INPUT_COUNT: none. */
 static unsigned best(const struct vpic_chip *chip, uint8_t set)
 {
 	if (set == 0)
@@ -77,7 +77,7 @@ static unsigned input_at(const struct vpic_chip *chip, unsigned steps)
 	return (chip->highest + steps) % INPUT_COUNT;
 }
 
-/* The input to be served now, or INPUT_COUNT. */
+/* The input to serve now, or INPUT_COUNT. */
 static unsigned choose(const struct vpic_chip *chip, bool is_master)
 {
 	unsigned request = best(chip, chip->irr & (uint8_t)~chip->imr);
@@ -86,7 +86,7 @@ static unsigned choose(const struct vpic_chip *chip, bool is_master)
 	uint8_t blocking = chip->isr;
 	if (chip->has_special_mask)
 		blocking &= (uint8_t)~chip->imr;
-	/* The slave may interrupt itself through the cascade in this mode. */
+	/* In this mode a higher request of the slave passes while a lower one is served. */
 	if (chip->is_fully_nested_special && is_master)
 		blocking &= (uint8_t)~CASCADE_BIT;
 	if (request >= best(chip, blocking))
@@ -110,7 +110,7 @@ static void update(struct vpic *pic)
 	struct vpic_chip *master = &pic->chip[VPIC_MASTER];
 
 	bool slave_output = choose(&pic->chip[VPIC_SLAVE], false) != INPUT_COUNT;
-	/* As if level triggered: a slave that ends interrupts by itself makes no new edge. */
+	/* Treated like a level: a slave with automatic EOI makes no new edge. */
 	if (slave_output)
 		master->irr |= CASCADE_BIT;
 	else
@@ -122,7 +122,7 @@ static void update(struct vpic *pic)
 	vlapic_extint_update(vpc_of(&pic->dev));
 }
 
-/* As firmware leaves it: vectors 8 and 0x70, all inputs masked. */
+/* The state that firmware leaves: vectors 8 and 0x70, all inputs masked. */
 static void reset(struct vdev *dev, uint64_t now)
 {
 	struct vpic *pic = pic_of(dev);
@@ -172,7 +172,7 @@ uint8_t vpic_acknowledge(struct vpic *pic)
 	return vector;
 }
 
-/* The read after a poll command acknowledges as the CPU would. */
+/* The read after a poll command acknowledges, like the CPU does. */
 static uint8_t poll(struct vpic *pic, struct vpic_chip *chip, bool is_master)
 {
 	chip->is_polled = false;
@@ -211,7 +211,7 @@ static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64
 	return chip->reads_isr ? chip->isr : chip->irr;
 }
 
-/* The initialisation command: what it clears, and what it leaves, is the data sheet's. */
+/* The initialisation command: clears what the data sheet says, and keeps the rest. */
 static void write_icw1(struct vpic_chip *chip, uint8_t value)
 {
 	*chip = (struct vpic_chip){

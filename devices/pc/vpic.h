@@ -36,7 +36,7 @@ struct vpic {
 void vpic_init(struct vpic *pic, struct vpc *vpc);
 /* `irq` is 0..15, not 2. */
 void vpic_line_set(struct vpic *pic, unsigned irq, bool level);
-/* The CPU's acknowledge cycle; the vector. */
+/* The CPU's acknowledge cycle: puts the input in service and returns its vector. */
 uint8_t vpic_acknowledge(struct vpic *pic);
 
 #endif

@@ -2,15 +2,15 @@
 /*
  * 8254 interval timer.
  *
- * No counter runs: a channel remembers at which PIT tick its count was loaded,
- * and everything is worked out from the time that has gone by. A count takes
- * effect as soon as it is complete, also in modes 2 and 3, where the chip waits
- * for the end of the period. Channel 0's interrupts are the rising edges of its
- * output; edges that nobody had time for become one.
+ * No counter runs: a channel remembers at which PIT tick its count was loaded, and
+ * everything else follows from the time since. A count takes effect as soon as
+ * both its bytes are there, even in modes 2 and 3, where the chip waits for the end
+ * of the period. Channel 0 interrupts at the rising edges of its output; several
+ * edges that were missed become one.
  *
  * Invariants, asserted by check():
  *   P1  access is 1..3, mode 0..5, reload 1..65536.
- *   P2  A channel runs or pauses only when a count is loaded.
+ *   P2  Only a channel with a loaded count runs, and only one that runs is paused.
  *
  * Reference: 82C54 data sheet, "Mode Definitions", "Read Operations".
  */
@@ -55,7 +55,7 @@ static bool is_periodic(const struct vpit_channel *channel)
 	return channel->mode == PIT_RATE || channel->mode == PIT_SQUARE;
 }
 
-/* In modes 1 and 5 a rising gate starts the count, and a low one does not stop it. */
+/* In modes 1 and 5 a rising gate starts the count and a low gate does not stop it. */
 static bool is_triggered(const struct vpit_channel *channel)
 {
 	return channel->mode == PIT_ONE_SHOT || channel->mode == PIT_STROBE_GATED;
@@ -78,7 +78,7 @@ static uint32_t from_bcd(uint16_t value)
 	       (value >> 12 & 15u) * 1000;
 }
 
-/* The counting element after `gone` ticks, in binary; what it is modulo 2^16 or 10^4 counts. */
+/* The counting element after `gone` ticks, in binary; correct modulo 2^16, or 10^4 in BCD. */
 static inline uint32_t count_after(const struct vpit_channel *channel, uint64_t gone)
 {
 	switch ((enum pit_mode)channel->mode) {
@@ -95,7 +95,7 @@ static inline uint32_t count_after(const struct vpit_channel *channel, uint64_t 
 	return channel->reload - (uint32_t)gone;
 }
 
-/* The counting element, as it is read. */
+/* The counting element as the guest reads it. */
 static inline uint16_t count_at(const struct vpit_channel *channel, uint64_t ticks)
 {
 	uint32_t count = channel->reload;
@@ -136,7 +136,7 @@ static void rearm(struct vpit *pit, uint64_t now)
 		edge = gone - gone % channel->reload + channel->reload;
 	else if (gone >= edge)
 		return;
-	/* The conversion may round down by one at each end. */
+	/* Each of the two conversions may round down by one. */
 	uint64_t due = vclock_apply(&pit->tsc_per_tick, channel->start + edge) + 2;
 	bus_timer_set(&pit->dev, vpc_not_before(vpc_of(&pit->dev), due, now));
 }
@@ -155,7 +155,7 @@ static void reset(struct vdev *dev, uint64_t now)
 	}
 }
 
-/* Channel 0's next rising edge was due. */
+/* Channel 0's output rises. */
 static void timer(struct vdev *dev, uint64_t now)
 {
 	vpc_irq_set(vpc_of(dev), VPIT_IRQ, false);
@@ -212,7 +212,7 @@ void vpit_gate_set(struct vpit *pit, unsigned index, bool level, uint64_t now)
 static void latch_count(struct vpit_channel *channel, uint64_t ticks)
 {
 	if (channel->latched_count != 0)
-		return; /* the first latch holds until it is read */
+		return; /* the first latch stays until it is read */
 	channel->latch = count_at(channel, ticks);
 	channel->latched_count = channel->access == ACCESS_BOTH ? 2 : 1;
 	channel->reads_high = channel->access == ACCESS_HIGH;
@@ -228,7 +228,7 @@ static void latch_status(struct vpit_channel *channel, uint64_t ticks)
 				    channel->mode << 1 | channel->is_bcd);
 }
 
-/* The byte of `count` whose turn it is. */
+/* Returns the byte of `count` whose turn it is. */
 static uint8_t byte_of(struct vpit_channel *channel, uint16_t count)
 {
 	bool is_high = channel->reads_high;
@@ -294,7 +294,7 @@ static void write_channel(struct vpit *pit, unsigned index, uint8_t value, uint6
 	}
 	channel->low_byte = value;
 	channel->writes_high = true;
-	/* Half a count stops a count to zero; the other modes go on with the old one. */
+	/* Half a count stops mode 0; the other modes continue with the old count. */
 	if (channel->mode != PIT_TERMINAL_COUNT)
 		return;
 	channel->is_running = channel->is_paused = channel->is_loaded = false;
@@ -334,13 +334,13 @@ static void write_control(struct vpit *pit, uint8_t value, uint64_t now)
 										 : channel->reload,
 		.access = (uint8_t)access,
 		.reads_high = access == ACCESS_HIGH,
-		.mode = (uint8_t)(mode > PIT_STROBE_GATED ? mode - 4 : mode), /* 6, 7 are 2, 3 */
+		.mode = (uint8_t)(mode > PIT_STROBE_GATED ? mode - 4 : mode), /* 6 is 2, 7 is 3 */
 		.is_bcd = value & CONTROL_BCD,
 		.gate = channel->gate,
 	};
 	if (index != 0)
 		return;
-	/* The output is high in all modes but 0; that rise is no interrupt. */
+	/* In all modes but 0 the output goes high here, without an interrupt. */
 	if (channel->mode == PIT_TERMINAL_COUNT)
 		vpc_irq_set(vpc_of(&pit->dev), VPIT_IRQ, false);
 	rearm(pit, now);

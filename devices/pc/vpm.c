@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ACPI fixed hardware. There is no legacy mode: SCI_EN is always set, and the
- * tables say so by having no SMI command port. The only event is the carry of
- * the 32-bit timer, whose status is worked out from the time when it is looked
- * at; it needs a timer only while the guest enables it. The control register is
- * written byte by byte; sleep begins with the write of the byte with SLP_EN.
+ * tables name no SMI command port. The only event is the carry of the 32-bit timer.
+ * An access works out its status from the time, so it needs a deadline only while
+ * the guest enables its interrupt. The control register is written byte by byte. A
+ * sleep begins with the write of the byte that holds SLP_EN; the only one is S5.
  *
  * Invariants, asserted by check():
- *   M1  The SCI is raised exactly while an enabled event's status is set.
+ *   M1  The SCI is raised exactly while the status of an enabled event is set.
  *
  * Reference: ACPI specification 6.5, "ACPI Hardware Specification": "PM1 Event
  * Grouping", "PM1 Control Grouping", "Power Management Timer".
@@ -24,7 +24,7 @@
 #define CONTROL_KEPT       0x1c02u /* SLP_TYP, bus master reload */
 #define CONTROL_SLEEP_TYPE MASK64(12, 10)
 #define CONTROL_SLEEP      BIT32(13)
-#define HALF_PERIOD_SHIFT  31u /* the status bit is set each time bit 31 changes */
+#define HALF_PERIOD_SHIFT  31u /* each change of bit 31 sets the status bit */
 
 enum pm_offset {
 	PM_STATUS_LOW,

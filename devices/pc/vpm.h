@@ -19,13 +19,13 @@ struct vpc;
 #define VPM_TIMER_SIZE     4u
 #define VPM_TIMER_HZ       3579545u
 #define VPM_IRQ            9u /* the SCI */
-/* SLP_TYP of S5, as the DSDT's \_S5 says. */
+/* SLP_TYP of S5, which the DSDT's \_S5 names. */
 #define VPM_SLEEP_OFF 5u
 
 struct vpm {
 	struct vdev dev;
 	struct vclock_ratio ticks_per_tsc, tsc_per_tick;
-	uint64_t half_periods; /* of the timer, when its status was last brought up to date */
+	uint64_t half_periods; /* of the timer, up to which its status is complete */
 	uint16_t status, enable, control;
 };
 

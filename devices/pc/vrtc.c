@@ -2,17 +2,17 @@
 /*
  * MC146818 real-time clock.
  *
- * The time is `offset_seconds` plus the guest's TSC; setting the clock changes
- * the offset. While register B's SET bit stops the clock, the time registers
- * are plain memory, and the time they hold is taken over when it is cleared.
- * Register C's flags are worked out when somebody looks: what a real clock
- * would have set between `flags_time` and now. So the clock needs a timer only
- * while one of its interrupts is enabled, and then one for its next event.
+ * The time is `offset_seconds` plus the guest's TSC; setting the clock changes the
+ * offset. While register B's SET bit stops the clock, the time registers are plain
+ * memory; when the bit is cleared, the clock continues from the time they hold.
+ * An access works out register C's flags: those that a real clock would have set
+ * between `flags_time` and now. So the clock needs a timer only while one of its
+ * interrupts is enabled, and only for its next event.
  *
  * Invariants, asserted by check():
  *   R1  The index is below VRTC_SIZE.
- *   R2  Register C's summary bit says whether a flag and its enable are both set.
- *   R3  So does the interrupt line.
+ *   R2  Register C's summary bit tells whether any flag and its enable are both set.
+ *   R3  The interrupt line has the level of that bit.
  *
  * Reference: MC146818A data sheet.
  */
@@ -49,20 +49,20 @@ enum rtc_register {
 #define B_SET         BIT32(7)
 #define B_BINARY      BIT32(2)
 #define B_24_HOURS    BIT32(1)
-#define FLAG_PERIODIC BIT32(6) /* the same in B (enables) and C (flags) */
+#define FLAG_PERIODIC BIT32(6) /* the same bits in B (enables) and C (flags) */
 #define FLAG_ALARM    BIT32(5)
 #define FLAG_UPDATE   BIT32(4)
 #define FLAGS_ALL     0x70u
 #define C_SUMMARY     BIT32(7)
 #define D_VALID       BIT32(7)
 #define HOUR_PM       BIT32(7)
-#define ALARM_ANY     0xc0u /* both bits set: matches every value */
+#define ALARM_ANY     0xc0u /* with both bits set an alarm matches every value */
 #define NO_ALARM      (~0ull)
 #define CRYSTAL_HZ    32768u
-/* The update flag is up for the last 1/4096 s, about 244 us, of a second. */
+/* The update-in-progress bit is set in the last 1/4096 s of each second, about 244 us. */
 #define UPDATE_SHIFT 12u
 
-/* Where PC firmware says how much memory there is. */
+/* Where PC firmware stores the size of memory. */
 #define CMOS_BASE_LOW      0x15u
 #define CMOS_EXTENDED_LOW  0x17u
 #define CMOS_EXTENDED2_LOW 0x30u
@@ -116,7 +116,7 @@ static bool is_stopped(const struct vrtc *rtc)
 	return rtc->cells[RTC_B] & B_SET;
 }
 
-/* Brings the time registers up to date, unless the guest has stopped the clock. */
+/* Brings the time registers up to date unless the clock is stopped. */
 static void show_time(struct vrtc *rtc, uint64_t now)
 {
 	if (is_stopped(rtc))
@@ -132,7 +132,7 @@ static void show_time(struct vrtc *rtc, uint64_t now)
 	rtc->cells[VRTC_REG_CENTURY] = encode(rtc, date.year / 100);
 }
 
-/* Takes over what the time registers say. */
+/* Sets the clock to the time in the time registers. */
 static void set_time(struct vrtc *rtc, uint64_t now)
 {
 	struct vcalendar date = {
@@ -159,7 +159,7 @@ static uint64_t period_ticks(const struct vrtc *rtc)
 	unsigned rate = rtc->cells[RTC_A] & A_RATE;
 	if (rate == 0)
 		return 0;
-	/* The two fastest settings are those of 256 and 128 Hz. */
+	/* Rates 1 and 2 are not the fastest: they give 256 and 128 Hz. */
 	unsigned shift = rate <= 2 ? rate + 6 : rate - 1;
 	return (tsc_hz(rtc) << shift) / CRYSTAL_HZ;
 }
@@ -171,8 +171,9 @@ static bool alarm_matches(const struct vrtc *rtc, unsigned alarm_register, uint8
 }
 
 /*
- * The first second after `seconds` that the alarm matches, or NO_ALARM. Skips whole
- * hours and minutes, so 24 + 60 + 60 steps reach any match in the next day.
+ * Returns the first second after `seconds` that the alarm matches, or NO_ALARM. The
+ * search skips hours and minutes that do not match, so 24 + 60 + 60 steps reach any
+ * match within a day.
  */
 static uint64_t next_alarm(const struct vrtc *rtc, uint64_t seconds)
 {
@@ -203,7 +204,7 @@ static void update_line(struct vrtc *rtc)
 	vpc_irq_set(vpc_of(&rtc->dev), VRTC_IRQ, level);
 }
 
-/* Sets the flags of all that happened since the last call. */
+/* Sets the flags of all events since the last call. */
 static void update_flags(struct vrtc *rtc, uint64_t now)
 {
 	uint64_t then = rtc->flags_time;
@@ -222,7 +223,7 @@ static void update_flags(struct vrtc *rtc, uint64_t now)
 	update_line(rtc);
 }
 
-/* The end of the interval of `length` ticks that `now` is in. */
+/* The end of the `length` ticks long interval that contains `now`. */
 static uint64_t boundary(uint64_t now, uint64_t length)
 {
 	return vclock_add(now, length - now % length);
@@ -239,7 +240,7 @@ static uint64_t alarm_deadline(const struct vrtc *rtc, uint64_t now)
 	return tsc_seconds * tsc_hz(rtc);
 }
 
-/* The next event whose interrupt is enabled and whose flag is not up already. */
+/* Arms the timer for the next event whose interrupt is enabled and whose flag is clear. */
 static void rearm(struct vrtc *rtc, uint64_t now)
 {
 	uint8_t wanted = rtc->cells[RTC_B] & (uint8_t)~rtc->cells[RTC_C] & FLAGS_ALL;
@@ -258,7 +259,7 @@ static void rearm(struct vrtc *rtc, uint64_t now)
 	bus_timer_set(&rtc->dev, vpc_not_before(vpc_of(&rtc->dev), deadline, now));
 }
 
-/* The battery keeps time and memory; a reset only ends interrupts. */
+/* The battery keeps the time and the memory; a reset only ends interrupts. */
 static void reset(struct vdev *dev, uint64_t now)
 {
 	struct vrtc *rtc = rtc_of(dev);
@@ -303,7 +304,7 @@ static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64
 	return rtc->cells[rtc->index];
 }
 
-/* A new register B: the time is taken over when the clock starts, not before. */
+/* Writes register B. The clock takes the time from the registers when it starts, not before. */
 static void write_b(struct vrtc *rtc, uint8_t value, uint64_t now)
 {
 	if (is_stopped(rtc) && !(value & B_SET))
@@ -345,7 +346,7 @@ static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t 
 	struct vrtc *rtc = rtc_of(dev);
 	(void)size;
 	if (port == FIRST_PORT)
-		rtc->index = value % VRTC_SIZE; /* bit 7 masks the NMI that nobody sends */
+		rtc->index = value % VRTC_SIZE; /* bit 7 masks the chip set's NMIs; it has none */
 	else
 		write_cell(rtc, (uint8_t)value, now);
 }
@@ -381,7 +382,7 @@ static void cells_set16(struct vrtc *rtc, unsigned low, uint64_t value)
 	rtc->cells[low + 1] = (uint8_t)(capped >> 8);
 }
 
-/* What firmware stores about memory; all sizes are of `ram_bytes`. */
+/* Stores the size of memory where PC firmware does. */
 static void memory_size_store(struct vrtc *rtc, uint64_t ram_bytes)
 {
 	uint64_t low = ram_bytes < VPC_PCI_HOLE_START ? ram_bytes : VPC_PCI_HOLE_START;

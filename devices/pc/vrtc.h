@@ -14,14 +14,14 @@ struct vpc_config;
 
 struct vrtc {
 	struct vdev dev;
-	uint64_t offset_seconds; /* wall clock = this + guest TSC in seconds, modulo 2^64 */
-	uint64_t flags_time;     /* until when register C's flags are up to date */
+	uint64_t offset_seconds; /* Unix time at guest TSC 0, modulo 2^64 */
+	uint64_t flags_time;     /* guest TSC up to which register C's flags are complete */
 	uint8_t index;
-	/* Registers and memory. Those that show the time are valid only while it is stopped. */
+	/* Registers and memory. The time is in its registers only while the clock is stopped. */
 	uint8_t cells[VRTC_SIZE];
 };
 
-/* Power-on: sets the time and tells the guest how much memory there is. */
+/* Power-on: sets the time, and stores the size of memory. */
 void vrtc_init(struct vrtc *rtc, struct vpc *vpc, const struct vpc_config *config);
 
 #endif

@@ -2,10 +2,10 @@
 /*
  * The single ports of a PC's chip set.
  *
- * There is no keyboard controller; only its reset line is there. Its status
- * reads "output full" for ever, so that a probe that drains it gives up after
- * one buffer, and never "input full", so that nobody waits before the reset
- * pulse. Address line 20 cannot be turned off.
+ * There is no keyboard controller, only its reset line. Its status always reads
+ * "output full", so that a probe that drains the buffer gives up after one buffer's
+ * worth of reads, and never "input full", so that a guest sends the reset pulse
+ * without waiting. Address line 20 cannot be turned off.
  *
  * Reference: 82371AB data sheet, "NMI Status and Control Register", "Port 92
  * Register", "Reset Control Register".
@@ -24,14 +24,14 @@
 #define PORT_B_KEPT    0x0fu
 #define PORT_B_REFRESH BIT32(4) /* toggles with each memory refresh */
 #define PORT_B_OUTPUT  BIT32(5) /* of PIT channel 2 */
-#define REFRESH_SHIFT  4u       /* 16 PIT ticks, 13.4 us; the real one takes 15 us */
+#define REFRESH_SHIFT  4u       /* 16 PIT ticks, 13.4 us; on a PC 15 us */
 
 #define PORT_A_RESET BIT32(0)
 #define PORT_A_A20   BIT32(1)
 #define RESET_CPU    BIT32(2)
 #define RESET_KEPT   0x0eu
 
-#define KEYBOARD_ABSENT      0xfdu /* all but "input full" */
+#define KEYBOARD_ABSENT      0xfdu /* all bits but "input full" */
 #define KEYBOARD_PULSE       0xf0u /* commands that pulse the lines whose bits are 0 */
 #define KEYBOARD_PULSE_RESET BIT32(0)
 
@@ -73,7 +73,7 @@ static uint32_t port_read(struct vdev *dev, uint16_t port, unsigned size, uint64
 	case PORT_A: return sys->port_a;
 	case VSYS_RESET: return sys->reset;
 	case DEBUG_CONSOLE: return sys->has_debug_console ? DEBUG_CONSOLE_PRESENT : 0xff;
-	default: return (uint32_t)vdev_bytes(~0u, size); /* the debug exit */
+	default: return (uint32_t)vdev_bytes(~0u, size); /* the debug exit is write only */
 	}
 }
 

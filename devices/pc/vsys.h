@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The single ports of a PC's chip set: reset in its three forms, port 0x61, debug; see vsys.c. */
+/* The single ports of a PC's chip set: three ways to reset, port 0x61, debug; see vsys.c. */
 #ifndef DEVICES_PC_VSYS_H
 #define DEVICES_PC_VSYS_H
 
@@ -9,7 +9,7 @@ struct vpc;
 struct vpc_config;
 
 #define VSYS_RESET       0xcf9u
-#define VSYS_RESET_VALUE 0x06u /* what the ACPI tables tell systems to write */
+#define VSYS_RESET_VALUE 0x06u /* the ACPI tables tell guests to write it */
 
 struct vsys {
 	struct vdev dev;

@@ -2,17 +2,16 @@
 /*
  * 16550A serial port.
  *
- * Sending takes no time: a byte written is out at once, so the transmitter is
- * always empty and each byte that is written makes a new transmitter-empty
- * interrupt. A receive FIFO below its trigger level reports the character
- * time-out at once instead of after four character times; this saves a timer
- * and only makes input faster. The interrupt line is a function of the state
- * (`line`) and is set after each change.
+ * Sending takes no time: the transmitter is always empty, and each byte written
+ * raises a new transmitter-empty interrupt. A receive FIFO below its trigger level
+ * reports the character time-out at once instead of after four character times;
+ * this saves a timer and makes input faster. The interrupt line is a function of
+ * the registers, line(); update() sets it after each change.
  *
  * Invariants, asserted by check():
  *   U1  count <= the FIFO's depth (1 while FIFOs are off), head < VUART_FIFO_SIZE.
  *   U2  IER has no bits but the four interrupt enables.
- *   U3  The interrupt line has the level that the registers say.
+ *   U3  The interrupt line has the level line().
  *
  * Reference: PC16550D data sheet, "Registers" and "FIFO Interrupt Mode Operation".
  */
@@ -55,7 +54,7 @@ enum uart_register {
 #define MCR_DTR      BIT32(0)
 #define MCR_RTS      BIT32(1)
 #define MCR_OUT1     BIT32(2)
-#define MCR_OUT2     BIT32(3) /* gates the interrupt line on a PC */
+#define MCR_OUT2     BIT32(3) /* on a PC it gates the interrupt line */
 #define MCR_LOOP     BIT32(4)
 #define MCR_ALL      0x1fu
 #define LSR_READY    BIT32(0)
@@ -84,7 +83,7 @@ static unsigned depth(const struct vuart *uart)
 	return has_fifo(uart) ? VUART_FIFO_SIZE : 1;
 }
 
-/* The interrupt identification: highest source first. */
+/* Returns the interrupt identification of the source with the highest priority. */
 static uint8_t identify(const struct vuart *uart)
 {
 	static const uint8_t triggers[] = { 1, 4, 8, 14 };
@@ -173,7 +172,7 @@ static uint8_t register_read(struct vuart *uart, unsigned offset)
 		return uart->divisor[offset];
 	switch ((enum uart_register)offset) {
 	case UART_LSR:
-		/* Polled for each byte sent: nothing changes unless there was an error. */
+		/* Guests poll it for each byte they send: skip update() unless it clears an error. */
 		if (!uart->has_overrun)
 			return read_lsr(uart);
 		value = read_lsr(uart);
@@ -215,11 +214,11 @@ static void write_fcr(struct vuart *uart, uint8_t value)
 	bool is_switched = (value ^ uart->fcr) & FCR_ENABLE;
 	if (is_switched || (value & FCR_CLEAR_RX))
 		uart->count = 0;
-	/* The other bits are programmed only while the FIFOs are on. */
+	/* The other bits can be written only while the FIFOs are on. */
 	uart->fcr = (value & FCR_ENABLE) ? value & FCR_KEPT : 0;
 }
 
-/* In loopback the modem outputs come back as the modem inputs. */
+/* The modem inputs; in loopback they are the modem outputs. */
 static uint8_t modem_lines(uint8_t mcr)
 {
 	if (!(mcr & MCR_LOOP))
@@ -241,7 +240,7 @@ static void write_mcr(struct vuart *uart, uint8_t value)
 
 static void write_ier(struct vuart *uart, uint8_t value)
 {
-	/* Enabling the interrupt while the transmitter is empty raises it. */
+	/* The transmitter is empty, so enabling its interrupt raises it. */
 	if ((value & ~uart->ier) & IER_TX)
 		uart->is_thre_pending = true;
 	uart->ier = value & IER_ALL;
@@ -259,7 +258,7 @@ static void register_write(struct vuart *uart, unsigned offset, uint8_t value)
 	case UART_IIR: write_fcr(uart, value); break;
 	case UART_LCR: uart->lcr = value; return;
 	case UART_MCR: write_mcr(uart, value); break;
-	case UART_LSR: return; /* for factory tests */
+	case UART_LSR: return; /* writes are for factory tests */
 	case UART_MSR: return;
 	case UART_SCRATCH: uart->scratch = value; return;
 	}
@@ -274,7 +273,7 @@ static void port_write(struct vdev *dev, uint16_t port, unsigned size, uint32_t 
 
 unsigned vuart_input(struct vuart *uart, const uint8_t *bytes, unsigned count)
 {
-	/* In loopback the input pin is disconnected; the bytes can wait. */
+	/* In loopback the input pin is disconnected. The sender keeps its bytes. */
 	if (uart->mcr & MCR_LOOP)
 		return 0;
 	unsigned taken = 0;

@@ -15,7 +15,7 @@ struct vuart {
 	uint8_t ier, fcr, lcr, mcr, msr, scratch;
 	uint8_t divisor[2];
 	bool has_overrun;
-	bool is_thre_pending; /* the transmitter-empty interrupt was not yet seen */
+	bool is_thre_pending; /* the guest has not seen the transmitter-empty interrupt */
 	uint8_t head;         /* index of the oldest received byte */
 	uint8_t count;
 	uint8_t fifo[VUART_FIFO_SIZE];

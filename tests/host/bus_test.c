@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bus and devices that exist only here. They link with devices/ alone: a
- * device needs no PC, and nothing but its struct vdev.
+ * The bus, with devices of this file. The program links only the bus, without a PC:
+ * a device needs nothing but its struct vdev.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #define SLOT_MAX  10u
 #define NEVER     VDEV_DEADLINE_NONE
 
-/* An access that reached a device, in the order in which they came. */
+/* An access that reached a device. */
 struct access {
 	unsigned probe;
 	bool is_write, is_memory;
@@ -25,11 +25,11 @@ struct access {
 	uint64_t value;
 };
 
-/* A device that answers with its number and place, and writes down what it is asked. */
+/* A device that answers with a pattern of its number and the place, and records accesses. */
 struct probe {
 	struct vdev dev;
 	unsigned number;
-	uint64_t period; /* set again so much after it fired; 0: stopped */
+	uint64_t period; /* from one firing of the timer to the next; 0: it fires once */
 	unsigned reset_count, fired_count;
 };
 
@@ -39,7 +39,7 @@ static struct probe probes[PROBE_MAX];
 static uint64_t now;
 static struct access accesses[16];
 static unsigned access_count, order_count, check_count;
-static unsigned order[16]; /* numbers of probes, in the order of resets and timers */
+static unsigned order[16]; /* numbers of the probes that were reset or fired, in order */
 
 static struct probe *probe_of(const struct vdev *dev)
 {
@@ -153,7 +153,7 @@ static void out(uint16_t port, unsigned size, uint32_t value)
 	bus_port_write(&bus, port, size, value, now);
 }
 
-/* True if access `i` since the last in() or out() was this one. */
+/* True if this was access `i` since the last in() or out(). */
 static bool was(unsigned i, unsigned number, unsigned at, unsigned size, uint64_t value)
 {
 	const struct access *access = &accesses[i];
@@ -194,7 +194,7 @@ TEST(bus, unclaimed_ports_read_ones_and_swallow_writes)
 	EXPECT(access_count == 0);
 }
 
-/* The ranges end in the table, begin in it and end above, touch each other, or end at the top. */
+/* Ranges in the table, across its end and above it, beside each other, and at the last port. */
 TEST(bus, claims_answer_from_their_first_port_to_their_last)
 {
 	static const struct {
@@ -257,7 +257,7 @@ TEST(bus, wide_access_over_an_edge_goes_to_each_owner)
 	out(0x101, 4, 0x44332211);
 	EXPECT(access_count == 2 && was(0, 0, 0x101, 1, 0x11) && was(1, 1, 0x103, 1, 0x33));
 	claim(2, 0xffff, 1, BUS_BYTES);
-	claim(3, 0, 2, BUS_BYTES); /* ports go on at 0 */
+	claim(3, 0, 2, BUS_BYTES); /* follows port 0xffff */
 	out(0xfffe, 4, 0x44332211);
 	EXPECT(access_count == 3 && was(0, 2, 0xffff, 1, 0x22) && was(1, 3, 0, 1, 0x33));
 	EXPECT(was(2, 3, 1, 1, 0x44));
@@ -265,7 +265,7 @@ TEST(bus, wide_access_over_an_edge_goes_to_each_owner)
 
 TEST(bus, whole_ports_take_aligned_accesses_whole)
 {
-	static const uint16_t bases[] = { 0x100, 0x1000 }; /* by the table, by the list */
+	static const uint16_t bases[] = { 0x100, 0x1000 }; /* found by the table, and by the list */
 	set_up();
 	for (unsigned i = 0; i < ARRAY_COUNT(bases); i++) {
 		uint16_t base = bases[i];
@@ -384,7 +384,7 @@ TEST(bus, a_claimed_page_takes_what_lies_in_it)
 		EXPECT(access_count == 2 && value == answer(1, 0, size));
 		if (size == 1)
 			continue;
-		/* Over the edge between two devices: neither. */
+		/* Neither device answers an access across their common edge. */
 		EXPECT(!bus_memory_read(&bus, gpa(0xfed01001 - size), size, &value, now));
 		EXPECT(!bus_memory_write(&bus, gpa(0xfed01001 - size), size, 7, now));
 		EXPECT(access_count == 2);
@@ -447,7 +447,7 @@ TEST(bus, the_earliest_deadline_is_kept)
 	timer_set(7, 4000);
 	timer_set(2, 4000);
 	EXPECT(bus.next_deadline == 4000);
-	timer_set(7, 9000); /* another one is as early */
+	timer_set(7, 9000); /* but timer 2 is as early */
 	EXPECT(bus.next_deadline == 4000);
 	timer_set(2, NEVER);
 	EXPECT(bus.next_deadline == 5000);
@@ -472,7 +472,7 @@ TEST(bus, timers_fire_when_they_are_due)
 	EXPECT(bus_timer_deadline(&probes[5].dev) == 12001);
 	EXPECT(advance_to(11999) == 12001 && order_count == 1 && order[0] == 6);
 	EXPECT(advance_to(40000) == 50000 && order_count == 1);
-	/* At the end of time nothing fires that has no deadline. */
+	/* A stopped timer does not fire even at the end of time. */
 	timer_set(5, NEVER);
 	EXPECT(advance_to(NEVER) == NEVER && order_count == 0);
 }
@@ -632,7 +632,7 @@ static uint32_t model_read(uint16_t port, unsigned size)
 	return value;
 }
 
-/* What is written must arrive where a read of the same ports comes from. */
+/* A write must make the same accesses as a read of the same ports. */
 static void write_and_compare(uint16_t port, unsigned size, uint32_t value)
 {
 	struct access reads[4] = { 0 };

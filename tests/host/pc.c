@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The PC whose devices are under test, and the VM around it, which only takes notes. */
+/* The PC whose devices are under test, and a VM around it that only records what it is asked. */
 #include <stdlib.h>
 #include <string.h>
 

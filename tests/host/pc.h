@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A PC whose devices are under test. A test drives it as a guest does, by ports,
- * memory and MSRs, with the clock in its own hands. The TSC runs at 2 GHz, two
- * ticks per tick of the local APIC's bus clock. Each access is followed by a check
- * of the PC's invariants.
+ * A PC whose devices are under test. A test drives it like a guest, by ports, memory
+ * and MSRs, and sets the time itself. The TSC runs at 2 GHz, twice as fast as the
+ * clock of the local APIC's timer. A check of all invariants follows each write.
  */
 #ifndef TESTS_HOST_PC_H
 #define TESTS_HOST_PC_H
@@ -36,7 +35,7 @@ extern struct host {
 	uint32_t entry;
 } host;
 
-/* A new PC at time 0; the one before is gone. */
+/* Makes a new PC at time 0; the one before is freed. */
 void set_up(unsigned vcpu_count);
 void set_up_at(unsigned vcpu_count, uint64_t tsc_hz);
 
@@ -56,17 +55,17 @@ void ioapic_entry(unsigned pin, uint32_t low, uint32_t high);
 bool msr_write(unsigned vcpu, uint32_t msr, uint64_t value);
 uint64_t msr_read(unsigned vcpu, uint32_t msr);
 
-/* The usual start of both PICs: vectors from 0x20 and 0x28, nothing masked. */
+/* Initialises both PICs as systems do: vectors from 0x20 and 0x28, no input masked. */
 void pics_init(uint8_t icw4);
-/* An edge on an interrupt line. */
+/* Makes an edge on an interrupt line. */
 void pulse(unsigned irq);
 
 void advance(uint64_t ticks);
-/* The vector of the next interrupt, or -1 if none is deliverable. */
+/* Takes the next interrupt and returns its vector, or -1 if none is deliverable. */
 int take(unsigned vcpu);
-/* Bit n: vCPU n got `vector`; ends what it got. */
+/* Takes an interrupt on each vCPU; bit n: vCPU n got `vector`, which is ended. */
 uint32_t receivers(unsigned count, uint8_t vector);
-/* TSC ticks in which the PIT makes `ticks` of its own, and a little. */
+/* TSC ticks for `ticks` of the PIT, and 2 more. */
 uint64_t pit_time(uint64_t ticks);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ACPI tables link to each other and add up. */
+/* The ACPI tables point to each other, and their checksums are right. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ static uint8_t sum(const uint8_t *bytes, uint32_t size)
 	return total;
 }
 
-/* The table at a guest address, after its signature and checksum were looked at. */
+/* Checks the signature and the checksum of the table at a guest address, and returns it. */
 static const uint8_t *table_at(const uint8_t *block, uint64_t size, const uint8_t *pointer,
 			       const char *signature)
 {

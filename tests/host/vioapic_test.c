@@ -74,7 +74,7 @@ TEST(vioapic, level_repeats_after_eoi)
 	EXPECT(take(0) == -1);
 	ioapic_entry(10, 0x8059, 0); /* unmasked: sent */
 	EXPECT(take(0) == 0x59);
-	ioapic_entry(10, 0x0059, 0); /* edge: remote IRR goes */
+	ioapic_entry(10, 0x0059, 0); /* edge: clears remote IRR */
 	EXPECT(ioapic_read(0x24) == 0x59);
 }
 

@@ -34,7 +34,7 @@ TEST(vlapic, highest_vector_first_and_eoi_uncovers)
 	EXPECT(take(0) == -1);
 	lapic_write(0, LAPIC_EOI, 0);
 	EXPECT(take(0) == 0x45);
-	EXPECT(take(0) == -1); /* the same class waits */
+	EXPECT(take(0) == -1); /* of the same priority class */
 	self_ipi(0x60);
 	EXPECT(take(0) == 0x60);
 	lapic_write(0, LAPIC_EOI, 0);
@@ -80,7 +80,7 @@ TEST(vlapic, errors_are_latched_by_a_write)
 	EXPECT(take(0) == 0x21);
 	lapic_write(0, LAPIC_ESR, 0);
 	EXPECT(lapic_read(0, LAPIC_ESR) == 0);
-	lapic_write(0, LAPIC_LVT_ERROR, 0x01); /* its own vector is bad: nothing loops */
+	lapic_write(0, LAPIC_LVT_ERROR, 0x01); /* a bad error vector: no loop */
 	lapic_write(0, 0x3a, 0);
 	lapic_write(0, LAPIC_ESR, 0);
 	EXPECT(lapic_read(0, LAPIC_ESR) == LAPIC_ERROR_REGISTER);
@@ -158,7 +158,7 @@ TEST(vlapic, periodic_timer_keeps_its_phase)
 	EXPECT(take(0) == 0x30);
 	EXPECT(vpc_next_deadline(vpc) == 2 * MS);
 	EXPECT(lapic_read(0, LAPIC_TIMER_CURRENT) == 1000000 - 39);
-	now += 2 * MS; /* nobody has served it yet, and it counts all the same */
+	now += 2 * MS; /* the timer has not fired yet, but the count continues */
 	EXPECT(lapic_read(0, LAPIC_TIMER_CURRENT) == 1000000 - 39);
 	advance(3 * MS); /* five missed: one interrupt, same phase */
 	lapic_write(0, LAPIC_EOI, 0);
@@ -278,7 +278,7 @@ TEST(vlapic, init_and_startup_reach_the_host)
 	ipi(0, 0xc500, 1);
 	EXPECT(host.inits[1] == 1 && lapic_read(1, LAPIC_SVR) == 0xff);
 	EXPECT(vpc_next_deadline(vpc) == VPC_DEADLINE_NONE);
-	ipi(0, 0x8500, 1); /* de-assert: nothing */
+	ipi(0, 0x8500, 1); /* de-assert: ignored */
 	EXPECT(host.inits[1] == 1);
 	ipi(0, 0x469f, 1);
 	EXPECT(host.startups[1] == 1 && host.entry == 0x9f000);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The PC as a whole: clocks, ports, reset, and a guest that does anything. */
+/* The PC as a whole: clocks, ports, reset, devices, and a guest that does random things. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +29,7 @@ TEST(vpc, one_vcpu_fits_one_page)
 	EXPECT(vpc_size_bytes(1) <= PAGE_SIZE);
 }
 
-/* The device that the bus asks for a byte of this port; "" where none answers. */
+/* The name of the device that claimed this port, or "". */
 static const char *device_at(unsigned port)
 {
 	for (unsigned i = 0; i < vpc->bus.claim_count; i++) {
@@ -64,7 +64,7 @@ TEST(vpc, ports_are_where_a_pc_has_them)
 	EXPECT(next == ARRAY_COUNT(map));
 }
 
-/* A device that only this test has: a latch at two ports, a page that shows it, an alarm. */
+/* A device of this test only: a latch at two places of ports and in a page, with a timer. */
 static struct latch {
 	struct vdev dev;
 	uint32_t value;
@@ -156,7 +156,7 @@ TEST(vpc, a_new_device_needs_only_its_vdev)
 	EXPECT(latch.check_count == 1);
 }
 
-/* What the machine above asks for need not be asked for again while this number stays. */
+/* The VM relies on it: while this number stays, it asks the PC for nothing. */
 TEST(vpc, changes_rise_with_timers_and_interrupts)
 {
 	set_up(1);

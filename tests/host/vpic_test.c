@@ -18,7 +18,7 @@ TEST(vpic, priorities_nest_and_eoi_ends)
 	pics_init(1);
 	pulse(5);
 	pulse(3);
-	EXPECT(host.interrupts[0] == 1); /* told once */
+	EXPECT(host.interrupts[0] == 1); /* the host was told once */
 	EXPECT(take(0) == 0x23);
 	EXPECT(take(0) == -1); /* 5 is below 3 */
 	pulse(1);
@@ -72,7 +72,7 @@ TEST(vpic, rotation_on_auto_eoi_makes_the_served_input_the_lowest)
 	pulse(3);
 	pulse(4);
 	EXPECT(take(0) == 0x24 && take(0) == 0x23);
-	out(0x20, 0x00); /* and no more: priorities stay with 3 lowest */
+	out(0x20, 0x00); /* no more rotation: 3 stays lowest */
 	pulse(4);
 	EXPECT(take(0) == 0x24);
 	pulse(3);
@@ -93,7 +93,7 @@ TEST(vpic, rotation_moves_priorities)
 	out(0x20, 0x20);
 	EXPECT(take(0) == 0x23);
 	out(0x20, 0x20);
-	out(0x20, 0xc7); /* 7 lowest: as at first */
+	out(0x20, 0xc7); /* 7 is lowest, as after reset */
 	pulse(0);
 	pulse(4);
 	EXPECT(take(0) == 0x20);
@@ -117,7 +117,7 @@ TEST(vpic, level_input_repeats_until_lowered)
 	set_up(1);
 	pics_init(1);
 	out(0x4d1, 0xff);
-	EXPECT(in(0x4d1) == 0xde); /* RTC and FPU are edges for ever */
+	EXPECT(in(0x4d1) == 0xde); /* RTC and FPU are always edges */
 	out(0x4d0, 0xff);
 	EXPECT(in(0x4d0) == 0xf8);
 	vpc_irq_set(vpc, 11, true);

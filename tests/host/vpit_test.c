@@ -11,7 +11,7 @@ TEST(vpit, rate_generator_counts_down_and_reloads)
 	now += pit_time(10);
 	out(0x43, 0x00); /* latch */
 	now += pit_time(500);
-	EXPECT((in(0x40) | in(0x40) << 8) == 990); /* latched, not later */
+	EXPECT((in(0x40) | in(0x40) << 8) == 990); /* the latched count, not the present one */
 	EXPECT((in(0x40) | in(0x40) << 8) == 490);
 	now += pit_time(600);
 	EXPECT((in(0x40) | in(0x40) << 8) == 890);
@@ -35,7 +35,7 @@ TEST(vpit, edges_raise_irq_0_in_phase)
 		EXPECT(take(0) == 0x30);
 		lapic_write(0, LAPIC_EOI, 0);
 	}
-	/* Edges that were missed become one, and the phase stays. */
+	/* Missed edges become one, and the phase stays. */
 	advance(pit_time(1193 * 10 + 600));
 	EXPECT(take(0) == 0x30);
 	lapic_write(0, LAPIC_EOI, 0);
@@ -83,7 +83,7 @@ TEST(vpit, terminal_count_raises_output_of_channel_2)
 	out(0x42, 0xff);
 	now += pit_time(0x100);
 	(void)in(0x42);
-	EXPECT(in(0x42) == 0xfe); /* the high byte has gone down by one */
+	EXPECT(in(0x42) == 0xfe); /* the high byte is one lower */
 	now += pit_time(0xfefe);
 	EXPECT(!(in(0x61) & 0x20));
 	now += pit_time(2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a PC needs besides: PCI host bridge, power management, ways to reset, debug ports. */
+/* Smaller devices of a PC: PCI host bridge, power management, chip set, debug ports. */
 #include "pc.h"
 
 TEST(vpci, host_bridge_and_nothing_else)
@@ -128,7 +128,7 @@ TEST(vsys, no_keyboard_controller)
 {
 	set_up(1);
 	EXPECT(in(0x60) == 0xff);
-	EXPECT((in(0x64) & 3) == 1); /* never drained, never busy */
+	EXPECT((in(0x64) & 3) == 1); /* always output full, never input full */
 }
 
 TEST(vsys, refresh_toggles)

@@ -59,7 +59,7 @@ TEST(vuart, interrupts_have_priorities)
 	EXPECT(in(0x3fa) == 0xc4);
 	EXPECT(in(0x3f8) == 'x');
 	EXPECT(in(0x3fa) == 0xc2);
-	EXPECT(in(0x3fa) == 0xc1); /* reading it ended it */
+	EXPECT(in(0x3fa) == 0xc1); /* the read above ended the interrupt */
 	out(0x3f8, 'y');
 	EXPECT(in(0x3fa) == 0xc2);
 	lapic_write(0, LAPIC_EOI, 0);
@@ -90,7 +90,7 @@ TEST(vuart, fifo_takes_16_and_reports_its_level)
 		EXPECT(in(0x3f8) == (uint8_t)*text);
 	EXPECT(in(0x3fd) == 0x60 && in(0x3fa) == 0xc1);
 	EXPECT(vpc_serial_input(vpc, (const uint8_t *)"zz", 2, now) == 2);
-	out(0x3fa, 0x83); /* clears */
+	out(0x3fa, 0x83); /* clears the FIFO */
 	EXPECT(in(0x3fd) == 0x60);
 }
 
@@ -116,7 +116,7 @@ TEST(vuart, loopback_feeds_back_and_overruns)
 	out(0x3fc, 0x11); /* DTR comes back as DSR */
 	EXPECT(in(0x3fe) == 0x22);
 	EXPECT(in(0x3fe) == 0x20);
-	out(0x3fc, 0x17); /* RTS as CTS; OUT1 as the ring indicator, of which only the end counts */
+	out(0x3fc, 0x17); /* RTS as CTS; OUT1 as RI, whose delta bit is set when it ends */
 	EXPECT(in(0x3fe) == 0x71);
 	out(0x3fc, 0x11);
 	EXPECT(in(0x3fe) == 0x25);
