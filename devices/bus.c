@@ -57,10 +57,11 @@ static unsigned end_of(const struct bus_claim *claim)
 /* Returns the owner of a port by the list of claims, or 0. */
 static int claim_owner(const struct bus *bus, unsigned port)
 {
-	const struct bus_claim *claim = &bus->claims[bus->claim_count];
-	while (claim-- != bus->claims)
+	for (unsigned i = bus->claim_count; i-- > 0;) {
+		const struct bus_claim *claim = &bus->claims[i];
 		if (port >= claim->first)
 			return port < end_of(claim) ? claim->owner : 0;
+	}
 	return 0;
 }
 
