@@ -77,6 +77,10 @@ $(BUILD)/kernel/symbols%.o: $(BUILD)/kernel/symbols%.S
 # instructions for each page.
 $(BUILD)/kernel/mm/share/share_key.o: KERNEL_CFLAGS += -O3
 
+# These run once at boot, or at the operator's pace: small is better than fast.
+SMALL_DIRS := boot drivers operator
+$(foreach d,$(SMALL_DIRS),$(eval $(BUILD)/kernel/$(d)/%.o: KERNEL_CFLAGS += -Os))
+
 # The version is compiled into one file only, so that a commit rebuilds one file.
 $(BUILD)/kernel/kernel/version.o: DEFINES += -DQUIRE_VERSION='"$(VERSION)"'
 $(BUILD)/kernel/kernel/version.o: KERNEL_CFLAGS += -DQUIRE_VERSION='"$(VERSION)"'
