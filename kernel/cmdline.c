@@ -9,27 +9,26 @@
 #include "lib/format.h"
 #include "lib/number.h"
 #include "lib/string.h"
+#include "lib/words.h"
 
 static struct options chosen = {
-	.console_port = 1, .log_level = LOG_NOTICE, .elides_zeroing = true, .works_ahead = true
+	.console_port = 1,
+	.log_level = LOG_NOTICE,
+	.exit_mode = EXIT_MODE_PROMPT,
+	.elides_zeroing = true,
+	.works_ahead = true,
 };
 
 /* --- values --------------------------------------------------------------------------- */
 
-#define CHOICES_MAX 4u
-
-/* One of the values that a word takes, and the number that stands for it. */
-struct choice {
-	const char *name;
-	unsigned number;
-};
-
 struct word {
 	const char *name;
 	bool (*set)(const struct word *word, const char *value); /* false: a bad value */
-	size_t offset, size_bytes;                               /* of its field */
-	const char *must_be;                                     /* for the error text */
-	struct choice choices[CHOICES_MAX];                      /* of choice_set() */
+	/* choice_set(): the good values, separated by bars; else what a good value looks like. */
+	const char *good;
+	uint16_t offset;
+	uint8_t size_bytes; /* of its field */
+	uint8_t first;      /* choice_set(): the number that the first value stands for */
 };
 
 /* The CPU is little endian, so a narrow field gets the number's low bytes. */
@@ -40,13 +39,11 @@ static void store(const struct word *word, uint64_t number)
 
 static bool choice_set(const struct word *word, const char *value)
 {
-	for (unsigned i = 0; i < CHOICES_MAX && word->choices[i].name; i++) {
-		if (strcmp(value, word->choices[i].name) == 0) {
-			store(word, word->choices[i].number);
-			return true;
-		}
-	}
-	return false;
+	unsigned index;
+	if (!words_find(word->good, value, &index))
+		return false;
+	store(word, word->first + index);
+	return true;
 }
 
 static bool size_set(const struct word *word, const char *value)
@@ -62,27 +59,15 @@ static bool size_set(const struct word *word, const char *value)
 
 #define FIELD(field) .offset = offsetof(struct options, field), .size_bytes = sizeof(chosen.field)
 
-/* In the order of docs/operating.md. */
+/* In the order of docs/operating.md. Enums have the order of the values. */
 static const struct word words[] = {
-	{ "console", choice_set, FIELD(console_port), .must_be = "com1 or com2",
-	  .choices = { { "com1", 1 }, { "com2", 2 } } },
-	{ "log", choice_set, FIELD(log_level), .must_be = "error, notice, info or trace",
-	  .choices = { { "error", LOG_ERROR },
-		       { "notice", LOG_NOTICE },
-		       { "info", LOG_INFO },
-		       { "trace", LOG_TRACE } } },
-	{ "events", choice_set, FIELD(events_json), .must_be = "json",
-	  .choices = { { "json", true } } },
-	{ "exit", choice_set, FIELD(exit_mode), .must_be = "poweroff, halt or prompt",
-	  .choices = { { "poweroff", EXIT_MODE_POWEROFF },
-		       { "halt", EXIT_MODE_HALT },
-		       { "prompt", EXIT_MODE_PROMPT } } },
-	{ "memory", size_set, FIELD(memory_limit_bytes),
-	  .must_be = "a size above 0, such as 512M" },
-	{ "ahead", choice_set, FIELD(works_ahead), .must_be = "on or off",
-	  .choices = { { "on", true }, { "off", false } } },
-	{ "elide", choice_set, FIELD(elides_zeroing), .must_be = "on or off",
-	  .choices = { { "on", true }, { "off", false } } },
+	{ "console", choice_set, "com1|com2", FIELD(console_port), .first = 1 },
+	{ "log", choice_set, "error|notice|info|trace", FIELD(log_level) },
+	{ "events", choice_set, "json", FIELD(events_json), .first = true },
+	{ "exit", choice_set, "poweroff|halt|prompt", FIELD(exit_mode) },
+	{ "memory", size_set, "a size above 0, such as 512M", FIELD(memory_limit_bytes) },
+	{ "ahead", choice_set, "off|on", FIELD(works_ahead) },
+	{ "elide", choice_set, "off|on", FIELD(elides_zeroing) },
 };
 
 static q_status_t unknown_word(const char *name, struct error_text *error)
@@ -103,8 +88,10 @@ static q_status_t word_set(const char *name, const char *value, struct error_tex
 			continue;
 		if (word->set(word, value))
 			return Q_OK;
+		char good[64];
 		return refuse(error, Q_INVALID, "command line: %s='%.40s': must be %s", name, value,
-			      word->must_be);
+			      word->set == choice_set ? words_list(word->good, good, sizeof(good))
+						      : word->good);
 	}
 	return unknown_word(name, error);
 }

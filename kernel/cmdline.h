@@ -8,7 +8,7 @@
 
 struct error_text;
 
-enum exit_mode { EXIT_MODE_PROMPT, EXIT_MODE_POWEROFF, EXIT_MODE_HALT };
+enum exit_mode { EXIT_MODE_POWEROFF, EXIT_MODE_HALT, EXIT_MODE_PROMPT };
 
 struct options {
 	unsigned console_port; /* 1 or 2 */

@@ -23,10 +23,10 @@ struct config_vm {
 };
 
 /* The section [machine]; a key is a row of this, like VM_KEYS. */
-#define SYSTEM_KEYS(KEY)                                                                    \
-	KEY("scan", scan, bool, ON_OFF)                                                     \
-	KEY("scan-cpu", scan_cpu_percent, unsigned, COUNT(1, 100))                          \
-	KEY("scan-memory", scan_memory_bytes, uint64_t, SIZE_RANGE(4ull << 10, 4ull << 20)) \
+#define SYSTEM_KEYS(KEY)                                                                \
+	KEY("scan", scan, bool, ON_OFF)                                                 \
+	KEY("scan-cpu", scan_cpu_percent, unsigned, COUNT(1, 100))                      \
+	KEY("scan-memory", scan_memory_bytes, uint64_t, SIZE_RANGE(4u << 10, 4u << 20)) \
 	KEY("attach", attach, vm_name_t, NAME)
 
 struct system_config {

@@ -28,13 +28,13 @@ bool config_is_name(const char *text)
 q_status_t word_read(const struct config_key *key, const char *value, void *field)
 {
 	_Static_assert(sizeof(enum vm_on_reset) == sizeof(unsigned), "enums are stored as such");
-	return words_find(key->words, value, field) ? Q_OK : Q_INVALID;
+	return words_find(key->good, value, field) ? Q_OK : Q_INVALID;
 }
 
 q_status_t bool_read(const struct config_key *key, const char *value, void *field)
 {
 	unsigned index;
-	if (!words_find(key->words, value, &index))
+	if (!words_find(key->good, value, &index))
 		return Q_INVALID;
 	*(bool *)field = index != 0;
 	return Q_OK;
@@ -58,7 +58,7 @@ q_status_t size_read(const struct config_key *key, const char *value, void *fiel
 	q_status_t status = size_parse(value, &bytes);
 	if (status != Q_OK)
 		return status;
-	if (bytes < key->least || bytes > key->most)
+	if (bytes < key->least || (key->most && bytes > key->most))
 		return Q_RANGE;
 	*(uint64_t *)field = bytes;
 	return Q_OK;
@@ -136,8 +136,8 @@ static const char *size_text(uint64_t bytes, char *to, size_t size_bytes)
 const char *config_key_values(const struct config_key *key, char *to, size_t size_bytes)
 {
 	char least[24], most[24];
-	if (key->words)
-		return words_list(key->words, to, size_bytes);
+	if (key->read == word_read || key->read == bool_read)
+		return words_list(key->good, to, size_bytes);
 	if (key->good)
 		string_copy(to, size_bytes, key->good);
 	else if (key->read == count_read)
@@ -148,7 +148,7 @@ const char *config_key_values(const struct config_key *key, char *to, size_t siz
 			    size_text(key->least, least, sizeof(least)),
 			    size_text(key->most, most, sizeof(most)));
 	else
-		format_text(to, size_bytes, "at most %zu bytes", key->size_bytes - 1);
+		format_text(to, size_bytes, "at most %u bytes", key->size_bytes - 1u);
 	return to;
 }
 

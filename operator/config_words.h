@@ -15,20 +15,20 @@ struct error_text;
 
 struct config_key {
 	const char *name;
-	size_t offset, size_bytes; /* of the field */
 	/* Reads `value` into the field. Q_INVALID, Q_RANGE: it is no good value. */
 	q_status_t (*read)(const struct config_key *key, const char *value, void *field);
-	const char *words; /* the good values, separated by bars; or NULL */
-	const char *good;  /* what a good value looks like, if that is always the same; or NULL */
-	uint64_t least, most; /* of a number */
+	/* The good values, separated by bars; or what a good value looks like; or NULL. */
+	const char *good;
+	uint16_t offset, size_bytes; /* of the field */
+	uint32_t least, most;        /* of a number; most 0: no limit */
 };
 
 /* How a value is read, as the end of a row. WORD stores the position in the list. */
-#define WORD(list)              .read = word_read, .words = (list)
-#define YES_NO                  .read = bool_read, .words = "no|yes"
-#define ON_OFF                  .read = bool_read, .words = "off|on"
+#define WORD(list)              .read = word_read, .good = (list)
+#define YES_NO                  .read = bool_read, .good = "no|yes"
+#define ON_OFF                  .read = bool_read, .good = "off|on"
 #define COUNT(first, last)      .read = count_read, .least = (first), .most = (last)
-#define SIZE                    .read = size_read, .most = UINT64_MAX, .good = "a number with K, M or G"
+#define SIZE                    .read = size_read, .good = "a number with K, M or G"
 #define SIZE_RANGE(first, last) .read = size_read, .least = (first), .most = (last)
 #define TEXT                    .read = text_read
 #define MODULE                  .read = module_read, .good = "the name of a module"

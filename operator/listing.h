@@ -34,7 +34,7 @@ struct listing_column {
 	const char *key;   /* NULL: for people only */
 	const char *title; /* NULL: for programs only */
 	enum listing_kind kind;
-	size_t offset; /* in the struct that a row is made of */
+	uint32_t offset; /* in the struct that a row is made of */
 };
 
 struct listing_columns {
