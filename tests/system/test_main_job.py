@@ -49,6 +49,20 @@ def test_a_shell_answers_and_the_console_moves_between_guests(quire):
     assert run.stop_of("two")["status"] == 0, run
 
 
+@linux_on_both_vendors
+def test_reboot_and_poweroff_typed_at_the_shell(quire):
+    conf = linux("one", "shell", **{"serial": "console", "on-reset": "restart"})
+    run = quire.run(conf, steps=[
+        ("send", r"reboot\n"),
+        ("expect", "one: ready"),
+        ("send", r"poweroff\n"),
+    ])
+    assert run.status == 0, run
+    assert [event["state"] for event in run.events("vm")] == ["started", "started", "stopped"], run
+    assert run.stop_of("one")["reason"] == "power-off", run
+    assert "job control turned off" not in run.output, run
+
+
 # Bochs counts instructions anyway; a small guest will do there, as Linux takes minutes.
 @on_every_machine
 def test_boots_are_bit_identical(quire, machine):
