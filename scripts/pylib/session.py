@@ -12,6 +12,8 @@ import tty
 # Terminal control sequences; --expect does not see them.
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ESCAPE_BEGUN = re.compile(r"\x1b(\[[0-9;?]*)?$")
+# What the console erases, as Quire does with its prompt before it prints a line of the log.
+_ERASED = re.compile(rb"[^\n]*\r\x1b\[K")
 
 # A prompt at the start of a line: Quire's, or a guest's.
 PROMPT = re.compile(r"(?:^|[\r\n])(?:quire> |[a-z0-9-]+# )")
@@ -53,11 +55,33 @@ class Text:
         return int(found[-1]) if found else None
 
 
-class Console:
-    """Copies a machine's serial line to standard output."""
+class LogFile:
+    """Standard output by whole lines, without erased text and lines with a prompt alone."""
 
-    def __init__(self, machine):
+    def __init__(self):
+        self._begun = b""
+
+    def write(self, data):
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        for line in lines:
+            self._write_line(line, b"\n")
+
+    def finish(self):
+        self._write_line(self._begun, b"")
+        self._begun = b""
+
+    def _write_line(self, line, end):
+        kept = _ERASED.sub(b"", line)
+        if kept.strip() != b"quire>":
+            write_output(kept + end)
+
+
+class Console:
+    """Passes what a machine's serial line carries to `write`, and keeps its Text."""
+
+    def __init__(self, machine, write):
         self._machine = machine
+        self._write = write
         self.text = Text()
 
     def copy(self, seconds):
@@ -71,20 +95,23 @@ class Console:
             return False
         if not data:
             return False
-        write_all(sys.stdout.fileno(), data)
+        self._write(data)
         self.text.add(data)
         return True
 
     def drain(self):
         """Copies the rest of the output, after the machine has ended."""
-        while select.select([self._machine.output], [], [], 0)[0]:
-            if not self.copy(0):
-                return
+        while select.select([self._machine.output], [], [], 0)[0] and self.copy(0):
+            pass
 
 
 def write_all(fd, data):
     while data:
         data = data[os.write(fd, data):]
+
+
+def write_output(data):
+    write_all(sys.stdout.fileno(), data)
 
 
 class Script:
@@ -127,7 +154,14 @@ class Script:
 
 def batch(machine, steps, timeout_s):
     """Copies the console and carries out the steps until the machine ends. Returns the Text."""
-    console = Console(machine)
+    log = LogFile()
+    try:
+        return _batch(machine, steps, timeout_s, Console(machine, log.write))
+    finally:
+        log.finish()
+
+
+def _batch(machine, steps, timeout_s, console):
     script = Script(steps, machine)
     deadline = time.monotonic() + timeout_s
     grace_end = None
@@ -181,7 +215,7 @@ class _Waiting:
 
 def terminal(machine):
     """Connects this terminal with the console. Returns the Text, or None if the user killed it."""
-    console = Console(machine)
+    console = Console(machine, write_output)
     waiting = _Waiting()
     keyboard = sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)
