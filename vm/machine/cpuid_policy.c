@@ -6,7 +6,7 @@
 
 #include "lib/string.h"
 
-/* Intel SDM vol. 2, "CPUID - CPU Identification"; APM vol. 3, "Obtaining Processor Information". */
+/* Leaf numbers, as in the manuals that cpuid_policy.h cites. */
 #define LEAF_FEATURES   0x1u
 #define LEAF_CACHES     0x4u
 #define LEAF_POWER      0x6u
@@ -36,25 +36,27 @@
 #define EXT_D_INVARIANT_TSC BIT32(8)
 #define POWER_A_ARAT        BIT32(2) /* the local APIC timer never stops */
 
-#define XSAVE_A_FORMS      (BIT32(0) | BIT32(2)) /* XSAVEOPT, XGETBV with ECX = 1; nothing compacted */
+#define XSAVE_A_FORMS      (BIT32(0) | BIT32(2)) /* XSAVEOPT, XGETBV with ECX = 1; no compaction */
 #define XSAVE_HEADER_BYTES (512u + 64u)
 
 /*
- * Feature bits that pass from the machine to the guest. Left out, because Quire
- * does not virtualise them: VMX and SVM, MONITOR, performance counters, thermal
- * and power control, machine-check extensions, protection keys, TSX, memory
- * protection extensions, 5-level paging, speculation controls (their registers
- * are not switched), RDTSCP and RDPID (TSC_AUX is not switched), XSAVES.
- * TSC_ADJUST works but is not announced: guests that see it read it all the time.
+ * Feature bits that pass from the CPU to the guest. These are left out, because Quire does not
+ * virtualise them: VMX and SVM, MONITOR, performance counters, thermal and power control,
+ * machine-check extensions, protection keys, TSX, memory protection extensions, 5-level paging,
+ * speculation controls (their registers are not switched), RDTSCP and RDPID (TSC_AUX is not
+ * switched), XSAVES. TSC_ADJUST works but is not announced: guests that see it keep reading it.
  */
 #define B BIT32
 /* SSE3 PCLMUL, SSSE3 FMA CX16 PCID, SSE4 x2APIC MOVBE POPCNT deadline AES XSAVE, AVX F16C RDRAND */
 #define FEATURES_C_KEPT                                                                       \
 	(B(0) | B(1) | B(9) | B(12) | B(13) | B(17) | B(19) | B(20) | B(21) | B(22) | B(23) | \
 	 B(24) | B(25) | B(26) | B(28) | B(29) | B(30))
-/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC, SEP MTRR PGE MCA CMOV PAT PSE36, CLFSH, MMX FXSR SSE SSE2 */
+/*
+ * FPU VME DE PSE TSC MSR PAE MCE CX8 APIC, SEP MTRR PGE MCA CMOV PAT PSE36, CLFSH,
+ * MMX FXSR SSE SSE2
+ */
 #define FEATURES_D_KEPT (MASK64(9, 0) | MASK64(17, 11) | B(19) | MASK64(26, 23))
-/* FSGSBASE, BMI1, AVX2, SMEP BMI2 ERMS INVPCID, AVX512 F DQ, RDSEED ADX SMAP, ... CLWB, SHA, BW VL */
+/* FSGSBASE, BMI1, AVX2, SMEP BMI2 ERMS INVPCID, RDSEED ADX SMAP, CLFLUSHOPT CLWB, SHA, AVX512 */
 #define STRUCTURED_B_KEPT                                                                     \
 	(B(0) | B(3) | B(5) | MASK64(10, 7) | B(18) | B(19) | B(20) | B(23) | B(24) | B(29) | \
 	 STRUCTURED_B_AVX512)
@@ -105,7 +107,7 @@ static void masks_apply(struct cpuid_table *table)
 	}
 }
 
-/* Leaves that are gone as a whole: MONITOR, performance counters, everything above the last. */
+/* Hides leaves as a whole: MONITOR, performance counters and others; all above the last one. */
 static void leaves_hide(struct cpuid_table *table)
 {
 	static const uint8_t hidden[] = { 0x3, 0x5, 0x8, 0x9, 0xa, 0xc };
@@ -121,7 +123,7 @@ static void leaves_hide(struct cpuid_table *table)
 	clear_leaves(table->extended, ext_end, CPUID_EXTENDED_COUNT);
 }
 
-/* Vector extensions need their state to be switched. */
+/* Takes away vector extensions whose state Quire does not switch; adds what it emulates. */
 static void features_apply(struct cpuid_table *table, const struct cpuid_limits *limits)
 {
 	struct cpuid_regs *features = &table->basic[LEAF_FEATURES].regs;
@@ -138,7 +140,7 @@ static void features_apply(struct cpuid_table *table, const struct cpuid_limits 
 		structured->ebx &= ~(uint32_t)STRUCTURED_B_AVX512;
 		structured->ecx &= ~STRUCTURED_C_AVX512;
 	}
-	/* Emulated, so there on every machine. */
+	/* Emulated, so every guest has them. */
 	features->ecx |= FEATURE_C_X2APIC | FEATURE_C_TSC_DEADLINE | FEATURE_C_HYPERVISOR;
 	features->edx |= FEATURE_D_APIC;
 	features->ebx |= limits->vcpu_count << 16;
@@ -164,7 +166,7 @@ static void topology_apply(struct cpuid_table *table, const struct cpuid_limits 
 	table->topology[1] = (struct cpuid_regs){ bits, limits->vcpu_count, 2 << 8 | 1, 0 };
 	table->basic[LEAF_TOPOLOGY].kind = CPUID_TOPOLOGY;
 
-	/* Each cache is its core's own; EAX 31:26 is the number of cores less one. */
+	/* No cores share a cache; EAX 31:26 is the number of cores less one. */
 	for (unsigned i = 0; i < CPUID_CACHE_COUNT; i++) {
 		struct cpuid_regs *cache = &table->caches[i];
 		if (cache->eax & 0x1f)
@@ -203,7 +205,7 @@ static void xsave_apply(struct cpuid_table *table, const struct cpuid_limits *li
 	table->basic[LEAF_XSAVE].kind = CPUID_XSAVE;
 }
 
-/* The interface of Linux's "Documentation/virt/kvm/x86/cpuid.rst": its clock, and nothing else. */
+/* Of Linux's "Documentation/virt/kvm/x86/cpuid.rst": the clock, and that ports need no delay. */
 static void kvm_apply(struct cpuid_table *table, const struct cpuid_limits *limits)
 {
 	enum { NOP_IO_DELAY = 1 << 1, CLOCKSOURCE2 = 1 << 3, CLOCKSOURCE_STABLE = 1 << 24 };
@@ -226,7 +228,7 @@ void cpuid_policy_apply(struct cpuid_table *table, const struct cpuid_limits *li
 	xsave_apply(table, limits);
 	kvm_apply(table, limits);
 	leaf_set(&table->basic[LEAF_POWER], (struct cpuid_regs){ POWER_A_ARAT, 0, 0, 0 });
-	/* Every clock of the VM is derived from the TSC, so to the guest it is invariant. */
+	/* All clocks of the VM derive from the TSC, so to the guest the TSC is invariant. */
 	leaf_set(&table->extended[EXT_POWER], (struct cpuid_regs){ 0, 0, 0, EXT_D_INVARIANT_TSC });
 }
 

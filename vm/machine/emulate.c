@@ -9,7 +9,7 @@
 #include "guest_memory.h"
 #include "inject.h"
 
-/* Elements of a string instruction between two looks at what else is to be done. */
+/* String elements per exit, so that requests and other threads get their turn in between. */
 #define STRING_BATCH 64u
 
 static void report(struct vcpu *vcpu, const struct fetched *fetched)
@@ -37,7 +37,7 @@ static enum guest_access_result prepare(struct vcpu *vcpu, const struct fetched 
 {
 	const struct vmexit *exit = &vcpu->exit;
 	uint64_t offset = virt & PAGE_MASK;
-	/* The one memory operand is what exited, and its address is known: no need to walk. */
+	/* The only memory operand is the one that exited: its address is known, without a walk. */
 	if (offset == gpa_offset(exit->memory.addr) && access->size <= PAGE_SIZE - offset) {
 		access->addr = exit->memory.addr;
 		access->first_bytes = access->size;
@@ -53,7 +53,7 @@ static bool is_written(const struct insn *insn)
 	return insn->operation != INSN_MOV_LOAD;
 }
 
-/* One memory operand: read, compute, write back, as the instruction wants. */
+/* An instruction with one memory operand: reads it, computes and writes back, as required. */
 static void emulate_operand(struct vcpu *vcpu, const struct fetched *fetched,
 			    const struct insn *insn)
 {
@@ -70,7 +70,7 @@ static void emulate_operand(struct vcpu *vcpu, const struct fetched *fetched,
 	vcpu_skip(vcpu, insn->length);
 }
 
-/* One element of STOS or MOVS; false: it could not be done now. */
+/* Does one element of STOS or MOVS. False: not done; a fault is queued or memory wished for. */
 static bool emulate_element(struct vcpu *vcpu, const struct fetched *fetched,
 			    const struct insn *insn)
 {
@@ -93,7 +93,7 @@ static bool emulate_element(struct vcpu *vcpu, const struct fetched *fetched,
 	return true;
 }
 
-/* A batch of elements; a longer REP exits again at the same RIP and goes on. */
+/* Does a batch of elements. A longer REP exits again at the same RIP for the next batch. */
 static void emulate_string(struct vcpu *vcpu, const struct fetched *fetched,
 			   const struct insn *insn)
 {
@@ -103,7 +103,7 @@ static void emulate_string(struct vcpu *vcpu, const struct fetched *fetched,
 			break;
 		if (!emulate_element(vcpu, fetched, insn))
 			return;
-		/* A slow device must not keep the others waiting. */
+		/* A slow device must not keep other threads waiting. */
 		if (!insn->is_rep || thread_should_yield())
 			break;
 	}
@@ -118,7 +118,7 @@ void emulate_memory_access(struct vcpu *vcpu)
 	struct insn insn;
 	guest_insn_fetch(vcpu, &fetched);
 
-	/* The CPU itself touched it, for its tables or an event: no instruction does that. */
+	/* The CPU made the access itself, on a page walk or for an event: nothing to emulate. */
 	if (exit->has_vectoring || exit->memory.is_page_walk) {
 		report(vcpu, &fetched);
 		inject_exception_code(vcpu, VECTOR_GP, 0);

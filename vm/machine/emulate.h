@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Carries out, for the guest, the instruction whose memory access exited and
- * that has no RAM to go to: device memory, writes to ROM, or nothing at all.
+ * Carries out, for the guest, an instruction whose memory access exited and cannot be mapped: to
+ * device memory, to memory with a handler, to ROM for a write, or to where nothing is.
  */
 #ifndef VM_MACHINE_EMULATE_H
 #define VM_MACHINE_EMULATE_H
@@ -9,8 +9,9 @@
 struct vcpu;
 
 /*
- * For the memory exit in vcpu->exit. An instruction that is not ours raises
- * #UD, or #GP where no instruction is to blame; the log says so once per VM.
+ * Handles the memory exit in vcpu->exit. Raises #UD where the decoder does not know the
+ * instruction, and #GP where the CPU made the access itself (page walk, delivery of an event).
+ * The first such case after each power-on is logged.
  */
 void emulate_memory_access(struct vcpu *vcpu);
 

@@ -7,7 +7,7 @@
 #include "inject.h"
 #include "vcpu.h"
 
-/* The interrupt itself was taken when interrupts were enabled again. */
+/* Nothing to do: the CPU took the interrupt when enter() enabled interrupts again. */
 void exit_host_interrupt(struct vcpu *vcpu)
 {
 	(void)vcpu;
@@ -30,13 +30,13 @@ void exit_invalid_opcode(struct vcpu *vcpu)
 	inject_exception(vcpu, VECTOR_UD);
 }
 
-/* Guest memory is cached write-back throughout and no device sees it behind the cache. */
+/* Nothing to do: all guest memory is cached write-back, and no device bypasses the cache. */
 void exit_wbinvd(struct vcpu *vcpu)
 {
 	vcpu_skip_insn(vcpu);
 }
 
-/* Intercepted by the backend for reasons of its own, and the guest's after all. */
+/* The backend intercepts exceptions for reasons of its own; this one belongs to the guest. */
 void exit_exception(struct vcpu *vcpu)
 {
 	const struct vmexit *exit = &vcpu->exit;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Exit handlers, one for each kind: exit_NAME(), found by table. A handler carries out what the
- * guest asked for and moves RIP on; or queues an exception; or leaves RIP where it is, so that
+ * guest asked for and moves RIP on; or it queues an exception; or it leaves RIP where it is, and
  * the guest tries again. It must not wait: see enum vcpu_wish_kind.
  */
 #ifndef VM_MACHINE_EXIT_H
@@ -14,7 +14,7 @@ struct vcpu;
 /* Calls the handler of vcpu->exit.kind. */
 void exit_dispatch(struct vcpu *vcpu);
 
-/* Those of a few lines are in exit.c, the others in exit_NAME.c; exit_xsetbv() in exit_cpuid.c. */
+/* Handlers of a few lines are in exit.c, the others in the files exit_*.c. */
 #define VMEXIT_PROTOTYPE(kind, handler, name, opcode, length) \
 	void exit_##handler(struct vcpu *vcpu);
 VMEXIT_KINDS(VMEXIT_PROTOTYPE)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CPUID from the VM's table, and XSETBV, which enables what CPUID offers. XCR0
- * and the extended registers are live in the CPU while the vCPU's thread runs.
+ * CPUID, answered from the VM's table; and XSETBV, which enables what CPUID offers. XCR0 and the
+ * extended registers are live in the CPU while the vCPU's thread runs.
  */
 #include "exit.h"
 
@@ -18,6 +18,7 @@ static void features_finish(struct vcpu *vcpu, struct cpuid_regs *regs)
 {
 	const struct cpuid_table *table = vcpu->machine->cpuid;
 	regs->ebx |= vcpu->index << 24;
+	/* No lock: only this thread changes the answer, or a power-on while every vCPU is held. */
 	if (!vpc_apic_enabled(vcpu->machine->vpc, vcpu->index))
 		regs->edx &= ~FEATURE_D_APIC;
 	if (!table->xcr0)

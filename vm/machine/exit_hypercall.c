@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hypercalls. None is defined yet, so each gets the answer that guests of the
- * KVM interface understand as "not implemented".
+ * Hypercalls. There are none: each gets the answer that guests of the KVM interface understand as
+ * "not implemented" (KVM_ENOSYS).
  */
 #include "exit.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Port I/O. IN and OUT carry the value in RAX; INS and OUTS move elements
- * between a port and memory, a batch per exit when repeated.
+ * Port I/O. IN and OUT carry the value in RAX. INS and OUTS move elements between a port and
+ * memory; with a REP prefix, a batch per exit.
  *
- * Exits do not tell every detail of INS and OUTS on every CPU (address size and
- * segment), so those are read from the instruction's prefixes.
+ * Not every CPU reports the address size and the segment of INS and OUTS, so they are read from
+ * the instruction's prefixes.
  */
 #include "exit.h"
 
@@ -14,7 +14,7 @@
 #include "inject.h"
 #include "machine_internal.h"
 
-/* Elements of INS and OUTS between two looks at what else is to be done. */
+/* String elements per exit, so that requests and other threads get their turn in between. */
 #define STRING_BATCH 64u
 
 static uint32_t port_read(struct vcpu *vcpu, uint16_t port, unsigned size)
@@ -34,7 +34,7 @@ static void port_write(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t
 	machine_devices_leave(machine, vcpu);
 }
 
-/* As the CPU writes EAX, AX and AL: only EAX clears the upper half of RAX. */
+/* Like a CPU that writes EAX, AX or AL: only EAX clears the upper half of RAX. */
 static uint64_t rax_merge(uint64_t rax, unsigned size, uint32_t value)
 {
 	if (size == 4)
@@ -52,7 +52,7 @@ static void skip(struct vcpu *vcpu)
 		vcpu_skip_insn(vcpu);
 }
 
-/* --- INS and OUTS ------------------------------------------------------------------ */
+/* --- INS and OUTS ----------------------------------------------------------------------------- */
 
 struct string_io {
 	uint16_t port;
@@ -63,7 +63,7 @@ struct string_io {
 	uint64_t step;         /* added to RSI or RDI */
 };
 
-/* Moves one of the address registers or the count; a 32-bit one clears the upper half. */
+/* Adds to an address register or to the count. A 32-bit address size clears the upper half. */
 static void index_add(uint64_t *gpr, uint64_t mask, uint64_t value)
 {
 	uint64_t result = (*gpr + value) & mask;
@@ -101,7 +101,7 @@ static void string_io_decode(const struct vcpu *vcpu, const struct fetched *fetc
 				  .is_in = exit->pio.is_in,
 				  .is_rep = exit->pio.is_rep,
 				  .segment = SEG_DS };
-	/* 6C to 6F are the opcodes; what precedes them is prefixes. */
+	/* 6C to 6F are the opcodes; all bytes before them are prefixes. */
 	for (unsigned i = 0; i < fetched->byte_count && (fetched->bytes[i] & 0xfc) != 0x6c; i++) {
 		unsigned segment = segment_of_prefix(fetched->bytes[i]);
 		if (segment != SEG_COUNT)
@@ -113,7 +113,7 @@ static void string_io_decode(const struct vcpu *vcpu, const struct fetched *fetc
 	io->step = vcpu->regs.rflags & RFLAGS_DF ? -(uint64_t)io->size : io->size;
 }
 
-/* One element; false: it could not be done now, or raised a fault. */
+/* Does one element. False: not done; a fault is queued or memory wished for. */
 static bool string_element(struct vcpu *vcpu, const struct fetched *fetched,
 			   const struct string_io *io)
 {
@@ -148,7 +148,7 @@ static void string_io(struct vcpu *vcpu)
 			break;
 		if (!string_element(vcpu, &fetched, &io))
 			return;
-		/* Output may have waited for a serial line: others must not. */
+		/* Output may have waited for the host's UART; other threads must not wait. */
 		if (!io.is_rep || thread_should_yield())
 			break;
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest touched memory that its nested tables do not give it. Row 6 of the
- * fault path: hands the fault to PGM, and turns the outcome into what the loop
- * does next. Before that, clearing of pages that are zero anyway is recognized
- * and done here, see zero_fill.h.
+ * Nested page faults: the guest accessed memory in a way that its nested tables do not allow.
+ * exit_memory() hands the fault to PGM, and the outcome decides what happens next (row 6 of the
+ * fault path in docs/data-flow.md). Before that it recognises, and does itself, the clearing of
+ * pages that are zero anyway: see zero_fill.h.
  */
 #include "exit.h"
 
@@ -14,10 +14,10 @@
 #include "vcpu.h"
 #include "zero_fill.h"
 
-/* Pages cleared between two looks at what else is to be done. */
+/* Pages cleared per exit, so that requests and other threads get their turn in between. */
 #define ZERO_FILL_BATCH 16u
 
-/* Where the page at RDI is. False: a write to it would not go through without more. */
+/* Finds the guest-physical page at RDI. False: a write there would fault, or RDI is not aligned. */
 static bool page_lookup(struct vcpu *vcpu, const struct fetched *fetched,
 			const struct zero_fill *fill, gpa_t *out_addr)
 {
@@ -33,7 +33,7 @@ static bool page_lookup(struct vcpu *vcpu, const struct fetched *fetched,
 	return guest_write_lookup(vcpu, fetched, virt, out_addr) && gpa_offset(*out_addr) == 0;
 }
 
-/* The pages at RDI, as far as they are zero; how many. */
+/* Skips pages at RDI for as long as they are zero, up to a batch. Returns how many. */
 static unsigned pages_skip(struct vcpu *vcpu, const struct fetched *fetched,
 			   const struct zero_fill *fill)
 {
@@ -42,7 +42,7 @@ static unsigned pages_skip(struct vcpu *vcpu, const struct fetched *fetched,
 	for (; count < ZERO_FILL_BATCH && zero_fill_has_page(fill, &vcpu->regs); count++) {
 		if (!page_lookup(vcpu, fetched, fill, &addr))
 			break;
-		/* What the CPU went by and what the tables say now may differ: then not ours. */
+		/* The guest may have changed its tables since the CPU walked them: not ours. */
 		if (count == 0 && addr.raw != vcpu->exit.memory.addr.raw)
 			break;
 		if (!pgm_zero_fill(vcpu->machine->pgm, gpa_to_gfn(addr)))
@@ -52,7 +52,7 @@ static unsigned pages_skip(struct vcpu *vcpu, const struct fetched *fetched,
 	return count;
 }
 
-/* False: nothing was done, the fault is like any other. */
+/* True: pages were skipped. False: nothing was done, and the fault is like any other. */
 static Q_NOINLINE bool zero_fill_handle(struct vcpu *vcpu)
 {
 	const struct vmexit *exit = &vcpu->exit;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * RDMSR and WRMSR: the row of msr_policy.c says what a register is, the
- * functions here do it. What a CPU would refuse raises #GP.
+ * RDMSR and WRMSR. A row of msr_policy.c says what a register is, and the functions here read and
+ * write it. What a CPU would refuse raises #GP.
  */
 #include "exit.h"
 
@@ -19,9 +19,10 @@
 #define EFER_OFFERED      (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 #define KVM_CLOCK_ENABLED BIT64(0)
 
+/* RETRY: there is a wish for memory, and RIP stays. */
 enum msr_result { MSR_DONE, MSR_REFUSED, MSR_RETRY };
 
-/* The policy's row for the register. A guest that uses one often uses it again. */
+/* Finds the policy's row. A guest often uses the same register again, so that row is kept. */
 static const struct msr_row *row_of(struct vcpu *vcpu, uint32_t msr)
 {
 	const struct msr_row *row = vcpu->last_msr;
@@ -30,7 +31,7 @@ static const struct msr_row *row_of(struct vcpu *vcpu, uint32_t msr)
 	return row;
 }
 
-/* --- reading ------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static uint64_t state_field(struct vcpu *vcpu, const struct msr_row *row)
 {
@@ -95,7 +96,7 @@ void exit_rdmsr(struct vcpu *vcpu)
 	vcpu_skip_insn(vcpu);
 }
 
-/* --- writing ------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool devices_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
@@ -106,7 +107,10 @@ static bool devices_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 	return is_taken;
 }
 
-/* 0 disarms; what lies before the devices' time 0 is past, as 1 is. */
+/*
+ * Converts a deadline to the devices' time. 0 disarms. A deadline before their time 0 becomes 1,
+ * which is in the past as well.
+ */
 static uint64_t deadline_to_devices(const struct vcpu *vcpu, uint64_t deadline)
 {
 	bool is_ahead = (int64_t)vcpu->tsc_adjust > 0;
@@ -117,7 +121,7 @@ static uint64_t deadline_to_devices(const struct vcpu *vcpu, uint64_t deadline)
 	return deadline - vcpu->tsc_adjust;
 }
 
-/* LMA follows LME and CR0.PG and is not the guest's to write. */
+/* The guest cannot write LMA, which follows LME and CR0.PG. */
 static bool efer_compute(const struct guest_state *state, uint64_t value, uint64_t *out_efer)
 {
 	if (value & ~EFER_OFFERED)
@@ -151,7 +155,7 @@ static bool state_write(struct vcpu *vcpu, const struct msr_row *row, uint64_t v
 	return vcpu->ops->state_set(vcpu->virt, &state) == Q_OK;
 }
 
-/* Writes a clock's page; what is not RAM is the guest's own mistake and stays unwritten. */
+/* Writes a clock to guest memory. If that is not RAM, it is the guest's mistake: no effect. */
 static enum msr_result clock_write(struct vcpu *vcpu, uint64_t addr, const void *clock,
 				   uint64_t size_bytes)
 {
@@ -179,7 +183,7 @@ static enum msr_result system_time_write(struct vcpu *vcpu, uint64_t value)
 	return clock_write(vcpu, value & ~KVM_CLOCK_ENABLED, &time, sizeof(time));
 }
 
-/* The clock's page depends on it. */
+/* Writes the paravirtual clock again, because it depends on the adjustment. */
 static enum msr_result tsc_adjust_set(struct vcpu *vcpu, uint64_t adjust)
 {
 	vcpu->tsc_adjust = adjust;

@@ -28,7 +28,7 @@ static enum insn_mode mode_of(const struct guest_code_state *state)
 uint64_t guest_linear(struct vcpu *vcpu, const struct fetched *fetched, unsigned segment,
 		      uint64_t offset)
 {
-	/* In 64-bit mode only these two have a base. */
+	/* In 64-bit mode only FS and GS have a base. */
 	if (fetched->mode == INSN_MODE_64 && segment != SEG_FS && segment != SEG_GS)
 		return offset;
 	struct guest_state state;
@@ -37,7 +37,7 @@ uint64_t guest_linear(struct vcpu *vcpu, const struct fetched *fetched, unsigned
 	return fetched->mode == INSN_MODE_64 ? linear : (uint32_t)linear;
 }
 
-/* Reads what one page has of [virt, virt + size_bytes); returns how many bytes. */
+/* Reads the part of [virt, virt + size_bytes) on the first page; returns its bytes, or 0. */
 static unsigned page_fetch(struct vcpu *vcpu, const struct pgm_walk_regs *regs, uint64_t virt,
 			   uint8_t *to, unsigned size_bytes)
 {
@@ -69,7 +69,7 @@ void guest_insn_fetch(struct vcpu *vcpu, struct fetched *out_fetched)
 	out_fetched->byte_count = count;
 }
 
-/* Translates one byte's address and, for a write, makes sure that RAM there has a page. */
+/* Translates the address of one byte. For a write, also makes sure that RAM there has a page. */
 static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm_walk_regs *regs,
 					     uint64_t virt, enum mem_access access, gpa_t *out_addr)
 {
@@ -117,8 +117,8 @@ bool guest_write_lookup(struct vcpu *vcpu, const struct fetched *fetched, uint64
 }
 
 /*
- * A device access that crosses a page, and so may have any size, goes byte by
- * byte. False: nobody was there for some of it, which reads as ones.
+ * Reads from devices. A part of an access that crosses a page may have any size; if that is no
+ * power of two, it goes byte by byte. False: no device answered for some bytes; they read as ones.
  */
 static bool device_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_bytes)
 {
@@ -136,7 +136,7 @@ static bool device_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned siz
 	return is_answered;
 }
 
-/* False: nobody was there for some of it, or it is ROM; such writes vanish. */
+/* Writes to devices, likewise. False: no device took some bytes (as in ROM); they are lost. */
 static bool device_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsigned size_bytes)
 {
 	struct machine *machine = vcpu->machine;
@@ -157,7 +157,7 @@ static void part_read(struct vcpu *vcpu, gpa_t addr, uint8_t *to, unsigned size_
 {
 	struct pgm *pgm = vcpu->machine->pgm;
 	q_status_t status = pgm_read(pgm, addr, to, size_bytes, NULL);
-	/* A handler: its device comes first, and where none answers, the memory behind it. */
+	/* With a handler the device comes first; if none answers, the memory behind it does. */
 	if (status != Q_OK && !device_read(vcpu, addr, to, size_bytes) && status == Q_HANDLER)
 		(void)!pgm_handler_read(pgm, addr, to, size_bytes, NULL);
 }
@@ -166,7 +166,7 @@ static void part_write(struct vcpu *vcpu, gpa_t addr, const uint8_t *from, unsig
 {
 	struct pgm *pgm = vcpu->machine->pgm;
 	q_status_t status = pgm_write(pgm, addr, from, size_bytes, NULL);
-	/* What was prepared has its page, so behind a handler only ROM refuses. */
+	/* A prepared access has its page, so behind a handler only ROM can refuse. */
 	if (status != Q_OK && !device_write(vcpu, addr, from, size_bytes) && status == Q_HANDLER)
 		(void)!pgm_handler_write(pgm, addr, from, size_bytes, NULL);
 }

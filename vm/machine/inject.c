@@ -3,7 +3,7 @@
 
 #include "vcpu.h"
 
-/* Exceptions that make a double fault of a second one; #PF has its own column. */
+/* Contributory exceptions: two of them make a double fault. #PF is a class of its own. */
 static bool is_contributory(unsigned vector)
 {
 	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
@@ -54,7 +54,7 @@ void inject_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error_code)
 	struct guest_state state;
 	vcpu->ops->state_get(vcpu->virt, &state);
 	state.cr2 = address;
-	/* Only CR2 differs from what the CPU itself saved, so it cannot be refused. */
+	/* Only CR2 differs from what the CPU itself saved, so the state cannot be refused. */
 	if (vcpu->ops->state_set(vcpu->virt, &state) == Q_OK)
 		inject_exception_code(vcpu, VECTOR_PF, error_code);
 }
@@ -81,7 +81,7 @@ static void inject(struct vcpu *vcpu, enum guest_event_type type, unsigned vecto
 	vcpu->ops->event_inject(vcpu->virt, &event);
 }
 
-/* True if something other than an interrupt goes in with this entry. */
+/* Injects the queued event or an NMI. True if it did: then no interrupt fits into this entry. */
 static bool inject_urgent(struct vcpu *vcpu)
 {
 	if (vcpu->queued.type != GUEST_EVENT_NONE) {
@@ -113,7 +113,7 @@ void inject_prepare(struct vcpu *vcpu)
 		vcpu->ops->interrupt_window_set(vcpu->virt, is_pending);
 		vcpu->window_is_set = is_pending;
 	}
-	/* There is no exit for the end of NMI blocking: look again after each one. */
+	/* No exit reports the end of NMI blocking, so look again before each entry. */
 	vcpu->injection_is_due = vcpu->nmi_pending;
 }
 

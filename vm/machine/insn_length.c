@@ -14,8 +14,8 @@ static const struct known_insn known[VMEXIT_KIND_COUNT] = {
 };
 
 /*
- * Prefixes included. Where the bytes cannot be read, or are no longer what the
- * CPU executed (another vCPU writes code), the plain form is as good as any.
+ * Returns the length with prefixes. If the bytes cannot be read, or are no longer those that the
+ * CPU executed (another vCPU may write code), the length without prefixes is as good as any.
  */
 static unsigned decode(struct vcpu *vcpu)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long the instruction is that exited, for CPUs that do not say (no NRIP
- * save). docs/decisions/0002-instruction-length.md has the reasons.
+ * The length of the instruction that exited, for CPUs that do not report it (no NRIP save).
+ * docs/decisions/0002-instruction-length.md has the reasons.
  *
- * Fetching and decoding costs more than the whole rest of an exit, so the last
- * few answers are kept for INSN_LENGTH_LIFE_SHIFT worth of TSC ticks. An answer
- * depends on prefixes only: the opcode is known from the exit.
+ * Fetching and decoding costs more than the rest of an exit, so the last few answers are kept,
+ * each for at most 2^INSN_LENGTH_LIFE_SHIFT TSC ticks. The exit tells the opcode, so an answer
+ * depends only on the prefixes.
  */
 #ifndef VM_MACHINE_INSN_LENGTH_H
 #define VM_MACHINE_INSN_LENGTH_H
@@ -31,7 +31,7 @@ static inline uint32_t insn_length_epoch(uint64_t tsc)
 	return (uint32_t)(tsc >> INSN_LENGTH_LIFE_SHIFT);
 }
 
-/* Where the answer for an instruction at `rip` is kept. */
+/* Returns where the answer for an instruction at `rip` is kept. */
 static inline struct insn_length_entry *insn_length_slot(struct insn_lengths *lengths, uint64_t rip)
 {
 	return &lengths->entries[(rip ^ rip >> 4) & (INSN_LENGTH_COUNT - 1)];
@@ -39,7 +39,7 @@ static inline struct insn_length_entry *insn_length_slot(struct insn_lengths *le
 
 struct vcpu;
 
-/* Fetches and decodes the instruction that caused vcpu->exit, and keeps the answer; never 0. */
+/* Fetches and decodes the instruction that exited, and keeps its length. Returns it: never 0. */
 unsigned insn_length_find(struct vcpu *vcpu);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From nothing to a machine that could start: memory, the BIOS area, CPUID, CPUs and
- * devices. Power-on brings all of it to the state after power-on, whatever was before, so
- * what a guest sees after a reset never depends on what was before it.
+ * Builds a machine from nothing: memory, the BIOS area, CPUID, CPUs and devices. Power-on puts
+ * all of them into their state after power-on, whatever state they were in. So what a guest sees
+ * after a reset never depends on what it did before.
  */
 #include "vm/machine/machine.h"
 
@@ -16,11 +16,11 @@
 #include "machine_internal.h"
 #include "vcpu.h"
 
-#define BIOS_AREA_START 0xc0000ull /* where the ROMs of devices begin */
+#define BIOS_AREA_START 0xc0000ull /* the ROMs of devices begin here */
 #define BIOS_AREA_END   0x100000ull
 #define BIOS_AREA_PAGES (unsigned)((BIOS_AREA_END - BIOS_AREA_START) / PAGE_SIZE)
 
-/* --- parts ------------------------------------------------------------------------------ */
+/* --- parts ------------------------------------------------------------------------------------ */
 
 static q_status_t memory_build(struct machine *machine, const struct machine_config *config)
 {
@@ -32,9 +32,9 @@ static q_status_t memory_build(struct machine *machine, const struct machine_con
 }
 
 /*
- * The ACPI tables lie in the BIOS area, which is ROM for as long as the machine exists.
- * Guests search the whole area for tables of other kinds, so the rest reads as zeros: as
- * device memory, each of those thousands of reads would be an exit.
+ * The ACPI tables lie in the BIOS area, which is ROM for as long as the machine exists. Guests
+ * also search the rest of the area for tables of other kinds. As ROM it reads as zeros; as device
+ * memory, each of those thousands of reads would be an exit.
  */
 static q_status_t bios_area_build(struct machine *machine, const struct machine_config *config)
 {
@@ -102,7 +102,7 @@ static q_status_t devices_build(struct machine *machine, const struct machine_co
 	return Q_OK;
 }
 
-/* Must succeed first: machine_fini() undoes any of the other steps, but not this one. */
+/* Must succeed before the other steps: machine_fini() undoes those, and relies on this one. */
 static q_status_t fields_build(struct machine *machine, const struct machine_config *config,
 			       const struct virt_ops *ops)
 {
@@ -146,9 +146,9 @@ void machine_fini(struct machine *machine)
 	serial_fini(&machine->serial);
 }
 
-/* --- power ------------------------------------------------------------------------------ */
+/* --- power ------------------------------------------------------------------------------------ */
 
-/* Start-up IPIs of the run before are void; the other vCPUs reset themselves. */
+/* Drops IPIs of the previous run, and asks the other vCPUs to reset themselves. */
 static void requests_renew(struct machine *machine)
 {
 	const uint32_t stale = VCPU_REQUEST_INIT | VCPU_REQUEST_START_UP;
@@ -178,7 +178,7 @@ void machine_power_off(struct machine *machine)
 	machine->is_fresh = true;
 }
 
-/* --- from outside ------------------------------------------------------------------------ */
+/* --- from outside ----------------------------------------------------------------------------- */
 
 unsigned machine_serial_input(struct machine *machine, const uint8_t *bytes, unsigned count)
 {

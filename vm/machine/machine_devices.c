@@ -2,8 +2,9 @@
 /*
  * The devices' lock, their time and their one timer.
  *
- * The timer stands for the earliest deadline of all devices. If that deadline has moved when a
- * vCPU's thread leaves the devices, the thread arms the timer and is the one that it wakes.
+ * The timer stands for the earliest deadline of all devices. A thread that leaves the devices
+ * arms the timer if that deadline has moved. The timer then wakes the vCPU of that thread, or
+ * vCPU 0 if it was not a vCPU's thread.
  */
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
@@ -36,7 +37,7 @@ void machine_devices_enter(struct machine *machine) Q_NO_ANALYSIS
 	spin_lock(&machine->devices_lock);
 }
 
-/* Takes over what the devices' state asks of the timer and of this vCPU. */
+/* Arms the timer for the next deadline, and notes in `vcpu` what the devices want of it. */
 static void settle_locked(struct machine *machine, struct vcpu *vcpu)
 {
 	uint64_t deadline = vpc_next_deadline(machine->vpc);
@@ -45,7 +46,7 @@ static void settle_locked(struct machine *machine, struct vcpu *vcpu)
 	if (!vcpu)
 		return;
 	vcpu->devices_seen = vpc_changes(machine->vpc);
-	/* Its task priority or its interrupts may be others now. */
+	/* The access may have changed its task priority or its interrupts. */
 	vcpu->cr8 = vpc_cr8_get(machine->vpc, vcpu->index);
 	vcpu->regs.cr8 = vcpu->cr8;
 	vcpu->nmi_pending |= vpc_nmi_take(machine->vpc, vcpu->index);
@@ -67,7 +68,7 @@ void machine_devices_advance(struct vcpu *vcpu)
 {
 	struct machine *machine = vcpu->machine;
 	machine_devices_enter(machine);
-	/* The timer is spent: whatever comes next must be armed. */
+	/* The timer has fired, so even an unchanged deadline must be armed again. */
 	machine->armed_deadline = VPC_DEADLINE_NONE;
 	(void)vpc_advance(machine->vpc, machine_now(machine));
 	settle_locked(machine, vcpu);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the devices ask of their machine. They call with the devices lock held, in a vCPU's
- * thread or the operator's, so the functions here only leave word where the vCPUs' threads
- * look before they enter the guest.
+ * What the devices ask of their machine. They call with the devices lock held, in a vCPU's thread
+ * or in the operator's. So the functions here only note what is asked, and the vCPUs' threads
+ * find it before they enter the guest.
  */
 #include "kernel/thread.h"
 
 #include "machine_internal.h"
 #include "vcpu.h"
 
-/* A vCPU looks at its own interrupts when it leaves the devices, see machine_devices_leave(). */
+/* A vCPU's thread finds its own interrupts when it leaves the devices: settle_locked(). */
 static void host_interrupt(void *argument, unsigned index)
 {
 	struct machine *machine = argument;
@@ -24,13 +24,13 @@ static void host_serial_output(void *argument, const uint8_t *bytes, unsigned co
 	serial_append(&machine->serial, bytes, count);
 }
 
-/* The power switch as one word: `what` above, so that 0 is nothing, the value below. */
+/* One word: `what` + 1 in the upper half, so that 0 means no request; `value` in the lower. */
 static uint64_t power_request_make(enum vpc_power what, uint32_t value)
 {
 	return (uint64_t)(what + 1) << 32 | value;
 }
 
-/* The last request counts; every vCPU stops at its next safe point. */
+/* The last request counts. Every vCPU comes to its safe point; the first one takes it. */
 static void host_power(void *argument, enum vpc_power what, uint32_t value)
 {
 	struct machine *machine = argument;
@@ -54,7 +54,7 @@ static void host_start_up(void *argument, unsigned index, bool is_init, uint32_t
 {
 	struct machine *machine = argument;
 	struct vcpu *vcpu = machine->vcpus[index];
-	if (is_init) /* a start-up IPI that came before it is void */
+	if (is_init) /* voids a start-up IPI that came before it */
 		atomic_and_acq_rel(&vcpu->requests, ~(uint32_t)VCPU_REQUEST_START_UP);
 	else
 		atomic_store_release(&vcpu->start_up_entry, entry);

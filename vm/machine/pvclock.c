@@ -5,7 +5,7 @@
 
 #define NS_PER_SECOND   1000000000ull
 #define FLAG_TSC_STABLE BIT32(0) /* all vCPUs agree on the TSC */
-#define VERSION_DONE    2u       /* any even number but the 0 that an empty page has */
+#define VERSION_DONE    2u       /* any even number but 0, which empty memory has */
 
 /* ns = ((ticks << shift) * mul) >> 32, with mul as large as 32 bits hold. */
 static void rate_set(struct pvclock_time *time, uint64_t tsc_hz)
@@ -31,7 +31,7 @@ void pvclock_time_fill(struct pvclock_time *time, uint64_t tsc_hz, uint64_t tsc_
 void pvclock_wall_fill(struct pvclock_wall *wall, uint64_t tsc_hz, uint64_t start_tsc,
 		       uint64_t epoch_seconds)
 {
-	/* In microseconds: less than a second of ticks times 10^6 fits up to 18 THz. */
+	/* Ticks of less than a second, times 10^6, fit into 64 bits for rates up to 18 THz. */
 	uint64_t microseconds = start_tsc % tsc_hz * 1000000 / tsc_hz;
 	*wall = (struct pvclock_wall){ .version = VERSION_DONE,
 				       .seconds = (uint32_t)(epoch_seconds + start_tsc / tsc_hz),

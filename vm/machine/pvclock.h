@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The paravirtual clock of the KVM interface: a page that tells the guest how
- * to make nanoseconds of its TSC, so it need not measure the TSC's rate.
+ * The paravirtual clock of the KVM interface: a structure in guest memory that tells the guest how
+ * to convert its TSC to nanoseconds, so that it need not measure the TSC's rate. Layout and
+ * arithmetic are those of Linux's "Documentation/virt/kvm/x86/msr.rst", "KVM-specific MSRs".
  *
- * Guest TSC and Quire's time are the same counter, so the page is written when
- * the guest names its address, and again only if the guest sets its TSC. Layout and arithmetic
- * are those of Linux's "Documentation/virt/kvm/x86/msr.rst".
+ * Guest TSC and Quire's time are the same counter. So the structure is written when the guest
+ * names its address, and again only if the guest sets its TSC. Pure.
  */
 #ifndef VM_MACHINE_PVCLOCK_H
 #define VM_MACHINE_PVCLOCK_H
@@ -31,9 +31,12 @@ struct pvclock_wall {
 };
 _Static_assert(sizeof(struct pvclock_wall) == 12, "pvclock_wall_clock of the KVM interface");
 
-/* The clock starts at 0 when the guest TSC is `tsc_at_zero`. */
+/* Fills in the clock: it shows 0 when the guest TSC is `tsc_at_zero`. */
 void pvclock_time_fill(struct pvclock_time *time, uint64_t tsc_hz, uint64_t tsc_at_zero);
-/* `start_tsc`: host TSC when the clock was 0; `epoch_seconds`: Unix time at host TSC 0. */
+/*
+ * Fills in what Unix time it was when the clock showed 0. `start_tsc`: host TSC at that moment;
+ * `epoch_seconds`: Unix time at host TSC 0.
+ */
 void pvclock_wall_fill(struct pvclock_wall *wall, uint64_t tsc_hz, uint64_t start_tsc,
 		       uint64_t epoch_seconds);
 

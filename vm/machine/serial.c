@@ -30,7 +30,7 @@ static uint64_t capacity(const struct serial *serial)
 	return serial->page_count * PAGE_SIZE;
 }
 
-/* Where byte `at` is, which is kept, or the next one to be written. */
+/* Returns where byte `at` is stored: one that is kept, or the next one to be written. */
 static uint8_t *byte_at(const struct serial *serial, uint64_t at)
 {
 	uint64_t index = at - serial->origin;
@@ -39,10 +39,10 @@ static uint8_t *byte_at(const struct serial *serial, uint64_t at)
 	return &serial->pages[index / PAGE_SIZE][index % PAGE_SIZE];
 }
 
-/* Written to its end: one page more, if there is one, or from the start again. */
+/* The ring is written to its end: adds a page if there is one, else starts again at the front. */
 static void ring_turn(struct serial *serial)
 {
-	/* Only we change `page_count`, and the heap must not be entered with the lock held. */
+	/* Only this thread writes `page_count`. The heap must not be called with `lock` held. */
 	bool is_short = serial->page_count < SERIAL_PAGE_COUNT;
 	uint8_t *page = is_short ? heap_alloc(PAGE_SIZE) : NULL;
 	uint64_t flags = spin_lock_irqsave(&serial->lock);
@@ -56,14 +56,14 @@ static void ring_turn(struct serial *serial)
 void serial_append(struct serial *serial, const uint8_t *bytes, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		/* Only we write `written` and `origin`. */
+		/* Only this thread writes `written` and `origin`: it holds the devices lock. */
 		if (serial->written - serial->origin == capacity(serial))
 			ring_turn(serial);
 		uint64_t flags = spin_lock_irqsave(&serial->lock);
 		*byte_at(serial, serial->written++) = bytes[i];
 		if (serial->written - serial->oldest > capacity(serial))
 			serial->oldest++;
-		/* Drained too late: what was overwritten is lost. */
+		/* Drained too late: the overwritten bytes are lost. */
 		if (serial->drained < serial->oldest)
 			serial->drained = serial->oldest;
 		spin_unlock_irqrestore(&serial->lock, flags);
@@ -79,7 +79,7 @@ static void line_end(struct serial *serial)
 	console_print_line(text);
 }
 
-/* Mode `log`: whole lines; what a terminal would act on is left out. */
+/* Mode LOG: prints whole lines, without the characters that a terminal would act on. */
 static void log_bytes(struct serial *serial, const uint8_t *bytes, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
@@ -100,7 +100,7 @@ static void pass_on(struct serial *serial, bool is_attached, const uint8_t *byte
 		log_bytes(serial, bytes, count);
 }
 
-/* Takes up to CHUNK_BYTES of what is new; with nothing left, nobody drains any more. */
+/* Takes up to CHUNK_BYTES of what is new. If nothing is left, ends the draining. */
 static unsigned chunk_take(struct serial *serial, uint8_t *to, bool *out_is_attached)
 {
 	unsigned count = 0;
@@ -113,7 +113,7 @@ static unsigned chunk_take(struct serial *serial, uint8_t *to, bool *out_is_atta
 	return count;
 }
 
-/* False: somebody else is at it, and will take what is new, too. */
+/* False: another thread is draining, and also takes what is new. */
 static bool draining_start(struct serial *serial)
 {
 	uint64_t flags = spin_lock_irqsave(&serial->lock);
@@ -141,14 +141,14 @@ void serial_finish(struct serial *serial)
 }
 
 /*
- * Takes up to CHUNK_BYTES of what was passed on before, from `*at` on; what is
- * newer is drained as always. At its end the terminal is attached.
+ * Takes up to CHUNK_BYTES, from `*at` on, of what was drained before. When nothing of that is
+ * left, attaches the terminal; what is newer is drained as always.
  */
 static unsigned history_take(struct serial *serial, uint64_t *at, uint8_t *to)
 {
 	unsigned count = 0;
 	uint64_t flags = spin_lock_irqsave(&serial->lock);
-	/* What was overwritten meanwhile is skipped. */
+	/* Skips what was overwritten meanwhile. */
 	if (*at < serial->oldest)
 		*at = serial->oldest;
 	while (count < CHUNK_BYTES && *at < serial->drained)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a VM wrote to its serial port: the last 64 KiB, and on to where it is
- * wanted. The ring has a page from the start and gets the others when they are
- * first needed; while there is no memory for one, it keeps less.
+ * The output of a VM's serial port: keeps the last 64 KiB, and passes on what is new to where it
+ * is wanted. The ring has one page from the start and gets each other page when it first needs
+ * it. While there is no memory for a page, the ring keeps less.
  *
- * Devices append under the devices lock; serial_drain() passes on what is new,
- * without that lock, because a console may have to wait for its line. One
- * drainer at a time, so order is kept.
+ * Devices append under the devices lock. serial_drain() passes on without that lock, because
+ * Quire's console may have to wait for its UART. One thread drains at a time, so order is kept.
  */
 #ifndef VM_MACHINE_SERIAL_H
 #define VM_MACHINE_SERIAL_H
@@ -20,7 +19,10 @@
 #define SERIAL_LINE_BYTES 200u
 #define SERIAL_NAME_BYTES 32u /* the longest name, with its terminator */
 
-/* Where output goes: to an attached terminal only; or to the console line by line; or to COM2. */
+/*
+ * An attached terminal gets all output. Where else it goes: CONSOLE, nowhere; LOG, line by line to
+ * Quire's console while no terminal is attached; COM2, raw to the machine's second serial port.
+ */
 enum serial_mode { SERIAL_CONSOLE, SERIAL_LOG, SERIAL_COM2 };
 
 struct serial {
@@ -28,40 +30,40 @@ struct serial {
 	const char *name;
 	enum serial_mode mode;
 
-	/* LOCK_RANK_SERIAL, with interrupts off: their handlers take locks that rank below. */
+	/* LOCK_RANK_SERIAL. With interrupts off, because handlers take locks that rank below. */
 	struct spinlock lock;
 	/* Guarded by lock; written under the devices lock as well. */
 	uint8_t *pages[SERIAL_PAGE_COUNT];
 	unsigned page_count;
 	/* Guarded by lock. Free-running byte counts. */
-	uint64_t origin; /* the byte at the start of the ring: written last there, or next */
-	uint64_t oldest; /* that is kept */
+	uint64_t origin; /* the byte at the ring's start: written there last, or the next one */
+	uint64_t oldest; /* the oldest byte that is kept */
 	uint64_t written;
 	uint64_t drained;
 	bool is_attached;
 	bool is_draining;
 
-	/* Owned by whoever is draining: the unfinished line of mode `log`. */
+	/* Owned by the thread that drains: the unfinished line of mode LOG. */
 	char line[SERIAL_LINE_BYTES];
 	unsigned line_length;
 };
 
-/* Q_NO_MEMORY: the first page; then there is nothing to end. */
+/* `name` must outlive it. Q_NO_MEMORY: no first page; then serial_fini() must not follow. */
 q_status_t serial_init(struct serial *serial, const char *name, enum serial_mode mode) Q_MUST_USE;
 void serial_fini(struct serial *serial);
 
-/* Under the devices lock. */
+/* Appends output. The caller holds the devices lock. */
 void serial_append(struct serial *serial, const uint8_t *bytes, unsigned count);
-/* Passes on what is new. Outside all locks. */
+/* Passes on what is new. No lock held. */
 void serial_drain(struct serial *serial);
-/* At the end of a run: an unfinished line of mode `log` goes out as it is. */
+/* Call at the end of a run: passes on all that is left, also an unfinished line of mode LOG. */
 void serial_finish(struct serial *serial);
 
-/* From here on output goes to Quire's console, beginning with the last 64 KiB. */
+/* Attaches the terminal: it gets the last 64 KiB, and then all output. No lock held. */
 void serial_attach(struct serial *serial);
 void serial_detach(struct serial *serial);
 
-/* Something to pass on? Without a lock: whoever appends afterwards drains. */
+/* True if there is output to pass on. No lock needed: a thread that appends later also drains. */
 static inline bool serial_has_new(const struct serial *serial)
 {
 	return serial->written != serial->drained;

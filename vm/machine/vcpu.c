@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A vCPU's birth, power-on state, INIT and start-up IPIs, and end. */
+/* The life of a vCPU: creation, power-on state, INIT and start-up IPIs, end. */
 #include "vcpu.h"
 
 #include "lib/format.h"
@@ -10,7 +10,7 @@
 #include "inject.h"
 #include "msr_policy.h"
 
-/* DR6.BS: a single step ended. */
+/* DR6.BS: the exception is a single step's. */
 #define DR6_SINGLE_STEP BIT64(14)
 
 static void release(struct vcpu *vcpu)
@@ -68,7 +68,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 {
 	atomic_or_acq_rel(&vcpu->requests, requests);
-	/* NULL only while it is being created: then the thread looks before it first parks. */
+	/* NULL only in vcpu_create(): the new thread looks at `requests` before it first parks. */
 	if (vcpu->thread)
 		thread_unpark(vcpu->thread);
 }
@@ -80,7 +80,7 @@ static void activity_set(struct vcpu *vcpu, enum vcpu_activity activity)
 		vcpu_request_self(vcpu, VCPU_REQUEST_SLEEP);
 }
 
-/* What INIT resets, too: registers, and what was about to be delivered. */
+/* Resets what INIT also resets: registers, and events that were about to be delivered. */
 static void reset_core(struct vcpu *vcpu)
 {
 	vcpu->ops->vcpu_reset(vcpu->virt);
@@ -113,7 +113,7 @@ void vcpu_power_on(struct vcpu *vcpu)
 	activity_set(vcpu, vcpu->index == 0 ? VCPU_RUNNABLE : VCPU_WAITS_START_UP);
 }
 
-/* Real mode at the page that the IPI names: Intel SDM vol. 3, "Typical AP Initialization". */
+/* Real mode, at the page that the IPI names: SDM vol. 3, "Typical AP Initialization Sequence". */
 static void start_at(struct vcpu *vcpu, uint32_t entry)
 {
 	struct guest_state state;

@@ -2,13 +2,13 @@
 /*
  * The entry into the guest, and the exit from it.
  *
- * `requests` is the one word that a turn looks at before it enters: everything that is not an
- * exit arrives through it. The thread reads it with interrupts disabled, so an interrupt
- * handler that sets a bit between that look and the entry ends the guest's run at once: its
- * interrupt stays pending and exits.
+ * Everything that is not an exit reaches a vCPU through `requests`, the one word that its thread
+ * reads before each entry. It reads the word with interrupts disabled. An interrupt that comes
+ * between that look and the entry stays pending and ends the guest's run at once; then its
+ * handler runs, sets a bit if need be, and the next look finds it.
  *
- * One CPU runs all vCPUs: while this thread runs, no other vCPU is in its guest, and a changed
- * nested table needs a flush only at each vCPU's own next entry.
+ * One CPU runs all vCPUs. While this thread runs, no other vCPU is in its guest, so after a
+ * change of a nested table it is enough that each vCPU flushes at its own next entry.
  */
 #include "arch/x86_64/cpu.h"
 #include "kernel/thread.h"
@@ -18,7 +18,7 @@
 #include "machine_internal.h"
 #include "vcpu.h"
 
-/* Runs the guest until its next exit. False, and not entered: the loop must attend first. */
+/* Runs the guest until its next exit. False: not entered, the loop must attend to something. */
 static bool enter(struct vcpu *vcpu)
 {
 	const struct virt_ops *ops = vcpu->ops;

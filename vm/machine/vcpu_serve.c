@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a vCPU's thread does for its vCPU between two runs of the guest. */
+/* Serves what is requested of a vCPU, in its thread, between two runs of the guest. */
 #include "inject.h"
 #include "machine_internal.h"
 #include "vcpu.h"
@@ -14,7 +14,7 @@ void vcpu_requests_serve(struct vcpu *vcpu, uint32_t requests)
 		vcpu->injection_is_due = true;
 	if (requests & (VCPU_REQUEST_INIT | VCPU_REQUEST_START_UP))
 		vcpu_start_up(vcpu, requests);
-	/* Failing is no harm yet: the fault that finds the stock empty waits for memory. */
+	/* A failure does no harm here: a fault that finds the stock empty waits for memory. */
 	if (requests & VCPU_REQUEST_REFILL)
 		(void)!pgm_handy_refill(vcpu->machine->pgm);
 }

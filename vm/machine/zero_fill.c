@@ -51,10 +51,10 @@ void zero_fill_page_skip(const struct zero_fill *fill, struct guest_regs *regs)
 {
 	uint64_t mask = address_mask(fill);
 
-	/* Registers written with 32 bits lose their upper half, in 64-bit mode, too. */
+	/* A write of 32 bits clears the upper half of a register, also in 64-bit mode. */
 	regs->gpr[GPR_RDI] = (regs->gpr[GPR_RDI] + PAGE_SIZE) & mask;
 	regs->gpr[GPR_RCX] = (regs->gpr[GPR_RCX] - elements_per_page(fill)) & mask;
-	/* Set between the elements of a repeated instruction, clear after any instruction. */
+	/* RF is set between the elements of a repeated instruction, and clear after the last. */
 	regs->rflags &= ~RFLAGS_RF;
 	if (!zero_fill_is_done(fill, regs))
 		regs->rflags |= RFLAGS_RF;

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Zeroing elision: a guest that clears a page which is the zero page anyway has
- * it done without a page being allocated. Kernels clear pages before they use
- * them, Debian's at each allocation, so that memory which nobody wrote would
- * become zeros that cost a page each.
+ * Zeroing elision: when a guest clears a page that is the zero page anyway, Quire skips the page
+ * and allocates nothing. Kernels clear pages before they use them, Debian's at each allocation.
+ * Without elision, memory that was never written would become zeros that cost a page each.
  *
- * Pure: which REP STOS qualifies, and what clearing one page does to the
- * registers. It qualifies where RDI is at the start of a page, RAX is zero and
- * a whole page is still to be done. Upwards only, and in 32-bit and 64-bit code
- * with addresses of that size: no kernel clears pages otherwise. With a single
- * step or a breakpoint armed the CPU does it itself, as only the CPU knows which
- * element would trap.
+ * Pure: which REP STOS qualifies, and what clearing one page does to the registers. It qualifies
+ * if RDI is at the start of a page, RAX is zero and at least a whole page is still to be cleared;
+ * upwards only, and with 32-bit or 64-bit addresses: no kernel clears pages in another way. With
+ * a single step or a breakpoint armed the CPU clears the page itself, because only the CPU knows
+ * which element would trap.
  *
  * docs/decisions/0009-zeroing-elision.md has the reasons.
  */
@@ -25,15 +23,15 @@
 struct zero_fill {
 	uint8_t length;        /* of the instruction, bytes */
 	uint8_t element_bytes; /* 1, 2, 4, 8 */
-	uint8_t address_bytes; /* 4, 8: how much of RDI and RCX counts */
+	uint8_t address_bytes; /* 4, 8: the low bytes of RDI and RCX that count */
 };
 
-/* A page has at least so many elements. */
+/* The fewest elements that make up a page. */
 #define ZERO_FILL_COUNT_MIN (PAGE_SIZE / 8)
 
 /*
- * From registers alone: could the write fault at `addr` be such a clearing? Asked
- * at each write fault, and wrong for hardly any that is not one.
+ * Guesses, from registers alone, whether the write fault at `addr` is such a clearing. Called at
+ * each write fault; hardly any other fault looks like one.
  */
 static inline bool zero_fill_is_likely(const struct guest_regs *regs, gpa_t addr)
 {
@@ -42,19 +40,20 @@ static inline bool zero_fill_is_likely(const struct guest_regs *regs, gpa_t addr
 	       regs->gpr[GPR_RCX] >= ZERO_FILL_COUNT_MIN;
 }
 
-/* The instruction at `bytes`, for registers that are likely. False: not one that qualifies. */
+/* Decodes the instruction at `bytes`, for registers that are likely. False: it does not qualify. */
 bool zero_fill_decode(const uint8_t *bytes, unsigned byte_count, enum insn_mode mode,
 		      const struct guest_regs *regs, struct zero_fill *out_fill);
 
-/* Whether all of the page at RDI is still to be cleared. */
+/* True if the whole page at RDI is still to be cleared. */
 bool zero_fill_has_page(const struct zero_fill *fill, const struct guest_regs *regs);
-/* Where that page is in its segment. */
+/* Returns the offset of that page in its segment. */
 uint64_t zero_fill_offset(const struct zero_fill *fill, const struct guest_regs *regs);
-/* Outside 64-bit mode: whether the segment has all of the page at `offset`. */
+/* For use outside 64-bit mode: true if the segment contains the whole page at `offset`. */
 bool zero_fill_fits_segment(const struct guest_segment *es, uint64_t offset);
 
-/* The page at RDI is cleared: RDI, RCX and RFLAGS as after its last element. RIP is the caller's. */
+/* Sets RDI, RCX and RFLAGS as after the last element of the page. The caller moves RIP. */
 void zero_fill_page_skip(const struct zero_fill *fill, struct guest_regs *regs);
+/* True if no element is left. */
 bool zero_fill_is_done(const struct zero_fill *fill, const struct guest_regs *regs);
 
 #endif
