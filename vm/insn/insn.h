@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Instruction decoder and emulator: for CPUs that report no next RIP, and for
- * instructions that touch device memory. Pure: bytes and registers in, effects
- * out. Decodes only what must be decoded; everything else is refused, and the
- * caller injects what a CPU would.
+ * Instruction decoder and emulator: for CPUs that report no next RIP, and for instructions that
+ * access device memory. Pure: bytes and registers in, effects out. It knows only the instructions
+ * that Quire must decode and refuses all others; the caller then injects what a CPU would.
  */
 #ifndef VM_INSN_INSN_H
 #define VM_INSN_INSN_H
@@ -31,7 +30,7 @@ struct insn {
 	enum insn_operation operation;
 	enum insn_alu alu;
 	uint8_t size;          /* of the memory operand: 1, 2, 4, 8 */
-	uint8_t register_size; /* of the destination register: MOVZX and the like differ */
+	uint8_t register_size; /* of the register operand; differs from `size` for MOVZX and such */
 	bool is_sign_extended;
 	bool has_immediate;
 	bool memory_is_destination;
@@ -39,29 +38,28 @@ struct insn {
 	uint8_t address_size;  /* 2, 4, 8 */
 	uint8_t reg;           /* enum gpr; the register operand */
 	bool reg_is_high_byte; /* AH, CH, DH, BH */
-	uint64_t immediate;    /* sign extended to 64 bits; for opcode 0x0f01 its third byte */
+	uint64_t immediate;    /* sign extended to 64 bits; for opcode 0x0f01 the third byte */
 	uint8_t segment;       /* enum guest_segment_name of the memory operand */
-	uint64_t offset;       /* effective address inside the segment (not STOS, MOVS) */
-	uint16_t opcode;       /* 0x0fa2 for CPUID and so on: two-byte opcodes with 0x0f */
+	uint64_t offset;       /* effective address in the segment; not for STOS and MOVS */
+	uint16_t opcode;       /* two-byte opcodes with their 0x0f: 0x0fa2 is CPUID */
 };
 
 /*
- * Decodes the instruction at `bytes` (up to INSN_MAX_BYTES; fewer when the rest
- * is not readable). `regs` gives the effective address. Q_UNSUPPORTED: not one
- * of ours; Q_RANGE: more bytes are needed; Q_INVALID: no valid encoding (#UD).
+ * Decodes the instruction at `bytes`. Pass INSN_MAX_BYTES bytes, or fewer if the rest cannot be
+ * read. The effective address is computed from `regs`. Q_UNSUPPORTED: not a known instruction;
+ * Q_RANGE: more bytes are needed; Q_INVALID: no valid encoding (#UD).
  */
 q_status_t insn_decode(const uint8_t *bytes, unsigned byte_count, enum insn_mode mode,
 		       const struct guest_regs *regs, struct insn *out_insn) Q_MUST_USE;
 
 /*
- * What a load-type instruction does with `value` read from memory, or what a
- * store-type instruction writes. Sets registers and flags; RIP is the caller's.
- * For INSN_ALU and INSN_XCHG with memory_is_destination: first read, then this,
- * then write *out_value if true is returned.
+ * Carries out an instruction on registers and flags. The caller reads and writes memory, and moves
+ * RIP. `memory_value` is what the caller has read from the memory operand, or anything if the
+ * instruction does not read it. True: the caller must write *out_value to the memory operand.
  *
- * STOS and MOVS do one element: the caller takes the addresses from RSI and RDI
- * before; afterwards both, and with a REP prefix RCX, are stepped. With RCX at
- * zero nothing is done and false is returned.
+ * STOS and MOVS do one element. The caller takes the addresses from RSI and RDI before the call,
+ * which then steps RDI, for MOVS also RSI, and with a REP prefix RCX. With REP and RCX zero it
+ * does nothing and returns false.
  */
 bool insn_execute(const struct insn *insn, struct guest_regs *regs, uint64_t memory_value,
 		  uint64_t *out_value);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The decoder: prefixes, opcode, operands, in the order of the bytes.
+ * The decoder: prefixes, opcode, operands, in the order of the bytes. Encodings as in APM vol. 3,
+ * "Instruction Encoding" and "Opcode and Operand Encodings".
  *
- * Which instructions are ours stands in two tables, one row per opcode; what is
- * not there is refused. Bytes come from a guest and may be anything: the reader
- * never passes the end of what is readable, and what is missing is found out at
- * the end, once. An instruction longer than 15 bytes is invalid.
+ * Two tables, a row per opcode, say which instructions are known; all others are refused. The
+ * bytes come from a guest and may be anything. decoder_byte() never reads beyond the last one; it
+ * only notes that a byte was missing, and nothing is accepted with that note set. An instruction
+ * longer than 15 bytes is invalid.
  *
- * Prefixes of intercepted instructions are not judged beyond LOCK: the CPU has
- * accepted them before it intercepted. Encodings as in APM vol. 3, "Instruction
- * Encoding" and "Opcode and Operand Encodings".
+ * Of the prefixes of an intercepted instruction only LOCK is judged: the CPU accepted the others
+ * before it intercepted.
  */
 #include "insn_internal.h"
 
@@ -17,8 +17,8 @@
 #define F_MODRM     0x002u
 #define F_BYTE      0x004u /* operands of one byte, else of the operand size */
 #define F_TO_MEMORY 0x008u /* memory is the first operand */
-#define F_IMM8      0x010u /* followed by one byte, sign extended */
-#define F_IMM       0x020u /* followed by as much as the operand size, at most 4 bytes */
+#define F_IMM8      0x010u /* an immediate of one byte follows, sign extended */
+#define F_IMM       0x020u /* an immediate of the operand size follows, at most 4 bytes */
 #define F_GROUP     0x040u /* ModRM.reg belongs to the opcode */
 #define F_MOFFS     0x080u /* an absolute offset instead of ModRM; the register is RAX */
 #define F_FROM_8    0x100u /* extending loads: memory has 1, 2 or 4 bytes */
@@ -27,7 +27,7 @@
 #define F_SIGNED    0x800u
 
 struct opcode {
-	uint16_t flags; /* 0: not one of ours */
+	uint16_t flags; /* 0: not known */
 	uint8_t operation;
 	uint8_t alu;
 };
@@ -41,7 +41,7 @@ struct opcode {
 		(uint16_t)(F_KNOWN | F_MODRM | (flags_)), INSN_ALU, (alu_) \
 	}
 
-/* The four ModRM forms of an arithmetic operation start at eight times its number. */
+/* The opcodes of the four ModRM forms of an operation start at eight times its number. */
 #define ROWS_ALU(alu_)                                                                  \
 	[8 * (alu_)] = ROW_ALU(alu_, F_TO_MEMORY | F_BYTE), ROW_ALU(alu_, F_TO_MEMORY), \
 	     ROW_ALU(alu_, F_BYTE), ROW_ALU(alu_, 0)
@@ -82,7 +82,7 @@ static const struct opcode one_byte[256] = {
 	[0xf7] = ROW_ALU(ALU_TEST, F_GROUP | F_TO_MEMORY | F_IMM),
 };
 
-/* Behind 0x0f. */
+/* The second byte of opcodes that start with 0x0f. */
 static const struct opcode two_byte[256] = {
 	[0x01] = ROW(INSN_SIMPLE, F_GROUP), /* XSETBV, RDTSCP, VMCALL, VMMCALL */
 	[0x08] = ROW(INSN_SIMPLE, 0),       /* INVD */
@@ -101,19 +101,19 @@ static const struct opcode two_byte[256] = {
 #define OPCODE_ESCAPE 0x0fu
 #define OPCODE_MOVSXD 0x63u
 
-/* The third byte of what 0f 01 has for us. */
+/* The third byte of the known instructions 0f 01. */
 #define GROUP7_VMCALL  0xc1u
 #define GROUP7_XSETBV  0xd1u
 #define GROUP7_VMMCALL 0xd9u
 #define GROUP7_RDTSCP  0xf9u
 
-/* More bytes could help only while the longest instruction was not there. */
+/* More bytes can help only if fewer were given than the longest instruction has. */
 static q_status_t short_status(const struct decoder *d)
 {
 	return d->count < INSN_MAX_BYTES ? Q_RANGE : Q_INVALID;
 }
 
-/* --- prefixes ------------------------------------------------------------------ */
+/* --- prefixes --------------------------------------------------------------------------------- */
 
 struct sizes_prefixed {
 	bool operand, address;
@@ -165,7 +165,7 @@ static void sizes_set(struct decoder *d, const struct sizes_prefixed *prefixed)
 	}
 }
 
-/* Returns the first byte that is no prefix. */
+/* Reads all prefixes. Returns the first byte that is not one. */
 static uint8_t prefixes_read(struct decoder *d)
 {
 	struct sizes_prefixed sizes = { 0 };
@@ -187,7 +187,7 @@ static uint8_t prefixes_read(struct decoder *d)
 	return byte;
 }
 
-/* --- operands --------------------------------------------------------------------- */
+/* --- operands --------------------------------------------------------------------------------- */
 
 static void register_set(const struct decoder *d, unsigned reg, struct insn *insn)
 {
@@ -213,18 +213,19 @@ static void operand_sizes_set(const struct decoder *d, const struct opcode *op, 
 	insn->is_sign_extended = op->flags & F_SIGNED;
 }
 
-/* ModRM.reg as part of the opcode. */
+/* Takes ModRM.reg as a part of the opcode. */
 static q_status_t group_set(unsigned reg, struct insn *insn)
 {
 	if (insn->operation == INSN_MOV_STORE)
 		return reg == 0 ? Q_OK : Q_INVALID;
-	if (insn->alu == ALU_TEST) /* F6, F7: 1 is the same as 0; NOT to IDIV are not ours */
+	/* F6 and F7: 1 is the same as 0; the others, NOT to IDIV, are not known. */
+	if (insn->alu == ALU_TEST)
 		return reg <= 1 ? Q_OK : Q_UNSUPPORTED;
 	insn->alu = (enum insn_alu)reg;
 	return Q_OK;
 }
 
-/* *out_is_rip_relative: the offset must be completed when the length is known. */
+/* *out_is_rip_relative: RIP is still to be added, once the length is known. */
 static q_status_t modrm_read(struct decoder *d, const struct opcode *op, struct insn *insn,
 			     bool *out_is_rip_relative)
 {
@@ -292,7 +293,7 @@ static q_status_t memory_operands_read(struct decoder *d, const struct opcode *o
 	return Q_OK;
 }
 
-/* --- opcodes ------------------------------------------------------------------------ */
+/* --- opcodes ---------------------------------------------------------------------------------- */
 
 static q_status_t group7_read(struct decoder *d, struct insn *insn)
 {
@@ -319,7 +320,7 @@ static const struct opcode *opcode_find(uint16_t opcode, enum insn_mode mode)
 	const struct opcode *op = opcode > 0xff ? &two_byte[opcode & 0xff] : &one_byte[opcode];
 	if (!op->flags)
 		return NULL;
-	/* ARPL outside 64-bit mode. */
+	/* Outside 64-bit mode this opcode is ARPL. */
 	if (opcode == OPCODE_MOVSXD && mode != INSN_MODE_64)
 		return NULL;
 	return op;

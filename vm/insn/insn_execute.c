@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a decoded instruction does to registers and flags. Memory is the
- * caller's: values go in and come out. Undefined flags (AF after AND, OR, XOR
- * and TEST) are cleared, as CPUs do.
+ * What a decoded instruction does to registers and flags. The caller accesses memory: values of
+ * memory operands are passed in and out. Undefined flags (AF after AND, OR, XOR and TEST) are
+ * cleared, as CPUs do.
  *
- * String instructions do one element: they step RSI and RDI, and count RCX down
- * if there is a REP prefix. The caller repeats (or re-enters the guest at the
- * same RIP) while RCX is not zero. With RCX zero at the start nothing happens.
+ * String instructions do one element: they step RSI and RDI, and count RCX down if there is a REP
+ * prefix. The caller repeats (or re-enters the guest at the same RIP) while RCX is not zero. With
+ * REP and RCX zero nothing happens.
  */
 #include "insn_internal.h"
 
@@ -20,7 +20,7 @@ static uint64_t register_read(const struct guest_regs *regs, const struct insn *
 	return truncate_to(value, insn->register_size);
 }
 
-/* Writes of 4 bytes clear the upper half, shorter ones keep the rest. */
+/* A write of 4 bytes clears the upper half; a shorter one keeps the rest. */
 static void gpr_write(struct guest_regs *regs, unsigned reg, unsigned size_bytes, uint64_t value)
 {
 	if (size_bytes < 4)
@@ -51,7 +51,7 @@ static void flags_set(struct guest_regs *regs, uint64_t result, unsigned size_by
 	regs->rflags = (regs->rflags & ~FLAGS_ARITHMETIC) | flags;
 }
 
-/* `carries` and `overflows` have the carry out of, and the overflow at, every bit. */
+/* Bit n of `carries` is the carry out of bit n, and bit n of `overflows` the overflow there. */
 static uint64_t carry_flags(uint64_t carries, uint64_t overflows, unsigned size_bytes)
 {
 	unsigned top = 8 * size_bytes - 1;
@@ -91,7 +91,7 @@ static uint64_t logic(struct guest_regs *regs, uint64_t result, unsigned size_by
 	return result;
 }
 
-/* Operands are truncated to the operand size. */
+/* `a` and `b` are truncated to the operand size. */
 static uint64_t alu_compute(const struct insn *insn, struct guest_regs *regs, uint64_t a,
 			    uint64_t b)
 {

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the decoder share: the bytes still to be read, and the prefixes. */
+/*
+ * Shared by the files of vm/insn/. All are pure and have no state and no locks; any thread.
+ *
+ *   insn_decode.c    bytes to struct insn: prefixes, the opcode tables, operands
+ *   insn_modrm.c     effective addresses: ModRM, SIB and displacement
+ *   insn_execute.c   what a decoded instruction does to registers and flags
+ */
 #ifndef VM_INSN_INSN_INTERNAL_H
 #define VM_INSN_INSN_INTERNAL_H
 
@@ -15,11 +21,12 @@
 #define MODRM_RM(modrm)  ((modrm)&7u)
 #define MOD_REGISTER     3u
 
+/* The bytes of an instruction, and what its prefixes said. */
 struct decoder {
 	const uint8_t *bytes;
 	unsigned count;    /* readable bytes, at most INSN_MAX_BYTES */
-	unsigned position; /* of the next one, at most `count` */
-	bool is_short;     /* something behind `count` was asked for */
+	unsigned position; /* of the next byte to read, at most `count` */
+	bool is_short;     /* a byte beyond `count` was asked for */
 
 	enum insn_mode mode;
 	const struct guest_regs *regs;
@@ -31,7 +38,7 @@ struct decoder {
 	uint8_t address_size;     /* 2, 4, 8 */
 };
 
-/* The next byte; 0, with is_short set, when there is none. */
+/* Reads the next byte. If there is none, sets is_short and returns 0. */
 static inline uint8_t decoder_byte(struct decoder *d)
 {
 	if (d->position >= d->count) {
@@ -47,13 +54,14 @@ static inline uint64_t truncate_to(uint64_t value, unsigned size_bytes)
 	return value & (~0ull >> (64 - 8 * size_bytes));
 }
 
+/* Extends the low `size_bytes` (1, 2, 4, 8) of a value to 64 bits. */
 static inline uint64_t sign_extend_from(uint64_t value, unsigned size_bytes)
 {
 	uint64_t sign = 1ull << (8 * size_bytes - 1);
 	return (truncate_to(value, size_bytes) ^ sign) - sign;
 }
 
-/* The next `size_bytes` (1, 2, 4, 8), least significant first. */
+/* Reads a number of `size_bytes` (1, 2, 4, 8), least significant byte first. */
 static inline uint64_t decoder_number(struct decoder *d, unsigned size_bytes)
 {
 	uint64_t value = 0;
@@ -64,8 +72,8 @@ static inline uint64_t decoder_number(struct decoder *d, unsigned size_bytes)
 
 struct memory_operand {
 	uint8_t segment;
-	uint64_t offset;      /* not yet truncated to the address size */
-	bool is_rip_relative; /* offset counts from the end of the instruction */
+	uint64_t offset;      /* not truncated to the address size */
+	bool is_rip_relative; /* `offset` counts from the end of the instruction */
 };
 
 /* Reads SIB and displacement of a ModRM byte whose mod is not MOD_REGISTER. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Effective addresses: ModRM, SIB and displacement (APM vol. 3, "ModRM and SIB
- * Bytes"). Two schemes that share nothing: 16-bit addresses have eight fixed
- * register pairs, 32-bit and 64-bit addresses have base, index and scale.
+ * Effective addresses: ModRM, SIB and displacement (APM vol. 3, "ModRM and SIB Bytes"). There are
+ * two schemes, which share nothing: 16-bit addresses have eight fixed register pairs, 32-bit and
+ * 64-bit addresses have base, index and scale.
  */
 #include "insn_internal.h"
 
@@ -61,7 +61,7 @@ static struct memory_operand operand_sib(struct decoder *d, unsigned mod)
 	if (mod == 0 && base == RM_DISPLACEMENT) {
 		operand.offset = sign_extend_from(decoder_number(d, 4), 4);
 	} else {
-		/* R12 and R13 are no stack registers, so look after the extension. */
+		/* R12 and R13 are not stack registers, so compare after REX.B is added. */
 		base |= d->rex & REX_B ? 8 : 0;
 		is_stack = base == GPR_RSP || base == GPR_RBP;
 		operand.offset = d->regs->gpr[base] + displacement_read(d, mod, 4);
