@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The "new ASCII" cpio format: per file a header of 13 hexadecimal numbers of
- * eight digits behind a magic of six, the name with its terminator, and the
- * data; name and data are each padded so that the next part starts at a
- * multiple of four from the archive's start. A file named TRAILER!!! ends it.
+ * The "new ASCII" cpio format: cpio(5), "New ASCII Format". Each file has a header, its name with
+ * a terminator, and its data. The header is a magic of six digits and 13 numbers of eight
+ * hexadecimal digits. Name and data are each padded, so that the next part starts at a multiple
+ * of four from the archive's start. A file named TRAILER!!! ends the archive.
  *
- * Every size in the archive is a claim: nothing is looked at before it is known
- * to lie inside. The loop ends because each file takes at least a header.
+ * Every size in the archive is only a claim: nothing is read before it is known to lie inside. The
+ * loop ends because each file takes at least a header.
  */
 #include "vm/load/cpio.h"
 
@@ -21,7 +21,7 @@
 #define ALIGNMENT    4u
 #define TRAILER_NAME "TRAILER!!!"
 
-/* Numbers of the header that matter, by position. */
+/* The numbers of the header that are used, by position. */
 #define FIELD_MODE       1u
 #define FIELD_FILE_BYTES 6u
 #define FIELD_NAME_BYTES 11u
@@ -39,7 +39,7 @@ struct member {
 
 static bool is_magic(const uint8_t *bytes)
 {
-	/* The last digit tells whether there are checksums; they are not looked at. */
+	/* The last digit says whether there are checksums, which are ignored. */
 	return memcmp(bytes, "07070", 5) == 0 && (bytes[5] == '1' || bytes[5] == '2');
 }
 
@@ -74,7 +74,7 @@ static bool field_read(const uint8_t *header, unsigned field, uint64_t *out_valu
 	return true;
 }
 
-/* Terminated exactly where the header says, and not empty. */
+/* True if the name is not empty and ends exactly where the header says. */
 static bool is_name(const char *name, uint64_t name_bytes)
 {
 	for (uint64_t i = 0; i < name_bytes - 1; i++) {
@@ -108,7 +108,7 @@ static const char *member_read(const struct module *archive, uint64_t offset,
 		return "the name is not terminated where it should be";
 
 	uint64_t data_start = align_up(name_start + name_bytes, ALIGNMENT);
-	/* The padding before an empty file may be cut off at the archive's end. */
+	/* At the archive's end the padding before an empty file may be missing. */
 	if (out_member->size_bytes == 0)
 		data_start = data_start < size ? data_start : size;
 	else if (range_exceeds(data_start, out_member->size_bytes, size))
@@ -124,7 +124,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* Folders, links and devices stand for nothing. */
+/* Adds a regular file. Folders, links and devices are left out. */
 static q_status_t member_add(const struct member *member, struct module_table *table)
 {
 	if ((member->mode & MODE_TYPE) != MODE_REGULAR)

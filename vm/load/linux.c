@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The Linux loader: plan where everything goes, then write it. The plan is
- * complete, and known to fit, before the first byte is written. The image itself
- * is judged in linux_image.c.
+ * The Linux loader. It plans where everything goes, then writes it: the plan is complete, and
+ * known to fit, before the first byte is written. linux_image.c judges the image itself.
  *
- * The guest's memory after loading:
+ * The guest's memory after loading (Linux kernel documentation, "The Linux/x86 Boot Protocol",
+ * section "64-bit Boot Protocol", and "Zero Page"):
  *
  *      0x1000  boot_params, the "zero page"
  *      0x2000  command line; GDT at the page's end
@@ -12,9 +12,8 @@
  *    >= 1 MiB  kernel, at the address that it prefers; init_size bytes are its own
  *        high  initrd, as high as the kernel allows
  *
- * Memory is a guest's budget, so pages that would get zeros only are left as the
- * zero page that they are, and page tables cover no more than what was loaded:
- * the kernel builds its own at once.
+ * Memory is scarce. So a page that would get only zeros stays the zero page, and the page tables
+ * cover no more than what was loaded, because the kernel builds its own at once.
  */
 #include "vm/load/linux.h"
 
@@ -25,16 +24,16 @@
 
 #include "linux_internal.h"
 
-/* --- fields of boot_params outside the header --------------------------------------- */
+/* --- fields of boot_params outside the header ------------------------------------------------- */
 
 #define PARAMS_RSDP         0x070u
 #define PARAMS_E820_ENTRIES 0x1e8u
-#define PARAMS_HEADER_END   0x290u /* there something else begins */
+#define PARAMS_HEADER_END   0x290u /* other fields begin here */
 #define PARAMS_E820_TABLE   0x2d0u
 #define E820_RAM            1u
 #define E820_RESERVED       2u
 
-/* --- where things are in guest memory -------------------------------------------------- */
+/* --- where things are in guest memory --------------------------------------------------------- */
 
 #define LOADER_UNDEFINED 0xffu         /* type_of_loader */
 #define INITRD_LIMIT     0x80000000ull /* exclusive; older kernels fail above */
@@ -47,7 +46,7 @@
 #define BIOS_ROM         0xe0000ull
 #define FOUR_GIB         (1ull << 32)
 #define DIRECTORY_SHIFT  30u          /* a page directory maps 1 GiB */
-#define KERNEL_SLACK     (4ull << 20) /* to run in, besides what is loaded */
+#define KERNEL_SLACK     (4ull << 20) /* for running, beyond what is loaded */
 
 #define SELECTOR_CODE   0x10u
 #define SELECTOR_DATA   0x18u
@@ -55,18 +54,18 @@
 #define DESCRIPTOR_DATA 0x00cf93000000ffffull
 #define ATTRIBUTES_CODE (SEG_TYPE_CODE_RX | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_L | SEG_ATTR_G)
 #define ATTRIBUTES_DATA (SEG_TYPE_DATA_RW | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G)
-#define ATTRIBUTES_TSS  (SEG_TYPE_TSS_BUSY | SEG_ATTR_P) /* busy, as hardware insists */
+#define ATTRIBUTES_TSS  (SEG_TYPE_TSS_BUSY | SEG_ATTR_P) /* busy, as CPUs require */
 #define TSS_LIMIT       0x67u
 
 #define PTE_TABLE 0x3ull  /* present, writable */
-#define PTE_LARGE 0x83ull /* and a 2 MiB page */
+#define PTE_LARGE 0x83ull /* the same, and a 2 MiB page */
 
-/* Pieces in which memory is written: no lock is held for longer than one takes. */
+/* Memory is written in pieces, so that no lock is held for longer than one piece takes. */
 #define WRITE_BYTES 65536ull
 
 struct plan {
 	struct image image;
-	uint64_t low_end; /* of RAM below 4 GiB */
+	uint64_t low_end; /* the end of RAM below 4 GiB */
 	uint64_t initrd_start, initrd_bytes;
 	uint64_t mapped_end;
 };
@@ -76,7 +75,7 @@ struct writer {
 	q_status_t status; /* of the first write that failed */
 };
 
-/* --- planning ---------------------------------------------------------------------------- */
+/* --- planning --------------------------------------------------------------------------------- */
 
 static uint64_t lowest(uint64_t a, uint64_t b)
 {
@@ -144,9 +143,9 @@ static q_status_t plan_make(const struct linux_request *request, struct plan *ou
 	return Q_OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
-/* After a failure nothing more is written, so the caller looks once, at the end. */
+/* After a failure writes nothing more, so the caller checks `status` once, at the end. */
 static void put(struct writer *writer, uint64_t to, const void *from, uint64_t size_bytes)
 {
 	if (writer->status == Q_OK)
@@ -160,17 +159,17 @@ static void put_number(struct writer *writer, uint64_t to, uint64_t value, unsig
 
 static bool is_zero(const uint8_t *bytes, uint64_t size_bytes)
 {
-	/* Equal to itself, moved by one, and starting with zero. */
+	/* The first byte is zero, and each byte equals the next. */
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size_bytes - 1) == 0;
 }
 
-/* The part of [at, end) up to the next multiple of `step` of the guest address. */
+/* Returns the bytes from guest address `at` to the next multiple of `step`, or to `end`. */
 static uint64_t piece_bytes(uint64_t at, uint64_t end, uint64_t step)
 {
 	return lowest(align_down(at, step) + step, end) - at;
 }
 
-/* A file, without the guest pages that it would fill with zeros only. */
+/* Writes a file, except to guest pages that would get only zeros. */
 static void put_file(struct writer *writer, uint64_t to, const uint8_t *data, uint64_t size_bytes)
 {
 	uint64_t done = 0;
@@ -226,7 +225,7 @@ static void put_boot_params(struct writer *writer, const struct plan *plan,
 	put(writer, CMDLINE, request->cmdline, strlen(request->cmdline) + 1);
 }
 
-/* One page of the identity mapping, 64 entries at a time. */
+/* Writes one page directory of the identity mapping, 64 entries at a time. */
 static void put_directory(struct writer *writer, uint64_t table, uint64_t start)
 {
 	uint64_t entries[64];
@@ -253,7 +252,7 @@ static void put_gdt(struct writer *writer)
 	put(writer, GDT, gdt, sizeof(gdt));
 }
 
-/* --- the first vCPU ------------------------------------------------------------------------ */
+/* --- the first vCPU --------------------------------------------------------------------------- */
 
 static struct guest_segment flat_segment(uint16_t selector, uint32_t attributes)
 {

@@ -15,7 +15,7 @@
 
 struct error_text;
 
-/* Besides the files at most: boot_params, command line, page tables for 3 GiB. */
+/* Pages beyond those of the files, at most: boot_params, command line, page tables for 3 GiB. */
 #define LINUX_OWN_PAGES 7u
 
 struct linux_request {
@@ -26,20 +26,21 @@ struct linux_request {
 	gpa_t rsdp;         /* ACPI's root pointer; 0: none */
 };
 
-/* Says by a glance at its content whether the module is a bzImage at all. */
+/* True if the module begins like a bzImage. */
 bool linux_is_kernel(const struct module *module);
 
 /*
- * Would everything that is asked for fit? As linux_load(), but for writing
- * memory: its refusals come here, too.
+ * Checks the kernel and that everything fits, without a guest. Refuses what linux_load() refuses,
+ * with the same words, except for failures to write guest memory. Changes nothing.
  */
 q_status_t linux_fit(const struct linux_request *request, struct error_text *error) Q_MUST_USE;
 
 /*
- * Fills the guest's memory, which must be as at power-on, and says how its first
- * vCPU starts. Q_INVALID, Q_UNSUPPORTED: not such a kernel; Q_RANGE: the guest's
- * memory is too small, or the command line too long; else what pgm_write() says,
- * and the memory must be reset. `error` says why.
+ * Fills the guest's memory, and sets the state in which its first vCPU starts. The memory must be
+ * as at power-on. Q_INVALID, Q_UNSUPPORTED: not such a kernel; Q_RANGE: the guest's memory is too
+ * small, or the command line too long: nothing was written. Otherwise it fails like pgm_write():
+ * after Q_NO_MEMORY the same request may be made again, after others the memory must be reset.
+ * `error` says why. In a vCPU's thread, no lock held.
  */
 q_status_t linux_load(struct pgm *pgm, const struct linux_request *request,
 		      struct guest_state *out_state, struct guest_regs *out_regs,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a bzImage says of itself. The file is the operator's, but it may be
- * damaged, cut short, or something else altogether: every field is checked
- * before it is used, and what comes out of here can be relied on:
+ * What a bzImage says about itself: "The Linux/x86 Boot Protocol", section "The Real-Mode Kernel
+ * Header". The file comes from the operator, but it may be damaged, truncated, or something else
+ * altogether. So every field is checked before it is used, and of an accepted image is true:
  *
  *  - setup header and kernel lie inside the file; the header has all our fields;
  *  - code_bytes is above ENTRY_64 and at most init_bytes;
@@ -22,11 +22,11 @@
 #define LOADED_HIGH     BIT32(0)
 #define XLF_KERNEL_64   BIT32(0)
 #define SECTOR_BYTES    512u
-#define SETUP_SECTS_OLD 4u /* what 0 means */
+#define SETUP_SECTS_OLD 4u /* the meaning of 0 */
 #define PARAGRAPH_BYTES 16u
 #define LOAD_DEFAULT    0x1000000ull
 
-/* Little-endian, as the machine is. The caller knows that it lies inside. */
+/* Fields are little-endian, like this machine. The caller knows that the field is in the file. */
 static uint64_t field(const uint8_t *at, unsigned offset, unsigned size_bytes)
 {
 	uint64_t value = 0;
@@ -41,7 +41,7 @@ bool linux_is_kernel(const struct module *module)
 	       memcmp(module->data + HDR_MAGIC, MAGIC, 4) == 0;
 }
 
-/* NULL, or what the kernel lacks; only fields of the header. */
+/* Returns NULL, or what the kernel lacks. Reads only fields of the header. */
 static const char *features_problem(const uint8_t *setup)
 {
 	if (field(setup, HDR_VERSION, 2) < VERSION_MIN)
@@ -53,14 +53,14 @@ static const char *features_problem(const uint8_t *setup)
 	return NULL;
 }
 
-/* NULL, or which sizes cannot be; sets where the parts of the file are. */
+/* Returns NULL, or which size is impossible. Sets where the parts of the file are. */
 static const char *sizes_problem(const struct module *kernel, struct image *image)
 {
 	const uint8_t *setup = kernel->data;
 	uint64_t sectors = field(setup, HDR_SETUP_SECTS, 1);
 	uint64_t setup_bytes = ((sectors ? sectors : SETUP_SECTS_OLD) + 1) * SECTOR_BYTES;
 	image->header_end = HDR_MAGIC + field(setup, HDR_JUMP_BYTES, 1);
-	/* A length of one byte cannot lead out of the two sectors that there always are. */
+	/* The length has one byte, so the header ends in the two sectors that setup always has. */
 	if (image->header_end < HDR_END_MIN)
 		return "the setup header's length is wrong";
 	if (setup_bytes >= kernel->size_bytes)
@@ -70,7 +70,7 @@ static const char *sizes_problem(const struct module *kernel, struct image *imag
 	uint64_t claimed = field(setup, HDR_SYSSIZE, 4) * PARAGRAPH_BYTES;
 	if (claimed <= ENTRY_64)
 		return "the kernel's size is wrong";
-	/* The last paragraph may be cut; behind the kernel there may be a signature. */
+	/* The last paragraph may be incomplete, and a signature may follow the kernel. */
 	if (claimed > align_up(rest, PARAGRAPH_BYTES))
 		return "the file is truncated";
 	image->setup = setup;
@@ -79,7 +79,7 @@ static const char *sizes_problem(const struct module *kernel, struct image *imag
 	return NULL;
 }
 
-/* NULL, or what is wrong with where the kernel wants to be. */
+/* Returns NULL, or what is wrong with the place that the kernel asks for. */
 static const char *placement_problem(struct image *image)
 {
 	const uint8_t *setup = image->setup;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The files that came with the boot: kernels, initrds, firmware, quire.conf.
- * The table is filled once at start and constant from then on; names and data
- * point into boot memory, which stays.
+ * The files that came with the boot: kernels, initrds, firmware, quire.conf. The table is filled
+ * once, at start, and constant from then on. Names and data point into boot memory, which stays.
  */
 #ifndef VM_LOAD_MODULE_H
 #define VM_LOAD_MODULE_H
@@ -24,6 +23,7 @@ struct module_table {
 	unsigned count;
 };
 
+/* Returns the module of that name, or NULL. */
 static inline const struct module *module_find(const struct module_table *table, const char *name)
 {
 	for (unsigned i = 0; i < table->count; i++) {
