@@ -9,15 +9,15 @@
 
 #include "notice.h"
 
-/* For memory that came back without anybody saying so: Quire's own heap gives some, too. */
+/* Memory may come back without vm_memory_freed(): Quire's own heap also gives some back. */
 #define RETRY_US 250000u
 
-/* Guarded by the VM table's lock: all wait, and that was said. */
+/* Guarded by the VM table's lock. All VMs wait, and a notice has said so. */
 static bool is_exhausted;
 
-/* --- begin and end ------------------------------------------------------------------------ */
+/* --- begin and end ---------------------------------------------------------------------------- */
 
-/* A VM is in GMM's queue exactly while it waits and its operator lets it. */
+/* A VM is in GMM's queue exactly while it waits and is not paused by the operator. */
 static void queue_update_locked(struct vm *vm)
 {
 	if (vm->wait.vcpu && !(vm->hold & VM_HOLD_OPERATOR))
@@ -41,7 +41,7 @@ void memory_wait_cancel_locked(struct vm *vm)
 	queue_update_locked(vm);
 }
 
-/* False: it waits already. */
+/* Begins to wait. False: the VM waits already. */
 static bool start(struct vcpu *vcpu, uint64_t page_count, bool is_for_load)
 {
 	struct vm *vm = vm_of(vcpu);
@@ -57,7 +57,7 @@ static bool start(struct vcpu *vcpu, uint64_t page_count, bool is_for_load)
 	spin_unlock(&vm->lock);
 	if (!is_new)
 		return false;
-	/* It could run until now: if all wait, that is news. */
+	/* The VM could run until now, so if all wait after this, that is news. */
 	vm_table_enter();
 	is_exhausted = false;
 	vm_table_leave();
@@ -71,7 +71,7 @@ static void report_paused(struct vm *vm, const char *what, uint64_t page_count)
 	format_text(needs, sizeof(needs), "%s %llu page%s", what, (unsigned long long)page_count,
 		    page_count == 1 ? "" : "s");
 	notice_vm(vm, "paused", &(struct vm_ending){ .reason = "out of memory" }, needs);
-	/* The first waiter may find now that all others wait, too. */
+	/* Wakes the first waiter: it may find that now all VMs wait. */
 	vm_memory_freed();
 }
 
@@ -87,7 +87,7 @@ void memory_wait_start_load(struct vm *vm, uint64_t page_count)
 		report_paused(vm, "its kernel needs up to", page_count);
 }
 
-/* --- everybody waits ------------------------------------------------------------------------ */
+/* --- all VMs wait ----------------------------------------------------------------------------- */
 
 struct census {
 	struct memory_waiter waiters[MEMORY_WAITERS_LISTED];
@@ -110,7 +110,7 @@ static void census_add(struct census *census, struct vm *vm)
 	spin_unlock(&vm->lock);
 }
 
-/* The first waiter found no memory: says so, once, if nobody is left to give some back. */
+/* The first waiter found no memory. If no VM runs that could give some back, says so, once. */
 static void exhaustion_report(void)
 {
 	struct census census = { .waiting = 0 };
@@ -137,7 +137,7 @@ static void sleep_until_woken(const struct vm *vm)
 	thread_park_until(cpu_rdtsc() + time_ticks_from_us(RETRY_US));
 }
 
-/* There is memory: the guest goes on, or what is left of its power-on does. */
+/* There is memory: lets the guest go on, or posts the rest of its power-on. */
 static void go_on(struct vm *vm)
 {
 	spin_lock(&vm->lock);

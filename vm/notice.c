@@ -26,11 +26,11 @@ static void say(const struct vm *vm, const char *state, const struct vm_ending *
 	log_notice("vm %s: %s%s%s%s", vm->config.name, state, reason, status, more);
 }
 
-/* A line that starts with '@' and holds one JSON object. */
+/* Begins a line of '@' and one JSON object. */
 static void event_open(struct json *json, char *line, size_t line_bytes, const char *kind)
 {
 	line[0] = '@';
-	/* Two bytes are kept back: '@' before it, '\n' behind. */
+	/* Two bytes are kept free: for the '@' before the object and the '\n' after it. */
 	json_init(json, line + 1, line_bytes - 2);
 	json_object_open(json, NULL);
 	json_text(json, "event", kind);
@@ -67,7 +67,7 @@ void notice_vm(const struct vm *vm, const char *state, const struct vm_ending *e
 		print_json(vm, state, ending, detail);
 }
 
-/* --- no memory is left for anybody ------------------------------------------------------ */
+/* --- memory is exhausted ---------------------------------------------------------------------- */
 
 static const char *priority_text(enum gmm_priority priority, char *to, size_t size_bytes)
 {

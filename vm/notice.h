@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happened to VMs: a line in the log for people and, with events=json, a line for
- * programs that starts with '@'. Called without locks.
+ * Notices of what happened to VMs: a line in the log for people and, with events=json, a line for
+ * programs that starts with '@'. No lock is held at a call.
  */
 #ifndef VM_NOTICE_H
 #define VM_NOTICE_H
@@ -11,7 +11,7 @@
 struct vm;
 struct vm_ending;
 
-/* `ending` and `detail` may be NULL. */
+/* Says that a VM is in `state` now, and why. `ending` and `detail` may be NULL. */
 void notice_vm(const struct vm *vm, const char *state, const struct vm_ending *ending,
 	       const char *detail);
 
@@ -23,8 +23,8 @@ struct memory_waiter {
 };
 #define MEMORY_WAITERS_LISTED 16u
 /*
- * All `count` VMs that could run wait for memory; `waiters` has the first MEMORY_WAITERS_LISTED
- * of them.
+ * Says that all `count` VMs that could run wait for memory. `waiters` has the first
+ * MEMORY_WAITERS_LISTED of them.
  */
 void notice_exhausted(const struct memory_waiter *waiters, unsigned count);
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A request is three steps: check that what it is about is still so, change
- * it, update the nested tables. mm/pgm does all three under the PGM lock; here is
- * who does it and who is told.
+ * A request takes three steps: check that the page is still as the poster saw it, change it,
+ * update the nested tables. mm/pgm does all three under the PGM lock. This file decides which
+ * thread does them and which one is woken.
  *
- * A waiter's thread ends at the earliest after request_release(), so it is there
- * to be woken.
+ * A waiter's thread cannot end before request_release(), so it still exists when it is woken.
  */
 #include "vm/request.h"
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What others ask of a VM. Only a VM's own vCPU threads change its memory;
- * everybody else posts a request, which the thread of vCPU 0 carries out at its
- * next safe point, whether the VM runs, sleeps, is paused, or is off.
+ * Requests to a VM. Only a VM's own vCPU threads change its memory. All other threads post
+ * requests, which vCPU 0's thread carries out at its next safe point, whether the VM runs, sleeps,
+ * is paused, or is off.
  *
- * Any thread may post that knows the VM will not go away meanwhile: the
- * operator's, one with a reference (vm_get_after()), or one of its own vCPUs. A
- * waiter need not know it, and holds no reference. A vCPU's thread that posts to
- * its own VM carries out all that is queued there and then, so it holds no lock,
- * nor a pointer into guest memory. It does not wait for another VM: that one's
- * could be waiting for it.
+ * A thread may post only while the VM cannot go away: the operator's thread, a thread with a
+ * reference (vm_get_after()), or one of the VM's own vCPU threads. To wait for the answer a thread
+ * needs no reference, and must not have one. A vCPU's thread that posts to its own VM carries out
+ * at once all that is queued there, so it must hold no lock and no pointer into guest memory. It
+ * must not wait for another VM, whose thread could be waiting for its own.
  *
- * A VM that is destroyed answers with Q_CANCELLED. Order, classes, and whose
- * the storage is when: lib/request_queue.h.
+ * A VM that is destroyed answers with Q_CANCELLED. lib/request_queue.h says in which order
+ * requests are served, and who owns a request's storage when.
  */
 #ifndef VM_REQUEST_H
 #define VM_REQUEST_H
@@ -24,9 +23,9 @@ struct vm;
 struct vcpu;
 
 enum vm_request_kind {
-	VM_REQUEST_PING, /* nothing, but the VM's thread came by */
-	VM_REQUEST_NOTE_DIRTY,
-	/* About `pages`; what each means is in mm/pgm/pgm.h. The request itself ends with Q_OK. */
+	VM_REQUEST_PING,       /* does nothing: the answer shows that the VM's thread came by */
+	VM_REQUEST_NOTE_DIRTY, /* pgm_dirty_note() */
+	/* pgm_page_monitor() and so on, for each of `pages`. The request itself ends with Q_OK. */
 	VM_REQUEST_MONITOR,
 	VM_REQUEST_UNMONITOR,
 	VM_REQUEST_ZERO,
@@ -34,36 +33,39 @@ enum vm_request_kind {
 	VM_REQUEST_MOVE,
 };
 
-/* The VM's thread is kept by one request for no longer than this takes. */
-#define VM_REQUEST_PAGES_MAX 64u
-#define VM_REQUEST_RANGE_MAX 256u
+/* What one request may ask for, so that it does not keep the VM's thread for long. */
+#define VM_REQUEST_PAGES_MAX 64u  /* entries of `pages` */
+#define VM_REQUEST_RANGE_MAX 256u /* frames of NOTE_DIRTY */
 
 struct vm_request_page {
 	gfn_t gfn;
-	page_id_t expected; /* Q_STATE: it has another page by now */
-	page_id_t shared;   /* SHARE: with what */
+	page_id_t expected; /* the answer is Q_STATE if the frame has another page by now */
+	page_id_t shared;   /* SHARE: the shared page to refer to */
 	q_status_t status;  /* the answer, once the request is done */
 };
 
-/* The poster fills in `kind`, what belongs to it, and `request.class`; the rest starts as all zero. */
+/* The poster fills in `kind`, what belongs to it, and `request.class`. The rest starts as zero. */
 struct vm_request {
 	struct request request;
 	enum vm_request_kind kind;
-	unsigned count;                /* of frames or pages: at most as above */
+	unsigned count;                /* of frames or of `pages`, within the limits above */
 	gfn_t first;                   /* NOTE_DIRTY */
-	struct vm_request_page *pages; /* the poster's; the others */
+	struct vm_request_page *pages; /* kinds about pages; the poster owns them */
 };
 
-/* Does not wait. The answer: request_is_done(&request->request), then its `status`. */
+/*
+ * Posts a request, and does not wait. When request_is_done(&request->request), `status` of that is
+ * the answer. The caller holds only locks that rank below LOCK_RANK_SCHED.
+ */
 void vm_request_post(struct vm *vm, struct vm_request *request);
-/* Sleeps until a request that was posted is answered, and returns its status. One thread. */
+/* Sleeps until a posted request is answered; returns its status. One thread only; no lock held. */
 q_status_t vm_request_wait(struct vm_request *request);
 
-/* --- for vm/ ----------------------------------------------------------------------------- */
+/* --- for vm/ ---------------------------------------------------------------------------------- */
 
-/* In a vCPU's thread, no lock held: carries out what is queued. */
+/* Carries out what is queued. In a vCPU's thread of the VM, no lock held. */
 void vm_requests_serve(struct vm *vm);
-/* Answers what is queued, and all that comes, with Q_CANCELLED. */
+/* Answers what is queued, and all that is posted afterwards, with Q_CANCELLED. No lock held. */
 void vm_requests_close(struct vm *vm);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM's birth and end, and its figures. What happens between is vm_life.c. */
+/* Creates and destroys VMs, and gives their figures. vm_life.c has what happens between. */
 #include "vm/vm.h"
 
 #include <quire/assert.h>
@@ -44,7 +44,7 @@ static struct machine_config machine_config_of(const struct vm *vm)
 	};
 }
 
-/* Everything but the machine. The VM is held, so its vCPUs' threads wait from the start. */
+/* Sets all but the machine. The VM is held, so its vCPUs' threads wait from the start. */
 static void fields_init(struct vm *vm, const struct vm_config *config)
 {
 	list_init(&vm->node);
@@ -133,7 +133,7 @@ q_status_t vm_destroy(struct vm *vm)
 	return Q_OK;
 }
 
-/* --- figures ---------------------------------------------------------------------------- */
+/* --- figures ---------------------------------------------------------------------------------- */
 
 const char *vm_name(const struct vm *vm)
 {

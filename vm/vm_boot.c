@@ -28,7 +28,7 @@ q_status_t vm_boot_check(const struct vm_config *config, const struct module_tab
 		return refuse(error, Q_UNSUPPORTED, "this build starts kernels only, not firmware");
 	if (strchr(config->initrd, ','))
 		return refuse(error, Q_UNSUPPORTED, "Linux takes one initrd only");
-	/* vm_config_check() has seen that the modules are there. */
+	/* The modules exist: vm_config_check() has checked that. */
 	const struct linux_request request = request_of(config, modules);
 	return linux_fit(&request, error);
 }

@@ -11,19 +11,21 @@ struct vm;
 struct vm_config;
 
 /*
- * Judges whether this configuration can be started at all: what its modules contain, and
- * whether the guest's memory has room for them. `error` says why not.
+ * Checks, after vm_config_check(), whether this configuration can be started: what its modules
+ * contain, and whether they fit into the guest's memory. Q_UNSUPPORTED: firmware, or several
+ * initrds; else like linux_fit(). `error` says why.
  */
 q_status_t vm_boot_check(const struct vm_config *config, const struct module_table *modules,
 			 struct error_text *error) Q_MUST_USE;
 
 /*
- * In vCPU 0's thread, with every vCPU held, after machine_power_on(): puts the kernel in
- * place. Q_NO_MEMORY: what was written stays; the next call writes the same bytes to the same
- * pages, so only the pages that were missing cost any.
+ * Puts the kernel into the guest's memory after machine_power_on(), and sets vCPU 0 to start it.
+ * In vCPU 0's thread, while every vCPU is held. Q_NO_MEMORY: what was written stays. The next call
+ * writes the same bytes to the same pages, so it costs only the pages that were missing. Else it
+ * fails like linux_load().
  */
 q_status_t vm_boot_load(struct vm *vm, struct error_text *error) Q_MUST_USE;
-/* At most how many pages vm_boot_load() still needs; at least 1. */
+/* Returns how many pages vm_boot_load() still needs at most; at least 1. */
 uint64_t vm_boot_pages_max(const struct vm *vm);
 
 #endif

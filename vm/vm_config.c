@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which values of a VM's configuration do not go together, and which modules it needs. */
+/* Checks a VM's configuration: which values do not go together, and which modules must exist. */
 #include "vm/vm_config.h"
 
 #include <quire/bits.h>
@@ -10,7 +10,7 @@
 #include "mm/pgm/pgm.h"
 #include "vm/load/module.h"
 
-/* All guest RAM must have an address; what is in the way of devices goes above 4 GiB. */
+/* All RAM needs guest addresses: what is above the hole for devices moves above 4 GiB. */
 #define MEMORY_MAX_TEXT                                                             \
 	(GMM_WORD_BITS == 64 ? "'memory' must be at most 255G"                      \
 			     : "'memory' must be less than 63G: this build tracks " \
@@ -41,7 +41,7 @@ const char *vm_config_problem(const struct vm_config *vm)
 	return NULL;
 }
 
-/* Says which modules there are, as many as fit. */
+/* Refuses a module, and says which ones there are, as many as fit. */
 static q_status_t module_refuse(const char *key, const char *name,
 				const struct module_table *modules, struct error_text *error)
 {
@@ -62,7 +62,7 @@ static q_status_t module_check(const char *key, const char *name,
 	return module_refuse(key, name, modules, error);
 }
 
-/* Each name of the list. */
+/* Checks each name of the list. */
 static q_status_t initrd_check(const struct vm_config *vm, const struct module_table *modules,
 			       struct error_text *error)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a VM is to be. Each key is one row of VM_KEYS, and the row is all that there is to it:
- * the struct below gets the field, operator/config_vm.c the reader of its values, and the
- * console's `help create` its line. docs/operating.md explains the keys to the operator.
+ * What a VM is to be. Each key is one row of VM_KEYS. From the row come the field in the struct
+ * below, the reader of its values in operator/config_vm.c, and its line in the console's `help
+ * create`. docs/operating.md explains the keys to the operator.
  */
 #ifndef VM_VM_CONFIG_H
 #define VM_VM_CONFIG_H
@@ -19,13 +19,13 @@ struct module_table;
 #define VM_NAME_BYTES SERIAL_NAME_BYTES
 #define VM_MEMORY_MIN (1ull << 20)
 
-/* Texts, with their terminators; empty where nothing was given. */
+/* Texts with their terminators; empty if nothing was given. */
 typedef char vm_name_t[VM_NAME_BYTES];
 typedef char vm_module_t[64];
 typedef char vm_module_list_t[512]; /* comma separated */
 typedef char vm_cmdline_t[2048];
 
-/* Machine memory of the VM's own: anywhere if both addresses are 0. */
+/* A VM may have machine memory of its own: in this range, or anywhere if both addresses are 0. */
 struct vm_bound {
 	bool is_bound;
 	uint64_t start, end; /* machine addresses, half open */
@@ -60,15 +60,15 @@ struct vm_config {
 #define VM_KEY_FIELD(key, field, type, ...) type field;
 	VM_KEYS(VM_KEY_FIELD)
 #undef VM_KEY_FIELD
-	share_group_t share_group; /* the number of the group `share`; the operator's numbering */
+	share_group_t share_group; /* the number that the operator gave to the group `share` */
 };
 
-/* NULL, or what is wrong with the values together; static text. */
+/* Returns NULL, or which values do not go together; static text. */
 const char *vm_config_problem(const struct vm_config *config);
 
 /*
- * Judges a complete configuration: its values, and that the modules that it names exist.
- * `error` gets the reason. Q_INVALID, Q_NOT_FOUND.
+ * Checks a complete configuration: its values, and that the modules that it names exist.
+ * Q_INVALID, Q_NOT_FOUND: `error` says why.
  */
 q_status_t vm_config_check(const struct vm_config *config, const struct module_table *modules,
 			   struct error_text *error) Q_MUST_USE;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Holding, releasing, and the jobs: see vm_internal.h. Every function that
- * changes `hold` does so under the VM's lock, kicks the vCPUs afterwards, and
- * says what happened when no lock is held.
+ * Holding, releasing, and the jobs: see vm_internal.h. Every function that changes `hold` changes
+ * it under the VM's lock, then kicks the vCPUs. It gives notice of what happened after it has
+ * dropped the lock.
  */
 #include <quire/log.h>
 
@@ -44,7 +44,7 @@ void vm_job_load_post_locked(struct vm *vm)
 		job_post_locked(vm, VM_JOB_LOAD);
 }
 
-/* --- what the operator wants ------------------------------------------------------------ */
+/* --- what the operator wants ------------------------------------------------------------------ */
 
 q_status_t vm_start(struct vm *vm)
 {
@@ -125,7 +125,7 @@ void vm_watcher_set(struct vm *vm, struct thread *watcher)
 	spin_unlock(&vm->lock);
 }
 
-/* --- what the guest wants ------------------------------------------------------------------ */
+/* --- what the guest wants --------------------------------------------------------------------- */
 
 void vm_stop_post(struct vm *vm, const struct vm_ending *ending)
 {
@@ -171,9 +171,9 @@ void vm_exit_if_idle(void)
 	}
 }
 
-/* --- jobs ---------------------------------------------------------------------------------------- */
+/* --- jobs ------------------------------------------------------------------------------------- */
 
-/* What is left of `hold` when a job is done: JOB stays if another was posted meanwhile. */
+/* Changes `hold` at the end of a job. JOB stays if another job was posted meanwhile. */
 static void job_finish(struct vm *vm, uint32_t clear, uint32_t set)
 {
 	spin_lock(&vm->lock);
@@ -206,7 +206,7 @@ static void stop_finish(struct vm *vm, const char *detail)
 	vm_exit_if_idle();
 }
 
-/* Once: how long the machine took to its first guest. */
+/* Says, once, how long the machine took until it started its first guest. */
 static void first_guest_report(void)
 {
 	static bool is_reported;
@@ -248,7 +248,7 @@ static void job_run(struct vm *vm, enum vm_job job)
 	case VM_JOB_LOAD: job_load(vm); break;
 	case VM_JOB_STOP: stop_finish(vm, NULL); break;
 	}
-	/* It may have given memory back, or it waited itself and left the queue. */
+	/* The job may have given memory back, or the VM may have left the queue of waiters. */
 	vm_memory_freed();
 }
 
@@ -258,7 +258,7 @@ static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu) Q_REQ
 	if (vcpu->index != 0 || vm->held_count != vm->machine.vcpu_count)
 		return VM_JOB_NONE;
 	vm->job = VM_JOB_NONE;
-	/* Whoever starts anew or stops needs no page for what it did; a load goes on waiting. */
+	/* A power-on or a stop makes the memory needless that the VM waits for; a load needs it. */
 	if (job == VM_JOB_POWER_ON || job == VM_JOB_STOP)
 		memory_wait_cancel_locked(vm);
 	return job;
@@ -269,7 +269,7 @@ static bool must_end(struct vcpu *vcpu)
 	return atomic_load_acquire(&vcpu->requests) & VCPU_REQUEST_END;
 }
 
-/* A VM that is held is asked, too: for a page of a VM that is paused, say. */
+/* A held VM serves requests as well, for example about a page of a paused VM. */
 static void requests_serve_if_asked(struct vcpu *vcpu)
 {
 	const uint32_t serve = VCPU_REQUEST_SERVE;
@@ -277,10 +277,10 @@ static void requests_serve_if_asked(struct vcpu *vcpu)
 		vm_requests_serve(vm_of(vcpu));
 }
 
-/* One turn of waiting, without the lock: requests, then a job, a try for memory, or sleep. */
+/* One turn of waiting, without the lock: serves requests, then does a job, tries, or sleeps. */
 static void hold_turn(struct vcpu *vcpu, enum vm_job job, bool is_memory_waiter)
 {
-	/* What is asked after this leaves a permit, so the sleep is none. */
+	/* A request that arrives after this leaves a permit, so the park below returns at once. */
 	requests_serve_if_asked(vcpu);
 	if (job != VM_JOB_NONE)
 		job_run(vm_of(vcpu), job);
@@ -295,7 +295,7 @@ void vm_hold_wait(struct vcpu *vcpu)
 	struct vm *vm = vm_of(vcpu);
 	spin_lock(&vm->lock);
 	vm->held_count++;
-	/* vCPU 0 may be waiting for the last of the others. */
+	/* vCPU 0 may be waiting for this vCPU to be held as the last one. */
 	if (vm->job != VM_JOB_NONE && vcpu->index != 0)
 		thread_unpark(vm->machine.vcpus[0]->thread);
 	while (vm->hold && !must_end(vcpu)) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop of a vCPU's thread: run the guest, then attend to what was requested.
+ * The loop of a vCPU's thread: it runs the guest, then attends to what was requested.
  *
- * Attending is the vCPU's safe point: it may wait here for memory, for the operator, for an
- * interrupt. No lock is held across a run, a park or a yield.
+ * attend() is the vCPU's safe point: here the thread may wait for memory, for the operator, or for
+ * an interrupt. It holds no lock across a run, a park or a yield.
  */
 #include "kernel/thread.h"
 #include "vm/request.h"
@@ -11,11 +11,11 @@
 #include "memory_wait.h"
 #include "vm_internal.h"
 
-/* Served at every safe point, whether the VM is held or not. */
+/* Requests that are served before the loop looks at `hold`. */
 #define SAFE_POINT_REQUESTS \
 	((uint32_t)(VCPU_REQUEST_SERVE | VCPU_REQUEST_WISH | VCPU_REQUEST_POWER))
 
-/* Carries out what the last exit's handler could not do itself. */
+/* Carries out what the handler of the last exit could not do itself. */
 static void wish_grant(struct vcpu *vcpu)
 {
 	const struct vcpu_wish wish = vcpu_wish_take(vcpu);
@@ -29,7 +29,7 @@ static void wish_grant(struct vcpu *vcpu)
 	}
 }
 
-/* Serves all requests, and waits while the VM is held or the vCPU sleeps. False: the thread ends. */
+/* Serves requests, and waits while the VM is held or the vCPU sleeps. False: the thread ends. */
 static bool attend(struct vcpu *vcpu)
 {
 	struct vm *vm = vm_of(vcpu);
@@ -46,7 +46,7 @@ static bool attend(struct vcpu *vcpu)
 		if (requests & VCPU_REQUEST_POWER)
 			vm_power_request_handle(vm);
 		if (atomic_load_relaxed(&vm->hold)) {
-			/* The others are about the guest: they wait until it runs again. */
+			/* The other requests are about a guest that runs: they wait until then. */
 			vcpu_request_self(vcpu, requests & ~SAFE_POINT_REQUESTS);
 			vm_hold_wait(vcpu);
 			continue;

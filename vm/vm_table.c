@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All VMs, in the order of creation, and what state each is in. Only the
- * operator's thread adds and removes, so it may walk without the lock; others
- * walk between vm_table_enter() and vm_table_leave(), or by number, since the
- * VM that they looked at last may be gone.
+ * All VMs, in the order of creation, and the state of each. Only the operator's thread adds and
+ * removes VMs, so it may walk without the lock. Other threads walk between vm_table_enter() and
+ * vm_table_leave(); or by number, because the VM that they looked at last may be gone.
  */
 #include <quire/assert.h>
 #include <quire/atomic.h>
@@ -14,7 +13,7 @@
 #include "vm_internal.h"
 
 static struct list_node vms = { &vms, &vms };
-static uint64_t last_number; /* the operator's thread only */
+static uint64_t last_number; /* for the operator's thread only */
 static struct spinlock table_lock = { .rank = LOCK_RANK_VM_TABLE, .name = "vm table" };
 
 static struct vm *entry_of(struct list_node *node)
@@ -66,7 +65,7 @@ struct vm *vm_next(const struct vm *previous)
 	return node == &vms ? NULL : entry_of(node);
 }
 
-/* --- references ---------------------------------------------------------------------------- */
+/* --- references ------------------------------------------------------------------------------- */
 
 uint64_t vm_number(const struct vm *vm)
 {
@@ -97,7 +96,7 @@ void vm_put(struct vm *vm)
 {
 	spin_lock(&table_lock);
 	Q_ASSERT(vm->reference_count);
-	/* The destroyer needs the lock to see it, so the VM is still there. */
+	/* The destroyer needs the lock to see the count fall, so the VM still exists here. */
 	if (--vm->reference_count == 0 && vm->destroyer)
 		thread_unpark(vm->destroyer);
 	spin_unlock(&table_lock);
@@ -115,7 +114,7 @@ void vm_references_wait(struct vm *vm)
 	spin_unlock(&table_lock);
 }
 
-/* --- states ---------------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------- */
 
 bool vm_is_alive(const struct vm *vm)
 {
