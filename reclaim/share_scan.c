@@ -78,7 +78,7 @@ static void zeros_ask(void)
 /* Whether there is something to look at; the view is of that moment. */
 static bool page_is_worth(const struct pgm_page_view *view)
 {
-	if (view->kind != PGM_PAGE_NORMAL || view->is_watched) {
+	if (view->kind != PGM_PAGE_NORMAL || view->has_handler) {
 		scan_figures.skipped_state++;
 		return false;
 	}

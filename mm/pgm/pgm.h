@@ -156,7 +156,7 @@ struct pgm_page_view {
 	page_id_t id; /* NIL for ZERO and BALLOONED */
 	enum pgm_page_kind kind;
 	bool was_written_lately; /* as of the last pgm_dirty_note() */
-	bool is_watched;         /* has a physical handler */
+	bool has_handler;        /* its writes, or all accesses, go to a handler first */
 };
 
 /*

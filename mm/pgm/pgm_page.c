@@ -219,7 +219,7 @@ bool pgm_page_look(const struct pgm *pgm, gfn_t gfn, struct pgm_page_view *out_v
 		.id = pgm_record_id(seen),
 		.kind = (enum pgm_page_kind)pgm_record_state(seen),
 		.was_written_lately = seen.d2 & PGM_RECORD_LATELY,
-		.is_watched = field_get(seen.d2, PGM_RECORD_HANDLER) != 0,
+		.has_handler = field_get(seen.d2, PGM_RECORD_HANDLER) != 0,
 	};
 	return true;
 }

@@ -81,12 +81,12 @@ TEST(pgm_look, says_what_there_is)
 
 	EXPECT(pgm_ram_end(pgm).raw == MIB(4) >> PAGE_SHIFT);
 	EXPECT(pgm_page_look(pgm, GFN, &view) && view.kind == PGM_PAGE_ZERO);
-	EXPECT(page_id_is_nil(view.id) && !view.is_watched);
+	EXPECT(page_id_is_nil(view.id) && !view.has_handler);
 	EXPECT(!pgm_page_look(pgm, gfn(0xb0), &view) && !pgm_page_look(pgm, gfn(~0ull), &view));
 	EXPECT(pgm_handler_add(pgm, gpa(ADDR), PAGE_SIZE, PGM_HANDLER_WRITE, 1) == Q_OK);
-	EXPECT(pgm_page_look(pgm, GFN, &view) && view.is_watched);
+	EXPECT(pgm_page_look(pgm, GFN, &view) && view.has_handler);
 	EXPECT(pgm_handler_add(pgm, gpa(ADDR + PAGE_SIZE), PAGE_SIZE, PGM_HANDLER_ALL, 1) == Q_OK);
-	EXPECT(pgm_page_look(pgm, gfn_next(GFN), &view) && view.is_watched);
+	EXPECT(pgm_page_look(pgm, gfn_next(GFN), &view) && view.has_handler);
 }
 
 TEST(pgm_look, finds_the_next_private_page)
