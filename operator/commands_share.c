@@ -84,7 +84,7 @@ static void share_figures(struct share_figures *out_figures)
 	gmm_stats(&out_figures->gmm);
 	out_figures->state = out_figures->scan.is_on ? "on" : "off";
 	out_figures->cpu_percent = out_figures->scan.cpu_percent;
-	out_figures->rate_hundredths = out_figures->scan.rate_percent;
+	out_figures->rate_hundredths = out_figures->scan.rate_hundredths;
 	out_figures->pass_us = time_us_from_ticks(out_figures->scan.pass_ticks);
 }
 

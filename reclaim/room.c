@@ -14,25 +14,25 @@
 /* How many chunks are looked at. */
 #define SOURCES_MAX 8u
 
-/* The VM with this handle, with a reference instead of *held's. Most pages of a chunk are one VM's. */
-static struct vm *owner_get(gmm_vm_t handle, struct vm **held)
+/* The VM with this handle, with a reference instead of *owner's. Most pages of a chunk are one VM's. */
+static struct vm *owner_get(gmm_vm_t handle, struct vm **owner)
 {
-	if (*held && pgm_vm(vm_pgm(*held)) == handle)
-		return *held;
-	if (*held)
-		vm_put(*held);
-	return *held = reclaim_vm_of(handle);
+	if (*owner && pgm_vm(vm_pgm(*owner)) == handle)
+		return *owner;
+	if (*owner)
+		vm_put(*owner);
+	return *owner = reclaim_vm_of(handle);
 }
 
 /* A page of RAM that its VM has in its records; `out_page` is for asking. */
-static bool page_find(page_id_t id, struct vm **held, struct reclaim_page *out_page)
+static bool page_find(page_id_t id, struct vm **owner, struct reclaim_page *out_page)
 {
 	struct gmm_page_info info;
 	struct pgm_page_view view;
 
 	if (gmm_page_info(id, &info) != Q_OK || info.kind != GMM_PAGE_PRIVATE)
 		return false;
-	const struct vm *vm = owner_get(info.owner, held);
+	const struct vm *vm = owner_get(info.owner, owner);
 	if (!vm || !vm_is_alive(vm) || !pgm_page_look(vm_pgm(vm), info.gfn, &view) ||
 	    view.id.raw != id.raw)
 		return false;
@@ -49,15 +49,15 @@ static bool page_is_free(page_id_t id)
 static bool can_be_emptied(page_id_t first)
 {
 	struct reclaim_page page;
-	struct vm *held = NULL;
+	struct vm *owner = NULL;
 	bool can = true;
 
 	for (uint32_t i = 0; i < GMM_PAGES_PER_CHUNK && can; i++) {
 		page_id_t id = { first.raw + i };
-		can = page_is_free(id) || page_find(id, &held, &page);
+		can = page_is_free(id) || page_find(id, &owner, &page);
 	}
-	if (held)
-		vm_put(held);
+	if (owner)
+		vm_put(owner);
 	return can;
 }
 
@@ -75,13 +75,13 @@ static bool source_find(page_id_t *out_first)
 /* Pages of the chunk from *index on that can be moved, as many as fit one request. */
 static unsigned pages_collect(page_id_t first, uint32_t *index, struct reclaim_page *pages)
 {
-	struct vm *held = NULL;
+	struct vm *owner = NULL;
 	unsigned count = 0;
 
 	for (; *index < GMM_PAGES_PER_CHUNK && count < VM_REQUEST_PAGES_MAX; ++*index)
-		count += page_find((page_id_t){ first.raw + *index }, &held, &pages[count]);
-	if (held)
-		vm_put(held);
+		count += page_find((page_id_t){ first.raw + *index }, &owner, &pages[count]);
+	if (owner)
+		vm_put(owner);
 	return count;
 }
 

@@ -166,23 +166,23 @@ static unsigned rate_now(void)
 
 	if (gmm_wait_first() != GMM_VM_QUIRE)
 		return RATE_MAX;
-	if (scan_figures.rate_percent > most)
-		scan_figures.rate_percent = most;
-	return scan_figures.rate_percent;
+	if (scan_figures.rate_hundredths > most)
+		scan_figures.rate_hundredths = most;
+	return scan_figures.rate_hundredths;
 }
 
 static void rate_adapt(uint64_t gained, uint64_t looked)
 {
 	unsigned most = atomic_load_relaxed(&settings.cpu_percent) * 100;
 	unsigned least = most / RATE_STEPS < RATE_AT_REST ? most / RATE_STEPS : RATE_AT_REST;
-	unsigned rate = scan_figures.rate_percent;
+	unsigned rate = scan_figures.rate_hundredths;
 
 	rate = gained * GAIN_WORTH >= looked && gained > 0 ? rate * 2 : rate / 2;
-	scan_figures.rate_percent = rate > most ? most : rate < least ? least : rate;
+	scan_figures.rate_hundredths = rate > most ? most : rate < least ? least : rate;
 }
 
 /* Sleeps so long that what was used since `start_ticks` is the share of all that passed. */
-static void share_keep(uint64_t start_ticks)
+static void rate_keep(uint64_t start_ticks)
 {
 	uint64_t used = thread_cpu_ticks(thread_self()) - start_ticks;
 	unsigned rate = rate_now();
@@ -220,7 +220,7 @@ static void vm_scan(uint64_t number)
 	while (is_more && atomic_load_relaxed(&settings.is_on)) {
 		uint64_t start = thread_cpu_ticks(thread_self());
 		is_more = stretch_scan(number, &at);
-		share_keep(start);
+		rate_keep(start);
 	}
 }
 
@@ -231,7 +231,7 @@ static void pass(void)
 	uint64_t number = 0, at = thread_cpu_ticks(thread_self());
 
 	share_pass_begin();
-	share_keep(at);
+	rate_keep(at);
 	for (struct vm *vm = vm_get_after(number); vm; vm = vm_get_after(number)) {
 		number = vm_number(vm);
 		bool is_scanned = vm_is_alive(vm);
@@ -241,7 +241,7 @@ static void pass(void)
 	}
 	at = thread_cpu_ticks(thread_self());
 	share_merge_run();
-	share_keep(at);
+	rate_keep(at);
 	share_stats(&scan_figures.share);
 	/*
 	 * What was given back may be what somebody waits for. Not before: what a waiter
@@ -291,7 +291,7 @@ q_status_t share_scan_start(const struct share_scan_config *config)
 
 	is_on_set(config->is_on);
 	settings.cpu_percent = config->cpu_percent;
-	scan_figures.rate_percent = settings.cpu_percent * 100;
+	scan_figures.rate_hundredths = settings.cpu_percent * 100;
 	void *memory = pages_alloc(page_count);
 	if (!memory)
 		return Q_NO_MEMORY;
@@ -313,7 +313,7 @@ void share_scan_cpu_set(unsigned percent)
 {
 	atomic_store_relaxed(&settings.cpu_percent, percent);
 	/* From the fastest on again. */
-	scan_figures.rate_percent = percent * 100;
+	scan_figures.rate_hundredths = percent * 100;
 	if (settings.thread)
 		thread_unpark(settings.thread);
 }

@@ -38,8 +38,8 @@ struct share_scan_stats {
 	struct share_stats share;
 	bool is_on;
 	unsigned cpu_percent;
-	unsigned rate_percent; /* of that, what it uses now, in hundredths of a percent of a CPU */
-	uint64_t ticks;        /* of the TSC, that the thread has run */
+	unsigned rate_hundredths; /* its rate now: of a CPU, in hundredths of a percent */
+	uint64_t ticks;           /* of the TSC, that the thread has run */
 	uint64_t passes, pass_ticks;
 	uint64_t skipped_lately, skipped_state;
 	uint64_t merged; /* pages that became references */
