@@ -36,7 +36,7 @@ q_status_t reclaim_request(uint64_t vm_number, struct vm_request *request)
 	return vm_request_wait(request);
 }
 
-/* Up to VM_REQUEST_PAGES_MAX pages of one VM. */
+/* Asks one VM about up to VM_REQUEST_PAGES_MAX pages. */
 static void pages_ask(enum vm_request_kind kind, struct reclaim_page *const *pages,
 		      const page_id_t *shared, unsigned count)
 {
@@ -52,7 +52,7 @@ static void pages_ask(enum vm_request_kind kind, struct reclaim_page *const *pag
 		pages[i]->status = status == Q_OK ? asked[i].status : status;
 }
 
-/* How many of the first pages belong to the same VM and fit one request. */
+/* Returns how many of the first pages belong to the same VM and fit into one request. */
 static unsigned run_length(struct reclaim_page *const *pages, unsigned count)
 {
 	unsigned length = 1;

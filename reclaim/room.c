@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Room for shared pages. They live in chunks of their own, and when memory is
- * short no chunk is wholly free: what merging and zeros give back is scattered.
- * GMM keeps as many pages as a chunk has for this (gmm_shared_keep()). So the
- * pages of the emptiest chunk are moved into the others.
+ * Room for shared pages. They live in chunks of their own. When memory is short no chunk is wholly
+ * free, because merging and zeros give back single pages of many chunks. So the pages of the
+ * emptiest chunk are moved into the others. GMM keeps as many pages as a chunk has for this
+ * (gmm_shared_keep()).
  *
- * A page that cannot be moved (ROM, the zero page, the stock) would make all that
- * work vain, so a chunk is chosen only if none is in it now. A VM may put one
- * there meanwhile; then the next try finds another chunk.
+ * One page that cannot be moved (ROM, the zero page, the stock) would make all that work useless,
+ * so a chunk is chosen only if it has none now. A VM may put one there meanwhile; then the next
+ * try finds another chunk.
  */
 #include "reclaim_internal.h"
 
-/* How many chunks are looked at. */
+/* How many chunks to look at. */
 #define SOURCES_MAX 8u
 
-/* The VM with this handle, with a reference instead of *owner's. Most pages of a chunk are one VM's. */
+/*
+ * Makes *owner the VM with this handle, with a reference, and drops the reference that *owner had.
+ * Most pages of a chunk belong to one VM, so there is seldom something to do.
+ */
 static struct vm *owner_get(gmm_vm_t handle, struct vm **owner)
 {
 	if (*owner && pgm_vm(vm_pgm(*owner)) == handle)
@@ -24,7 +27,7 @@ static struct vm *owner_get(gmm_vm_t handle, struct vm **owner)
 	return *owner = reclaim_vm_of(handle);
 }
 
-/* A page of RAM that its VM has in its records; `out_page` is for asking. */
+/* Finds a page that is RAM of a VM by its VM's records. *out_page: to ask the VM about it. */
 static bool page_find(page_id_t id, struct vm **owner, struct reclaim_page *out_page)
 {
 	struct gmm_page_info info;
@@ -72,7 +75,7 @@ static bool source_find(page_id_t *out_first)
 	return false;
 }
 
-/* Pages of the chunk from *index on that can be moved, as many as fit one request. */
+/* Collects pages of the chunk that can be moved, from *index on, as many as fit one request. */
 static unsigned pages_collect(page_id_t first, uint32_t *index, struct reclaim_page *pages)
 {
 	struct vm *owner = NULL;

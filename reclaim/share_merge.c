@@ -2,22 +2,23 @@
 /*
  * Merging: from pages that look alike to one shared page, in batches.
  *
- *   1  candidates that look otherwise by now are out
- *   2  the owners are asked to watch their pages
- *   3  for a while nothing happens; a page that is written meanwhile is out
- *   4  for each pair a shared page is made, and filled from one of the two
- *   5  the owners are asked to exchange their pages for it
- *   6  what was not exchanged tells why, and is watched no longer
+ *   1  drop candidates that look different by now
+ *   2  ask the owners to watch their pages
+ *   3  wait for a while, and drop pages that were written meanwhile
+ *   4  make a shared page for each pair, and fill it from one of the two
+ *   5  ask the owners to exchange their pages for it
+ *   6  find out why a page was not exchanged, and stop watching it
  *
- * A page that looks like a shared page needs neither step 1 nor step 4, and one
- * that looks like a page of a merge in the same batch follows that merge: it
- * takes the shared page that is made there.
+ * A page that looks like a shared page needs neither step 1 nor step 4. A page that looks like a
+ * page of another merge in the batch follows that merge: it takes the shared page made there.
  *
- * Contents are compared once, in step 5, by the owner and with nobody left who
- * could write; all before goes by keys. So whatever happens between two steps, a
- * wrong merge is impossible, and a VM that is destroyed answers that its pages
- * are gone. Where keys agree and contents do not, one of the pages may end up
- * with a shared page for itself alone; from then on such pages have longer keys.
+ * Contents are compared once, in step 5, by the owner, while nothing can write to the page. All
+ * steps before go by keys. So whatever happens between two steps, a wrong merge is impossible; and
+ * a VM that is destroyed answers that its pages are gone. Where keys agree and contents do not,
+ * one of the pages may end up with a shared page for itself alone; from then on such pages have
+ * longer keys.
+ *
+ * A hold is Quire's own reference to a shared page, as in mm/gmm/gmm_share.c.
  */
 #include <quire/assert.h>
 
@@ -33,25 +34,25 @@
 #define SLOT_COUNT (1u << SLOT_BITS)
 #define OBSERVE_US 5000u
 
-/* `pages[1]` is the page that the first looks like: another private one, or a shared one's id alone. */
+/* pages[0] looks like pages[1], which is another private page, or only the id of a shared page. */
 struct merge {
 	struct reclaim_page pages[2];
 	struct share_match match;
 	struct merge *leader; /* the merge that this one follows, which follows none; or NULL */
-	page_id_t shared;     /* NIL: not made yet */
-	bool has_hold;        /* on `shared`, for all merges of the batch */
-	unsigned exchanged;   /* pages, its followers' too */
+	page_id_t shared;     /* NIL: not made */
+	bool has_hold;        /* it has the batch's hold on `shared` */
+	unsigned exchanged;   /* pages, including those of its followers */
 };
 
 static struct {
 	struct merge merges[BATCH_MAX];
 	unsigned count;
-	/* Which pages are in which merge: a hash table, probed in order. */
+	/* A hash table, probed in order: the merge that a page is in. */
 	struct {
 		page_id_t id;
 		struct merge *merge; /* NULL: free */
 	} slots[SLOT_COUNT];
-	/* One list of pages for a request at a time. */
+	/* The list of pages for one request at a time. */
 	struct reclaim_page *pages[2 * BATCH_MAX];
 	page_id_t shared[2 * BATCH_MAX];
 	unsigned page_count;
@@ -64,13 +65,13 @@ static bool is_join(const struct merge *merge)
 	return merge->match.advice == SHARE_JOIN;
 }
 
-/* It was not rejected. */
+/* True if the merge was not rejected. */
 static bool is_wanted(const struct merge *merge)
 {
 	return merge->match.advice != SHARE_NOTHING;
 }
 
-/* Both pages are to be exchanged, for a page that is made for them. */
+/* True if both pages are to be exchanged for a shared page that this merge makes. */
 static bool is_pair(const struct merge *merge)
 {
 	return merge->match.advice == SHARE_PAIR && !merge->leader;
@@ -87,7 +88,7 @@ static void reject(struct merge *merge, enum share_scan_rejection why)
 	merge->match.advice = SHARE_NOTHING;
 }
 
-/* --- noting ------------------------------------------------------------------------------------ */
+/* --- noting ----------------------------------------------------------------------------------- */
 
 static unsigned slot_of(page_id_t id)
 {
@@ -112,7 +113,7 @@ static void note(page_id_t id, struct merge *merge)
 	batch.slots[slot].merge = merge;
 }
 
-/* What the page of a candidate is now. False: it is none any more. */
+/* Finds the page that a candidate has now. False: it is a candidate no longer. */
 static bool other_find(const struct share_match *match, struct reclaim_page *out_page)
 {
 	struct pgm_page_view view;
@@ -151,8 +152,8 @@ static bool pair_prepare(struct merge *merge)
 }
 
 /*
- * The shared page's entry may make room for another one before the merge is
- * carried out. One hold a batch: a tracking word counts few of them.
+ * Takes a hold on the shared page, since the working set may drop it before the merge is carried
+ * out. One hold a batch is enough, and a tracking word counts only few of them.
  */
 static bool join_prepare(struct merge *merge)
 {
@@ -174,7 +175,7 @@ void share_merge_add(const struct reclaim_page *page, const struct share_match *
 {
 	struct merge *merge = &batch.merges[batch.count];
 
-	/* Another page was found to look like this one. */
+	/* This page is in a merge already: another page looks like it. */
 	if (merge_of(page->id))
 		return;
 	*merge = (struct merge){ .pages = { *page }, .match = *match };
@@ -186,7 +187,7 @@ void share_merge_add(const struct reclaim_page *page, const struct share_match *
 		note(merge->pages[1].id, merge);
 }
 
-/* --- lists of pages ------------------------------------------------------------------------------- */
+/* --- lists of pages --------------------------------------------------------------------------- */
 
 static void list_begin(void)
 {
@@ -199,7 +200,7 @@ static void list_add(struct reclaim_page *page, page_id_t shared)
 	batch.shared[batch.page_count++] = shared;
 }
 
-/* Of all merges that were not rejected; first those that were looked at, which are mostly one VM's. */
+/* Lists the pages of all wanted merges: first each pages[0], which are mostly of one VM. */
 static void list_own_pages(void)
 {
 	list_begin();
@@ -223,7 +224,7 @@ static void list_swap(unsigned a, unsigned b)
 	batch.shared[b] = shared;
 }
 
-/* By VM, so that each is asked once. VMs are few, and most are together already. */
+/* Sorts the list by VM, so that each is asked once, and asks. Most pages are in order already. */
 static void list_ask(enum vm_request_kind kind)
 {
 	for (unsigned end = 0; end < batch.page_count;) {
@@ -238,9 +239,9 @@ static void list_ask(enum vm_request_kind kind)
 	reclaim_ask(kind, batch.pages, batch.shared, batch.page_count);
 }
 
-/* --- the steps -------------------------------------------------------------------------------------- */
+/* --- the steps -------------------------------------------------------------------------------- */
 
-/* 1 */
+/* Step 1. */
 static void candidate_check(struct merge *merge)
 {
 	if (merge->leader ? !is_wanted(merge->leader)
@@ -248,7 +249,7 @@ static void candidate_check(struct merge *merge)
 		reject(merge, SCAN_CHANGED);
 }
 
-/* 2 */
+/* Step 2. */
 static void watch_all(void)
 {
 	list_own_pages();
@@ -276,7 +277,7 @@ static bool is_watched_still(const struct reclaim_page *page)
 	return is_still;
 }
 
-/* 3: the list is that of the watched pages, each VM's one after the other. */
+/* Step 3. The list is that of the watched pages, those of a VM one after the other. */
 static void watched_look_at_all(void)
 {
 	struct vm *vm = NULL;
@@ -294,7 +295,7 @@ static void watched_look_at_all(void)
 		vm_put(vm);
 }
 
-/* 4 */
+/* Step 4. */
 static void shared_page_make(struct merge *merge)
 {
 	struct gmm_page page;
@@ -320,7 +321,7 @@ static void shared_page_make(struct merge *merge)
 	merge->has_hold = true;
 }
 
-/* 5 */
+/* Step 5. */
 static void exchange_all(void)
 {
 	list_own_pages();
@@ -342,7 +343,7 @@ static void exchanged_count(struct merge *merge)
 	}
 }
 
-/* 6: where the record has changed meanwhile, this has no effect. */
+/* Step 6. Where the record has changed meanwhile, the request has no effect. */
 static void unwatch_all(void)
 {
 	list_begin();
@@ -353,11 +354,11 @@ static void unwatch_all(void)
 	list_ask(VM_REQUEST_UNMONITOR);
 }
 
-/* 6: an own page that stayed as it was, though it was asked to be exchanged. */
+/* Step 6, for a page that its VM did not exchange, and that is still as it was. */
 static void reject_unless_alike(struct merge *merge, unsigned which)
 {
 	page_id_t own = merge->pages[which].id;
-	bool is_other = which == 1; /* the one that the match names */
+	bool is_other = which == 1; /* the page that the match names */
 
 	switch (share_compare(&merge->match, is_other ? merge->shared : own,
 			      is_other ? own : merge->shared)) {
@@ -370,7 +371,10 @@ static void reject_unless_alike(struct merge *merge, unsigned which)
 	}
 }
 
-/* The shared page goes to the working set, or it was there before, or nobody took it and it goes. */
+/*
+ * Ends a merge. If it made a shared page that was taken, the working set gets that page with the
+ * hold. Otherwise hold_drop() drops the hold, which frees a page that was not taken.
+ */
 static void settle(struct merge *merge)
 {
 	for (unsigned j = 0; j < own_count(merge) && is_wanted(merge); j++)
@@ -413,7 +417,7 @@ void share_merge_run(void)
 		exchanged_count(&batch.merges[i]);
 	for (unsigned i = 0; i < batch.count; i++)
 		settle(&batch.merges[i]);
-	/* Last: until here followers look at their leaders' pages. */
+	/* Not before: until here followers look at the shared pages of their leaders. */
 	for (unsigned i = 0; i < batch.count; i++)
 		hold_drop(&batch.merges[i]);
 	unwatch_all();

@@ -2,23 +2,23 @@
 /*
  * The sharing scanner.
  *
- * A pass goes over all VMs, a block of pages at a time. For each block the VM
- * moves its nested tables' dirty bits into its records (a request). Then the
- * scanner reads the records, without a lock: what is not a private page, or was
- * written since the last pass, is left alone; of all others it looks at the
- * content. Pages of zeros are given back (a request). Pages that look like
- * another one are noted, and when there are enough of them they are merged
- * (share_merge.c).
+ * A pass goes over all VMs that are alive, a block of pages at a time. For each block, the VM
+ * first moves the dirty bits of its nested tables into its records (a request). Then the scanner
+ * reads the records, without a lock. It leaves alone every page that is not private or was
+ * written since the last pass, and looks at the content of all others. The VM gives pages of
+ * zeros back (a request). Pages that look like another one are noted, and merged when there are
+ * enough of them (share_merge.c).
  *
- * The scanner changes no VM. It proposes, the VM's thread decides, so all that is
- * seen may be stale. A VM is looked at under a reference, which is held for as
- * long as one block takes and never across a sleep: a VM may be gone after any
- * sleep, so pages are remembered by the VM's number.
+ * The scanner changes no VM. It proposes and the VM's thread decides, so all that the scanner
+ * sees may be stale. It looks at a VM under a reference, which it keeps for no longer than one
+ * block and never across a sleep. After a sleep the VM may be gone, so the scanner remembers VMs
+ * by number.
  *
- * It runs only when nobody else wants the CPU, and then for no more than its
- * share. The share is halved after a pass that gained nothing, down to a
- * sixteenth and to 1.5 percent of a CPU, and doubled after one that did. While a
- * VM waits for memory the share is all there is.
+ * The scanner runs only when no other thread wants the CPU, and then it keeps to a rate, which
+ * starts at the share of a CPU that the operator sets. A pass that gained less than one page in
+ * GAIN_WORTH halves the rate, down to a sixteenth of that share or to 1.5 percent of a CPU,
+ * whichever is less. A pass that gained more doubles it. While a VM waits for memory there is no
+ * limit: the scanner takes all idle time.
  */
 #include "reclaim/share_scan.h"
 
@@ -35,14 +35,14 @@
 #include "reclaim_internal.h"
 
 #define BLOCK_PAGES    VM_REQUEST_RANGE_MAX
-#define STRETCH_PAGES  16384u       /* how far it looks for a page before others may run */
+#define STRETCH_PAGES  16384u       /* how far to look for a page before other threads may run */
 #define SIZE_MAX_BYTES (4ull << 20) /* of the working set, if the configuration does not say */
 #define ENTRY_BYTES    16u
 #define RATE_MAX       10000u /* hundredths of a percent */
-#define RATE_STEPS     16u    /* the slowest is this part of the fastest */
-#define RATE_AT_REST   150u   /* it is no faster than this where there is nothing to gain */
+#define RATE_STEPS     16u    /* the fastest rate is this many times the slowest */
+#define RATE_AT_REST   150u   /* where passes gain nothing, the rate falls at least to this */
 #define REST_US        20000u /* between passes */
-#define GAIN_WORTH     256u   /* one page in so many makes a pass worth repeating soon */
+#define GAIN_WORTH     256u   /* one page gained in this many makes a pass worth repeating soon */
 
 struct share_scan_stats scan_figures;
 
@@ -53,9 +53,9 @@ static struct {
 	unsigned cpu_percent;
 } settings;
 
-/* --- one block ----------------------------------------------------------------------------------- */
+/* --- one block -------------------------------------------------------------------------------- */
 
-/* Pages of zeros that were found in a block. */
+/* The pages of zeros that were found in a block. */
 struct zeros {
 	struct reclaim_page pages[VM_REQUEST_PAGES_MAX];
 	unsigned count;
@@ -75,7 +75,7 @@ static void zeros_ask(void)
 	zeros.count = 0;
 }
 
-/* Whether there is something to look at; the view is of that moment. */
+/* True if the page's content is worth a look. The view may be stale. */
 static bool page_is_worth(const struct pgm_page_view *view)
 {
 	if (view->kind != PGM_PAGE_NORMAL || view->has_handler) {
@@ -102,7 +102,7 @@ static void match_note(uint64_t vm_number, const struct share_page *looked,
 		share_merge_add(&page, match);
 }
 
-/* `page` has what is the same for all pages of the VM. */
+/* `page` already has what is the same for all pages of the VM. */
 static void page_scan(const struct pgm *pgm, uint64_t vm_number, gfn_t gfn, struct share_page *page)
 {
 	struct pgm_page_view view;
@@ -116,7 +116,7 @@ static void page_scan(const struct pgm *pgm, uint64_t vm_number, gfn_t gfn, stru
 		match_note(vm_number, page, &match);
 }
 
-/* Looks at pages from *at on, until the end or until something has to be carried out. */
+/* Looks at pages from *at on, until `end` or until there is enough to be carried out. */
 static void block_look(uint64_t vm_number, gfn_t *at, gfn_t end)
 {
 	struct vm *vm = reclaim_vm_get(vm_number);
@@ -157,9 +157,9 @@ static void block_scan(uint64_t vm_number, gfn_t first, unsigned count)
 	}
 }
 
-/* --- one pass -------------------------------------------------------------------------------------- */
+/* --- one pass --------------------------------------------------------------------------------- */
 
-/* In hundredths of a percent of one CPU. */
+/* Returns the rate to keep to, in hundredths of a percent of one CPU. */
 static unsigned rate_now(void)
 {
 	unsigned most = atomic_load_relaxed(&settings.cpu_percent) * 100;
@@ -181,7 +181,7 @@ static void rate_adapt(uint64_t gained, uint64_t looked)
 	scan_figures.rate_hundredths = rate > most ? most : rate < least ? least : rate;
 }
 
-/* Sleeps so long that what was used since `start_ticks` is the share of all that passed. */
+/* Sleeps for so long that the CPU time used since `start_ticks` keeps to the rate. */
 static void rate_keep(uint64_t start_ticks)
 {
 	uint64_t used = thread_cpu_ticks(thread_self()) - start_ticks;
@@ -194,7 +194,7 @@ static void rate_keep(uint64_t start_ticks)
 		thread_yield();
 }
 
-/* The next block with a private page that is not far. False: there is no more of this VM. */
+/* Scans the next block with a private page, if one is not far. False: the VM has no more pages. */
 static bool stretch_scan(uint64_t number, gfn_t *at)
 {
 	struct vm *vm = reclaim_vm_get(number);
@@ -244,8 +244,8 @@ static void pass(void)
 	rate_keep(at);
 	share_stats(&scan_figures.share);
 	/*
-	 * What was given back may be what somebody waits for. Not before: what a waiter
-	 * takes at once would only have to be moved when a chunk is emptied for sharing.
+	 * A VM may be waiting for what was given back. It hears of it only now: pages that it
+	 * took before would only have to be moved when a chunk is emptied for sharing.
 	 */
 	vm_memory_freed();
 	rate_adapt(scan_figures.merged + scan_figures.zeroed - gained,
@@ -260,12 +260,12 @@ static void run(void *argument)
 	for (;;) {
 		if (atomic_load_relaxed(&settings.is_on))
 			pass();
-		/* Also when nothing was there to be scanned: never without a rest. */
+		/* Rest in any case, even if there was nothing to scan. */
 		thread_park_until(cpu_rdtsc() + time_ticks_from_us(REST_US));
 	}
 }
 
-/* --- start, switch, figures ---------------------------------------------------------------------------- */
+/* --- start, switch, figures ------------------------------------------------------------------- */
 
 static uint64_t size_choose(const struct share_scan_config *config)
 {
@@ -312,7 +312,7 @@ void share_scan_switch(bool is_on)
 void share_scan_cpu_set(unsigned percent)
 {
 	atomic_store_relaxed(&settings.cpu_percent, percent);
-	/* From the fastest on again. */
+	/* Begin at the fastest rate again. */
 	scan_figures.rate_hundredths = percent * 100;
 	if (settings.thread)
 		thread_unpark(settings.thread);

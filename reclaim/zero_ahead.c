@@ -6,9 +6,9 @@
 #include "kernel/time.h"
 #include "mm/gmm/gmm.h"
 
-/* Between two looks at what others want of the CPU: some 20 microseconds. */
+/* Pages between two looks at whether other threads want the CPU: some 20 microseconds. */
 #define BATCH_PAGES 32u
-/* Until the next look for pages that were freed meanwhile. */
+/* The time until the next look for pages that were freed meanwhile. */
 #define REST_US 250000u
 
 static void run(void *argument)
