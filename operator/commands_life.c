@@ -13,7 +13,7 @@
 #include "vm/vm_config.h"
 #include "operator/commands.h"
 #include "operator/config.h"
-#include "operator/console.h"
+#include "operator/prompt.h"
 #include "operator/listing.h"
 
 #include "config_words.h"
@@ -202,7 +202,7 @@ static void command_attach(const struct command_words *words)
 {
 	struct vm *vm = command_vm(words);
 	if (vm)
-		console_attach(vm);
+		prompt_attach(vm);
 }
 
 static void command_ping(const struct command_words *words)

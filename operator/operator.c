@@ -13,7 +13,7 @@
 #include "reclaim/share_scan.h"
 #include "reclaim/zero_ahead.h"
 #include "operator/config.h"
-#include "operator/console.h"
+#include "operator/prompt.h"
 
 #define CONFIG_MODULE "quire.conf"
 
@@ -111,7 +111,7 @@ static void operator_run(void *argument)
 		return;
 	struct vm *attach = vm_attached_first();
 	vms_start();
-	console_run(attach);
+	prompt_run(attach);
 }
 
 q_status_t operator_start(const struct virt_ops *ops, const struct module_table *modules,

@@ -6,16 +6,16 @@
 #include "test.h"
 
 #include "operator/command_words.h"
-#include "operator/console_line.h"
+#include "operator/prompt_line.h"
 
-static struct console_line line;
+static struct prompt_line line;
 
 static bool type(const char *text)
 {
-	enum console_line_result result = CONSOLE_LINE_MORE;
+	enum prompt_line_result result = PROMPT_LINE_MORE;
 	for (; *text; text++)
-		result = console_line_input(&line, "> ", *text);
-	return result == CONSOLE_LINE_FINISHED;
+		result = prompt_line_input(&line, "> ", *text);
+	return result == PROMPT_LINE_FINISHED;
 }
 
 static void line_reset(void)
@@ -34,7 +34,7 @@ TEST(operator_line, line_editing)
 	EXPECT(line.echo[0] == 0);
 	EXPECT(type("help\r"));
 	EXPECT(strcmp(line.text, "help") == 0);
-	console_line_next(&line);
+	prompt_line_next(&line);
 	EXPECT(!type("\n"));
 	EXPECT(line.length == 0);
 }
@@ -43,11 +43,11 @@ TEST(operator_line, history_goes_up_and_down)
 {
 	line_reset();
 	type("one\r");
-	console_line_next(&line);
+	prompt_line_next(&line);
 	type("two\r");
-	console_line_next(&line);
+	prompt_line_next(&line);
 	type("two\r");
-	console_line_next(&line);
+	prompt_line_next(&line);
 	type("\x1b[A");
 	EXPECT(strcmp(line.text, "two") == 0);
 	type("\x1b[A");
@@ -63,16 +63,16 @@ TEST(operator_line, history_goes_up_and_down)
 TEST(operator_line, line_and_history_stay_in_their_bounds)
 {
 	line_reset();
-	for (unsigned round = 0; round < 2 * CONSOLE_HISTORY_COUNT; round++) {
-		for (unsigned i = 0; i < 2 * CONSOLE_LINE_BYTES; i++)
-			console_line_input(&line, "> ", (char)('a' + round));
-		EXPECT(line.length == CONSOLE_LINE_BYTES - 1);
-		console_line_next(&line);
+	for (unsigned round = 0; round < 2 * PROMPT_HISTORY_COUNT; round++) {
+		for (unsigned i = 0; i < 2 * PROMPT_LINE_BYTES; i++)
+			prompt_line_input(&line, "> ", (char)('a' + round));
+		EXPECT(line.length == PROMPT_LINE_BYTES - 1);
+		prompt_line_next(&line);
 	}
-	EXPECT(line.history_count == CONSOLE_HISTORY_COUNT);
-	for (unsigned i = 0; i < 2 * CONSOLE_HISTORY_COUNT; i++)
+	EXPECT(line.history_count == PROMPT_HISTORY_COUNT);
+	for (unsigned i = 0; i < 2 * PROMPT_HISTORY_COUNT; i++)
 		type("\x1b[A");
-	EXPECT(line.text[0] == 'a' + CONSOLE_HISTORY_COUNT);
+	EXPECT(line.text[0] == 'a' + PROMPT_HISTORY_COUNT);
 }
 
 TEST(operator_line, words_are_split_at_blanks_outside_quotes)

@@ -38,7 +38,7 @@ host_machine_memory := lib vm/machine/exit_memory.c vm/machine/zero_fill.c vm/in
 host_vm_request    := lib vm/request.c
 host_config        := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c \
                       vm/load/cpio.c
-host_operator_line := lib operator/console_line.c operator/command_words.c
+host_operator_line := lib operator/prompt_line.c operator/command_words.c
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c

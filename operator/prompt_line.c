@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "console_line.h"
+#include "prompt_line.h"
 
 #include "lib/format.h"
 #include "lib/string.h"
@@ -12,19 +12,19 @@
 
 #define CLEAR_LINE "\r\x1b[K"
 
-static void redraw(struct console_line *line, const char *prompt)
+static void redraw(struct prompt_line *line, const char *prompt)
 {
 	format_text(line->echo, sizeof(line->echo), CLEAR_LINE "%s%s", prompt, line->text);
 }
 
-static void text_set(struct console_line *line, const char *text)
+static void text_set(struct prompt_line *line, const char *text)
 {
 	string_copy(line->text, sizeof(line->text), text);
 	line->length = (unsigned)strlen(line->text);
 }
 
 /* Up goes to older lines, down to newer ones and at last to an empty one. */
-static void history_move(struct console_line *line, const char *prompt, bool is_up)
+static void history_move(struct prompt_line *line, const char *prompt, bool is_up)
 {
 	if (is_up ? line->history_at == line->history_count : line->history_at == 0)
 		return;
@@ -34,7 +34,7 @@ static void history_move(struct console_line *line, const char *prompt, bool is_
 }
 
 /* ESC [ A and ESC [ B; any other sequence is swallowed up to its letter. */
-static void escape_input(struct console_line *line, const char *prompt, char typed)
+static void escape_input(struct prompt_line *line, const char *prompt, char typed)
 {
 	if (line->escape == 1) {
 		line->escape = typed == '[' || typed == 'O' ? 2 : 0;
@@ -46,7 +46,7 @@ static void escape_input(struct console_line *line, const char *prompt, char typ
 		history_move(line, prompt, typed == 'A');
 }
 
-static void character_erase(struct console_line *line)
+static void character_erase(struct prompt_line *line)
 {
 	if (line->length == 0)
 		return;
@@ -54,7 +54,7 @@ static void character_erase(struct console_line *line)
 	string_copy(line->echo, sizeof(line->echo), "\b \b");
 }
 
-void console_line_add(struct console_line *line, const char *text)
+void prompt_line_add(struct prompt_line *line, const char *text)
 {
 	unsigned start = line->length;
 	string_copy(line->text + start, sizeof(line->text) - start, text);
@@ -62,26 +62,23 @@ void console_line_add(struct console_line *line, const char *text)
 	string_copy(line->echo, sizeof(line->echo), line->text + start);
 }
 
-enum console_line_result console_line_input(struct console_line *line, const char *prompt,
-					    char typed)
+enum prompt_line_result prompt_line_input(struct prompt_line *line, const char *prompt, char typed)
 {
 	char previous = line->last;
 	line->last = typed;
 	line->echo[0] = 0;
 	if (line->escape) {
 		escape_input(line, prompt, typed);
-		return CONSOLE_LINE_MORE;
+		return PROMPT_LINE_MORE;
 	}
 	switch (typed) {
 	case '\n':
 		/* The second half of CR LF. */
 		if (previous == '\r')
-			return CONSOLE_LINE_MORE;
+			return PROMPT_LINE_MORE;
 		/* fall through */
-	case '\r':
-		string_copy(line->echo, sizeof(line->echo), "\r\n");
-		return CONSOLE_LINE_FINISHED;
-	case KEY_TAB: return CONSOLE_LINE_COMPLETE;
+	case '\r': string_copy(line->echo, sizeof(line->echo), "\r\n"); return PROMPT_LINE_FINISHED;
+	case KEY_TAB: return PROMPT_LINE_COMPLETE;
 	case KEY_BACKSPACE:
 	case KEY_DELETE: character_erase(line); break;
 	case KEY_KILL:
@@ -91,20 +88,20 @@ enum console_line_result console_line_input(struct console_line *line, const cha
 	case KEY_ESCAPE: line->escape = 1; break;
 	default:
 		if ((unsigned char)typed >= 0x20)
-			console_line_add(line, (char[]){ typed, 0 });
+			prompt_line_add(line, (char[]){ typed, 0 });
 		break;
 	}
-	return CONSOLE_LINE_MORE;
+	return PROMPT_LINE_MORE;
 }
 
-void console_line_next(struct console_line *line)
+void prompt_line_next(struct prompt_line *line)
 {
 	bool is_new = line->history_count == 0 || strcmp(line->history[0], line->text) != 0;
 	if (line->length && is_new) {
 		memmove(line->history[1], line->history[0],
-			(CONSOLE_HISTORY_COUNT - 1) * sizeof(line->history[0]));
+			(PROMPT_HISTORY_COUNT - 1) * sizeof(line->history[0]));
 		string_copy(line->history[0], sizeof(line->history[0]), line->text);
-		if (line->history_count < CONSOLE_HISTORY_COUNT)
+		if (line->history_count < PROMPT_HISTORY_COUNT)
 			line->history_count++;
 	}
 	line->history_at = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "operator/console.h"
+#include "operator/prompt.h"
 
 #include "lib/string.h"
 #include "arch/x86_64/cpu.h"
@@ -11,14 +11,14 @@
 
 #include "operator/commands.h"
 
-#include "console_line.h"
+#include "prompt_line.h"
 
 #define PROMPT         "quire> "
 #define KEY_DETACH     0x1d /* Ctrl-] */
 #define INPUT_BYTES    256u /* typed ahead for a guest */
 #define INPUT_RETRY_US 5000u
 
-static struct console_line line;
+static struct prompt_line line;
 /* A prompt is on the screen: log lines must not break it. */
 static bool has_prompt;
 static struct vm *wanted; /* the VM that a command asked to attach, or NULL */
@@ -110,7 +110,7 @@ static void attached_run(struct vm *vm)
 	console_print("\ndetached from %s\n", vm_name(vm));
 }
 
-void console_attach(struct vm *vm)
+void prompt_attach(struct vm *vm)
 {
 	wanted = vm;
 }
@@ -122,7 +122,7 @@ static void command_line_complete(void)
 {
 	char to_add[64];
 	if (command_complete(line.text, to_add, sizeof(to_add)) <= 1 || to_add[0]) {
-		console_line_add(&line, to_add);
+		prompt_line_add(&line, to_add);
 		return;
 	}
 	write_text("\n");
@@ -132,21 +132,21 @@ static void command_line_complete(void)
 
 static void command_read(void)
 {
-	enum console_line_result result = CONSOLE_LINE_MORE;
+	enum prompt_line_result result = PROMPT_LINE_MORE;
 	has_prompt = true;
 	prompt_show();
-	while (result != CONSOLE_LINE_FINISHED) {
-		result = console_line_input(&line, PROMPT, (char)getc_wait());
-		if (result == CONSOLE_LINE_COMPLETE)
+	while (result != PROMPT_LINE_FINISHED) {
+		result = prompt_line_input(&line, PROMPT, (char)getc_wait());
+		if (result == PROMPT_LINE_COMPLETE)
 			command_line_complete();
 		console_write(line.echo, strlen(line.echo));
 	}
 	has_prompt = false;
 }
 
-void console_run(struct vm *attach)
+void prompt_run(struct vm *attach)
 {
-	char command[CONSOLE_LINE_BYTES];
+	char command[PROMPT_LINE_BYTES];
 	reader = thread_self();
 	console_input_hook_set(reader_wake);
 	console_line_hook_set(prompt_hide, prompt_show);
@@ -158,7 +158,7 @@ void console_run(struct vm *attach)
 			attached_run(vm);
 		command_read();
 		memcpy(command, line.text, sizeof(command));
-		console_line_next(&line);
+		prompt_line_next(&line);
 		command_run(command);
 	}
 }
