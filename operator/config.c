@@ -39,10 +39,10 @@ enum section {
 struct parser {
 	struct config *config;
 	const char *at, *end; /* the text that is left */
-	unsigned line;
+	unsigned line_number;
 	enum section section;
-	bool is_vm_wrong;     /* a key of the current VM was refused */
-	unsigned attach_line; /* 0: there was no such key */
+	bool is_vm_wrong;            /* a key of the current VM was refused */
+	unsigned attach_line_number; /* 0: there was no such key */
 	bool has_machine;
 	uint64_t system_given;
 
@@ -53,7 +53,7 @@ struct parser {
 
 /* --- errors ------------------------------------------------------------------------------ */
 
-static Q_PRINTF(4, 5) void report(struct parser *p, unsigned line, q_status_t status,
+static Q_PRINTF(4, 5) void report(struct parser *p, unsigned line_number, q_status_t status,
 				  const char *format, ...)
 {
 	struct error_text text;
@@ -62,9 +62,9 @@ static Q_PRINTF(4, 5) void report(struct parser *p, unsigned line, q_status_t st
 	format_text_va(text.text, sizeof(text.text), format, args);
 	va_end(args);
 	if (p->status == Q_OK)
-		p->status = refuse(p->error, status, FILE_NAME ":%u: %s", line, text.text);
+		p->status = refuse(p->error, status, FILE_NAME ":%u: %s", line_number, text.text);
 	else
-		log_error(FILE_NAME ":%u: %s", line, text.text);
+		log_error(FILE_NAME ":%u: %s", line_number, text.text);
 }
 
 /* --- lines ------------------------------------------------------------------------------- */
@@ -121,7 +121,7 @@ static const char *line_take(struct parser *p, char *to)
 {
 	const char *problem = NULL;
 	size_t length = 0;
-	p->line++;
+	p->line_number++;
 	for (; p->at < p->end && *p->at != '\n'; p->at++) {
 		unsigned bytes = utf8_length(p->at, (size_t)(p->end - p->at));
 		uint8_t first = (uint8_t)*p->at;
@@ -170,13 +170,13 @@ static void section_finish(struct parser *p)
 	struct config_vm *vm = vm_current(p);
 	q_status_t status = config_vm_complete(vm, &reason);
 	if (status != Q_OK)
-		report(p, vm->line, status, "vm %s: %s", vm->config.name, reason.text);
+		report(p, vm->line_number, status, "vm %s: %s", vm->config.name, reason.text);
 }
 
 static void machine_start(struct parser *p)
 {
 	if (p->has_machine) {
-		report(p, p->line, Q_EXISTS, "section [machine] is given twice");
+		report(p, p->line_number, Q_EXISTS, "section [machine] is given twice");
 		return;
 	}
 	p->has_machine = true;
@@ -188,21 +188,21 @@ static void vm_section_start(struct parser *p, const char *name)
 	struct config *config = p->config;
 	struct error_text reason;
 	if (config_vm_find(config, name)) {
-		report(p, p->line, Q_EXISTS, "there is a VM '%s' already", name);
+		report(p, p->line_number, Q_EXISTS, "there is a VM '%s' already", name);
 		return;
 	}
 	if (config->vm_count == config->vm_max) {
-		report(p, p->line, Q_LIMIT, "vm %.40s: there may be %u VMs and not more", name,
-		       config->vm_max);
+		report(p, p->line_number, Q_LIMIT, "vm %.40s: there may be %u VMs and not more",
+		       name, config->vm_max);
 		return;
 	}
 	struct config_vm *vm = &config->vms[config->vm_count];
 	q_status_t status = config_vm_init(vm, name, &reason);
 	if (status != Q_OK) {
-		report(p, p->line, status, "%s", reason.text);
+		report(p, p->line_number, status, "%s", reason.text);
 		return;
 	}
-	vm->line = p->line;
+	vm->line_number = p->line_number;
 	config->vm_count++;
 	p->is_vm_wrong = false;
 	p->section = SECTION_VM;
@@ -215,7 +215,7 @@ static void section_start(struct parser *p, char *text)
 	p->section = SECTION_WRONG;
 	size_t length = strlen(text);
 	if (text[length - 1] != ']') {
-		report(p, p->line, Q_INVALID, "']' is missing at the end");
+		report(p, p->line_number, Q_INVALID, "']' is missing at the end");
 		return;
 	}
 	text[length - 1] = 0;
@@ -225,7 +225,7 @@ static void section_start(struct parser *p, char *text)
 	else if (strncmp(text, "vm", 2) == 0 && is_blank(text[2]))
 		vm_section_start(p, trim(text + 2));
 	else
-		report(p, p->line, Q_INVALID,
+		report(p, p->line_number, Q_INVALID,
 		       "[%.40s] is no section: there are [machine] and [vm NAME]", text);
 }
 
@@ -237,9 +237,9 @@ static void system_set(struct parser *p, const char *key, const char *value)
 	q_status_t status = config_key_set(&system_keys, key, value, &p->config->system,
 					   &p->system_given, &reason);
 	if (status != Q_OK)
-		report(p, p->line, status, "%s", reason.text);
+		report(p, p->line_number, status, "%s", reason.text);
 	else if (strcmp(key, "attach") == 0)
-		p->attach_line = p->line;
+		p->attach_line_number = p->line_number;
 }
 
 static void vm_set(struct parser *p, const char *key, const char *value)
@@ -250,20 +250,22 @@ static void vm_set(struct parser *p, const char *key, const char *value)
 	if (status == Q_OK)
 		return;
 	p->is_vm_wrong = true;
-	report(p, p->line, status, "vm %s: %s", vm->config.name, reason.text);
+	report(p, p->line_number, status, "vm %s: %s", vm->config.name, reason.text);
 }
 
 static void key_line(struct parser *p, char *text)
 {
 	char *equals = strchr(text, '=');
 	if (!equals) {
-		report(p, p->line, Q_INVALID, "neither '[section]' nor 'key = value'");
+		report(p, p->line_number, Q_INVALID, "neither '[section]' nor 'key = value'");
 		return;
 	}
 	*equals = 0;
 	const char *key = trim(text), *value = trim(equals + 1);
 	switch (p->section) {
-	case SECTION_NONE: report(p, p->line, Q_INVALID, "a key before the first section"); return;
+	case SECTION_NONE:
+		report(p, p->line_number, Q_INVALID, "a key before the first section");
+		return;
 	case SECTION_MACHINE: system_set(p, key, value); return;
 	case SECTION_VM: vm_set(p, key, value); return;
 	case SECTION_WRONG: return;
@@ -277,7 +279,7 @@ static void lines_parse(struct parser *p)
 		const char *problem = line_take(p, line);
 		char *text = trim(line);
 		if (problem) {
-			report(p, p->line, Q_INVALID, "%s", problem);
+			report(p, p->line_number, Q_INVALID, "%s", problem);
 			p->is_vm_wrong = true;
 		} else if (*text == '[')
 			section_start(p, text);
@@ -307,15 +309,16 @@ static void attach_default(struct config *config)
 static void attach_finish(struct parser *p)
 {
 	const char *name = p->config->system.attach;
-	if (!p->attach_line) {
+	if (!p->attach_line_number) {
 		attach_default(p->config);
 		return;
 	}
 	const struct config_vm *vm = config_vm_find(p->config, name);
 	if (!vm)
-		report(p, p->attach_line, Q_NOT_FOUND, "attach = %s: there is no such VM", name);
+		report(p, p->attach_line_number, Q_NOT_FOUND, "attach = %s: there is no such VM",
+		       name);
 	else if (vm->config.serial != SERIAL_CONSOLE)
-		report(p, p->attach_line, Q_INVALID,
+		report(p, p->attach_line_number, Q_INVALID,
 		       "attach = %s: that VM has no 'serial = console'", name);
 }
 

@@ -18,8 +18,8 @@ struct error_text;
 /* A VM's keys as far as they were given. */
 struct config_vm {
 	struct vm_config config;
-	uint64_t given; /* a bit for each row of VM_KEYS */
-	unsigned line;  /* of its section in quire.conf; 0: it has none */
+	uint64_t given;       /* a bit for each row of VM_KEYS */
+	unsigned line_number; /* of its section in quire.conf; 0: it has none */
 };
 
 /* The section [machine]; a key is a row of this, like VM_KEYS. */

@@ -40,11 +40,11 @@ static q_status_t vms_create(struct error_text *error)
 		if (status == Q_OK)
 			continue;
 		if (first == Q_OK)
-			first = refuse(error, status, CONFIG_MODULE ":%u: vm %s: %s", wanted->line,
-				       wanted->config.name, reason.text);
+			first = refuse(error, status, CONFIG_MODULE ":%u: vm %s: %s",
+				       wanted->line_number, wanted->config.name, reason.text);
 		else
-			log_error(CONFIG_MODULE ":%u: vm %s: %s", wanted->line, wanted->config.name,
-				  reason.text);
+			log_error(CONFIG_MODULE ":%u: vm %s: %s", wanted->line_number,
+				  wanted->config.name, reason.text);
 	}
 	return first;
 }
