@@ -87,7 +87,7 @@ static void command_help(const struct command_words *words)
 	if (words->count < 2) {
 		for (unsigned i = 0; (command = command_at(i)); i++)
 			help_line(command);
-		console_print("A command may be shortened as long as it is the only one; "
+		console_print("A command may be shortened as long as no other begins so; "
 			      "Tab completes it.\n");
 		return;
 	}
@@ -105,7 +105,7 @@ void command_run(char *text)
 {
 	struct command_words words;
 	if (!command_words_split(text, &words)) {
-		console_print("more than %u words, or a quote that does not end\n",
+		console_print("the command has more than %u words, or a quote that does not end\n",
 			      COMMAND_WORD_MAX);
 		return;
 	}

@@ -88,7 +88,7 @@ static void life(const struct command_words *words, q_status_t (*change)(struct 
 	q_status_t status = vm ? change(vm) : Q_OK;
 	if (status == Q_DECLINED) {
 		vm_reservation_refuse(vm_configuration(vm), &error);
-		console_print("%s: not possible: others have the %lluM that %s reserves (%s)\n",
+		console_print("%s: not possible: other VMs have the %lluM that %s reserves (%s)\n",
 			      words->word[0],
 			      (unsigned long long)(vm_configuration(vm)->reserve_bytes >> 20),
 			      vm_name(vm), error.text);
@@ -227,7 +227,7 @@ static const struct command rows[] = {
 	{ "pause", "NAME", "stops its CPUs until resume", command_pause, command_candidate_vm,
 	  NULL },
 	{ "resume", "NAME", "lets a paused VM go on", command_resume, command_candidate_vm, NULL },
-	{ "reset", "NAME", "like its reset button: from power-on again", command_reset,
+	{ "reset", "NAME", "restarts a VM, like its reset button", command_reset,
 	  command_candidate_vm, NULL },
 	{ "stop", "NAME", "switches it off and frees its memory", command_stop,
 	  command_candidate_vm, NULL },

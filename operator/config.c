@@ -192,8 +192,8 @@ static void vm_section_start(struct parser *p, const char *name)
 		return;
 	}
 	if (config->vm_count == config->vm_max) {
-		report(p, p->line_number, Q_LIMIT, "vm %.40s: there may be %u VMs and not more",
-		       name, config->vm_max);
+		report(p, p->line_number, Q_LIMIT, "vm %.40s: there may be at most %u VMs", name,
+		       config->vm_max);
 		return;
 	}
 	struct config_vm *vm = &config->vms[config->vm_count];
@@ -344,7 +344,7 @@ q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *co
 		(struct system_config){ .scan = true, .scan_cpu_percent = SCAN_CPU_PERCENT };
 	config->vm_count = 0;
 	if (size_bytes > CONFIG_TEXT_MAX) {
-		report(&p, 1, Q_RANGE, "the file has %llu bytes, and may have %u",
+		report(&p, 1, Q_RANGE, "the file has %llu bytes, and may have at most %u",
 		       (unsigned long long)size_bytes, CONFIG_TEXT_MAX);
 		return p.status;
 	}

@@ -219,7 +219,7 @@ TEST(config, what_is_wrong_is_refused_with_its_line)
 		{ "\n# \x1b[2J\n", Q_INVALID, "quire.conf:2: a control character" },
 		{ "[vm a]\nkernel = k\nmemory = 1M\n[vm b]\nkernel = k\nmemory = 1M\n"
 		  "[vm c]\nkernel = k\nmemory = 1M\n[vm d]\nkernel = k\nmemory = 1M\n[vm e]\n",
-		  Q_LIMIT, "quire.conf:13: vm e: there may be 4 VMs and not more" },
+		  Q_LIMIT, "quire.conf:13: vm e: there may be at most 4 VMs" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
 		q_status_t status = parse(bad[i].text);
