@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each present mapping of Quire's page tables is looked at from two sides: its
- * address and rights say what it claims to be (paging_rules.h), and GMM says what
- * memory it leads to. The table says which go together:
+ * Each present mapping of Quire's page tables is looked at from two sides: its address and rights
+ * say what it claims to be (paging_rules.h), and GMM says to what memory it leads. The table says
+ * which go together:
  *
  *   image, boot data, modules, device registers   memory that GMM does not manage
  *   kernel memory, stacks                         KERNEL chunks
  *   windows                                       chunks of any kind
  *
- * So a frame of a PRIVATE, BOUND or SHARED chunk appears in windows only. A window may be
- * left over from a chunk that has become something else since, see gmm_map.c.
+ * So a frame of a PRIVATE, BOUND or SHARED chunk appears in windows only. A window may be left from
+ * a chunk that has become something else since, see gmm_map.c.
  */
 #include "address_space.h"
 
@@ -38,7 +38,7 @@ bool address_space_allows(enum paging_kind kind, hpa_t start, uint64_t size_byte
 	for (uint64_t offset = 0; offset < size_bytes; offset += GMM_CHUNK_SIZE) {
 		uint32_t memory = BIT32(gmm_memory_at(hpa_add(start, offset)));
 		has_chunk |= (memory & MANAGED) != 0;
-		/* Of a window, 2 MiB wide, a smaller chunk is one half; the other may be anything. */
+		/* A window has 2 MiB: a smaller chunk is half of it, the rest may be anything. */
 		if (!is_window && !(allowed[kind] & memory))
 			return false;
 	}

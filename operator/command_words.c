@@ -8,7 +8,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Copies a word down over its quotes and ends it; returns what follows, NULL at an open quote. */
+/* Copies a word without its quotes, and ends it. Returns what follows; NULL: a quote is open. */
 static char *word_take(char *from, char *to)
 {
 	bool is_quoted = false;

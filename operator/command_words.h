@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A command line in words. Pure. */
+/* Splits a command line into words. Pure. */
 #ifndef OPERATOR_COMMAND_WORDS_H
 #define OPERATOR_COMMAND_WORDS_H
 
@@ -14,8 +14,8 @@ struct command_words {
 };
 
 /*
- * Splits at blanks, except inside double quotes, which go away. False: more than
- * COMMAND_WORD_MAX words, or a quote that does not end.
+ * Splits `text` in place at blanks, except inside double quotes, and removes the quotes. False:
+ * more than COMMAND_WORD_MAX words, or a quote that does not end.
  */
 bool command_words_split(char *text, struct command_words *words);
 

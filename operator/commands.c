@@ -18,7 +18,7 @@ static const struct command_table *const tables[] = {
 	&commands_life, &commands_memory, &commands_share, &commands_system, &commands_help,
 };
 
-/* --- finding ------------------------------------------------------------------------------- */
+/* --- finding ---------------------------------------------------------------------------------- */
 
 static const struct command *command_at(unsigned index)
 {
@@ -50,7 +50,7 @@ static void candidates_print(command_candidate_t *candidate, unsigned position, 
 	console_print("\n");
 }
 
-/* The command of that name, or the only one that begins so; says so if there is none. */
+/* Finds the command of that name, or the only one that begins so. NULL: a message said why. */
 static const struct command *command_find(const char *name)
 {
 	const struct command *found = NULL, *command;
@@ -74,7 +74,7 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
-/* --- help ---------------------------------------------------------------------------------- */
+/* --- help ------------------------------------------------------------------------------------- */
 
 static void help_line(const struct command *command)
 {
@@ -99,7 +99,7 @@ static void command_help(const struct command_words *words)
 		command->explain();
 }
 
-/* --- running ------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 void command_run(char *text)
 {
@@ -114,16 +114,16 @@ void command_run(char *text)
 	const struct command *command = command_find(words.word[0]);
 	if (!command)
 		return;
-	/* What a command prints begins with its whole name. */
+	/* What a command prints begins with its name, which the operator may have shortened. */
 	char name[16];
 	string_copy(name, sizeof(name), command->name);
 	words.word[0] = name;
 	command->run(&words);
 }
 
-/* --- completing ---------------------------------------------------------------------------- */
+/* --- completing ------------------------------------------------------------------------------- */
 
-/* The last word of a line, and what it is completed from. */
+/* The last word of a line, and the candidates for it. */
 struct completion {
 	const char *word;
 	unsigned position; /* 0: it is the command */
@@ -150,7 +150,7 @@ static bool completion_find(const char *text, struct completion *completion)
 	return completion->candidate != NULL;
 }
 
-/* How many bytes two texts have in common at their start. */
+/* Returns how many bytes at their start are the same in both texts. */
 static size_t common_length(const char *a, const char *b)
 {
 	size_t length = 0;

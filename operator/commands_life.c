@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about VMs' lives: the list of them, and what starts, stops, creates and attaches. */
+/* Commands about VMs' lives: list them, start, stop, create and destroy them, attach, ping. */
 #include "lib/error_text.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -18,7 +18,7 @@
 
 #include "config_words.h"
 
-/* --- list ---------------------------------------------------------------------------------- */
+/* --- list ------------------------------------------------------------------------------------- */
 
 struct list_row {
 	const char *name, *state, *priority;
@@ -79,7 +79,7 @@ static void command_list(const struct command_words *words)
 	listing_end(&listing);
 }
 
-/* --- life cycle ---------------------------------------------------------------------------- */
+/* --- life cycle ------------------------------------------------------------------------------- */
 
 static void life(const struct command_words *words, q_status_t (*change)(struct vm *))
 {
@@ -128,9 +128,9 @@ static void command_destroy(const struct command_words *words)
 	life(words, vm_destroy);
 }
 
-/* --- create -------------------------------------------------------------------------------- */
+/* --- create ----------------------------------------------------------------------------------- */
 
-/* The words after the name, key=value each, into a complete configuration. */
+/* Reads the words after the name, each key=value, into a complete configuration. */
 static q_status_t keys_read(const struct command_words *words, struct config_vm *vm,
 			    struct error_text *error)
 {
@@ -184,11 +184,11 @@ static void create_explain(void)
 		      "quotes: cmdline=\"console=ttyS0 quiet\"\n");
 }
 
-/* "memory=" and so on. */
+/* Completes keys: "memory=" and so on. */
 static const char *create_candidate(unsigned position, unsigned index)
 {
 	static char text[24];
-	/* The first argument is a name that is not there yet. */
+	/* The first argument is the name of a new VM, so there are no candidates. */
 	const struct config_key *key = position > 1 ? config_vm_key(index) : NULL;
 	if (!key)
 		return NULL;
@@ -196,7 +196,7 @@ static const char *create_candidate(unsigned position, unsigned index)
 	return text;
 }
 
-/* --- attach, ping -------------------------------------------------------------------------- */
+/* --- attach, ping ----------------------------------------------------------------------------- */
 
 static void command_attach(const struct command_words *words)
 {

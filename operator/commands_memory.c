@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about memory: where the machine's memory is, and what each VM has of it. */
+/* Commands about memory: where the machine's memory is, and what each VM has. */
 #include <quire/layout.h>
 
 #include "lib/format.h"
@@ -11,7 +11,7 @@
 #include "operator/commands.h"
 #include "operator/listing.h"
 
-/* --- the machine --------------------------------------------------------------------------- */
+/* --- the machine ------------------------------------------------------------------------------ */
 
 struct machine_figures {
 	struct gmm_stats gmm;
@@ -46,14 +46,14 @@ static void machine_figures(struct machine_figures *out_figures)
 	const struct gmm_stats *gmm = &out_figures->gmm;
 	out_figures->bytes = gmm->machine_pages << PAGE_SHIFT;
 	out_figures->chunks = gmm->chunk_count + gmm->chunks_free;
-	/* Without what GMM charges to a VM: image, page tables, chunk records, heap. */
+	/* Image, page tables, chunk records and heap, without what GMM charges to VMs. */
 	out_figures->quire_bytes = (uint64_t)(layout_image_end - layout_image_start) +
 				   paging_bytes() + gmm->metadata_bytes + heap_bytes_used();
 }
 
 /*
- * What keeping track of memory costs, beside what the seed's text reckons with: 16 bytes in the
- * VM and 12 in the kernel for each page that guests were promised.
+ * Prints what keeping track of memory costs, beside the figures of the seed's text: for each page
+ * that guests were promised, 16 bytes in the VM and 12 in the kernel.
  */
 #define SEED_RECORD_BYTES   16u
 #define SEED_TRACKING_BYTES 12u
@@ -79,7 +79,7 @@ static void cost_print(const struct gmm_stats *gmm)
 		      listing_size_text(pages * SEED_TRACKING_BYTES, text[4], sizeof(text[4])));
 }
 
-/* --- VMs ----------------------------------------------------------------------------------- */
+/* --- VMs -------------------------------------------------------------------------------------- */
 
 struct memory_row {
 	const char *name;

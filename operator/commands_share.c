@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about sharing: what it saves and costs, its switches, and hashes to judge it from outside. */
+/* Commands about sharing: what it saves and costs, its switches, hashes for checks from outside. */
 #include "lib/format.h"
 #include "lib/number.h"
 #include "lib/string.h"
@@ -14,7 +14,7 @@
 #include "operator/commands.h"
 #include "operator/listing.h"
 
-/* --- share --------------------------------------------------------------------------------- */
+/* --- share ------------------------------------------------------------------------------------ */
 
 struct share_figures {
 	struct share_scan_stats scan;
@@ -88,7 +88,7 @@ static void share_figures(struct share_figures *out_figures)
 	out_figures->pass_us = time_us_from_ticks(out_figures->scan.pass_ticks);
 }
 
-/* Why proposed merges came to nothing, by reason. */
+/* Lists how many proposed merges came to nothing, by reason. */
 static void rejected_list(struct listing *listing, const struct share_scan_stats *stats)
 {
 	struct listing_column rows[SCAN_REJECTION_COUNT];
@@ -151,12 +151,12 @@ static void command_scan_cpu(const struct command_words *words)
 		console_print("scan-cpu: '%s': it must be a number from 1 to 100\n", word);
 }
 
-/* --- hashes: for scripts/share-oracle ------------------------------------------------------ */
+/* --- hashes: for scripts/share-oracle --------------------------------------------------------- */
 
-/* Pages a line: consecutive frames. */
+/* The most pages on a line: consecutive frames. */
 #define HASHES_PER_LINE 8u
 
-/* Appends the hash of one page; returns whether the page has one. */
+/* Appends the hash of a page. False: the page has none. */
 static bool hash_add(const struct vm *vm, gfn_t gfn, char *line, size_t *used, size_t size_bytes)
 {
 	struct pgm_page_view view;
@@ -168,7 +168,7 @@ static bool hash_add(const struct vm *vm, gfn_t gfn, char *line, size_t *used, s
 	return true;
 }
 
-/* One line: the frames from `first` on that have a page. Returns the frame after them. */
+/* Prints a line with the frames from `first` on that have a hash. Returns the next frame. */
 static gfn_t hashes_line(const struct vm *vm, gfn_t first)
 {
 	const char *group = vm_configuration(vm)->share;

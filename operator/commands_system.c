@@ -11,7 +11,7 @@
 #include "operator/commands.h"
 #include "operator/listing.h"
 
-/* --- exits --------------------------------------------------------------------------------- */
+/* --- exits ------------------------------------------------------------------------------------ */
 
 struct exits_row {
 	const char *name, *exit;
@@ -27,7 +27,7 @@ static const struct listing_column exits_rows[] = {
 	{ "average", "AVERAGE", LISTING_COUNT, offsetof(struct exits_row, average) },
 };
 static const struct listing_columns exits_columns = LISTING_COLUMNS(exits_rows);
-/* For programs an exit is an object whose key is the kind: these two in it. */
+/* For programs: the name of a VM, and an object with two figures for each kind of exit. */
 static const struct listing_columns name_columns = { &exits_rows[0], 1 };
 static const struct listing_columns figures_columns = { &exits_rows[2], 2 };
 
@@ -80,7 +80,7 @@ static void command_exits(const struct command_words *words)
 	listing_end(&listing);
 }
 
-/* --- the rest ------------------------------------------------------------------------------ */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 static void command_check(const struct command_words *words)
 {

@@ -2,10 +2,10 @@
 /*
  * quire.conf: text to lines, lines to sections and keys.
  *
- * Strict, so that a typing error never starts a VM that is not the one meant: unknown keys,
- * keys and sections given twice, and anything that is not text are refused with their line.
- * The parser goes on after an error, but what an error has spoilt is not judged any more: keys
- * of a section whose first line is wrong, and whether a VM with a wrong key is complete.
+ * The parser is strict, so that a typing error never starts a VM that was not meant. It refuses
+ * unknown keys, keys and sections given twice, and anything that is not text, with the line. It
+ * goes on after an error, but does not judge what the error has spoilt: the keys of a section
+ * whose first line is wrong, and whether a VM with a wrong key is complete.
  */
 #include "operator/config.h"
 
@@ -33,7 +33,7 @@ enum section {
 	SECTION_NONE,
 	SECTION_MACHINE,
 	SECTION_VM,
-	SECTION_WRONG, /* its first line was refused: nothing in it is judged */
+	SECTION_WRONG, /* its first line was refused: its keys are not judged */
 };
 
 struct parser {
@@ -42,7 +42,7 @@ struct parser {
 	unsigned line_number;
 	enum section section;
 	bool is_vm_wrong;            /* a key of the current VM was refused */
-	unsigned attach_line_number; /* 0: there was no such key */
+	unsigned attach_line_number; /* 0: the key was not given */
 	bool has_machine;
 	uint64_t system_given;
 
@@ -51,7 +51,7 @@ struct parser {
 	q_status_t status;
 };
 
-/* --- errors ------------------------------------------------------------------------------ */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static Q_PRINTF(4, 5) void report(struct parser *p, unsigned line_number, q_status_t status,
 				  const char *format, ...)
@@ -67,7 +67,7 @@ static Q_PRINTF(4, 5) void report(struct parser *p, unsigned line_number, q_stat
 		log_error(FILE_NAME ":%u: %s", line_number, text.text);
 }
 
-/* --- lines ------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 static bool is_blank(char c)
 {
@@ -86,7 +86,7 @@ static char *trim(char *text)
 	return text;
 }
 
-/* How many bytes follow the first one of a UTF-8 sequence; 4: it is none. */
+/* Returns how many bytes follow the first byte of a UTF-8 sequence; 4: no sequence begins so. */
 static unsigned utf8_tail(uint8_t first)
 {
 	if (first < 0x80)
@@ -98,7 +98,7 @@ static unsigned utf8_tail(uint8_t first)
 	return first >= 0xf0 && first <= 0xf4 ? 3 : 4;
 }
 
-/* Bytes of the valid UTF-8 character at the start, 0 if there is none. */
+/* Returns the bytes of the UTF-8 character at the start of the text; 0: it is not valid. */
 static unsigned utf8_length(const char *text, size_t size_bytes)
 {
 	uint8_t first = (uint8_t)text[0];
@@ -109,14 +109,14 @@ static unsigned utf8_length(const char *text, size_t size_bytes)
 		if (((uint8_t)text[i] & 0xc0) != 0x80)
 			return 0;
 	}
-	/* Overlong forms, surrogates, and what is beyond U+10FFFF show in the second byte. */
+	/* The second byte shows overlong forms, surrogates, and what is beyond U+10FFFF. */
 	uint8_t second = tail ? (uint8_t)text[1] : 0;
 	bool is_bad = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
 		      (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
 	return is_bad ? 0 : tail + 1;
 }
 
-/* Copies the next line, without its end, and goes behind it. NULL, or what is wrong with it. */
+/* Takes the next line, without its end. Returns NULL, or what is wrong with the line. */
 static const char *line_take(struct parser *p, char *to)
 {
 	const char *problem = NULL;
@@ -145,7 +145,7 @@ static const char *line_take(struct parser *p, char *to)
 	return problem;
 }
 
-/* --- sections ---------------------------------------------------------------------------- */
+/* --- sections --------------------------------------------------------------------------------- */
 
 static struct config_vm *vm_current(const struct parser *p)
 {
@@ -161,7 +161,7 @@ static struct config_vm *config_vm_find(const struct config *config, const char 
 	return NULL;
 }
 
-/* What is missing in a VM's section is reported with the section's line. */
+/* Ends a section. What is missing in a VM's section is reported at the section's first line. */
 static void section_finish(struct parser *p)
 {
 	struct error_text reason;
@@ -229,7 +229,7 @@ static void section_start(struct parser *p, char *text)
 		       "[%.40s] is no section: there are [machine] and [vm NAME]", text);
 }
 
-/* --- keys -------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static void system_set(struct parser *p, const char *key, const char *value)
 {
@@ -289,9 +289,9 @@ static void lines_parse(struct parser *p)
 	section_finish(p);
 }
 
-/* --- whose console is attached ------------------------------------------------------------- */
+/* --- the VM whose console is attached --------------------------------------------------------- */
 
-/* Not given: the only VM with an attachable console, if there is just one. */
+/* The default of `attach`: the VM with an attachable console, if there is just one. */
 static void attach_default(struct config *config)
 {
 	const struct vm_config *only = NULL;
@@ -322,7 +322,7 @@ static void attach_finish(struct parser *p)
 		       "attach = %s: that VM has no 'serial = console'", name);
 }
 
-/* --- the file ------------------------------------------------------------------------------ */
+/* --- the file --------------------------------------------------------------------------------- */
 
 unsigned config_vm_sections(const void *text, uint64_t size_bytes)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the operator asked for: quire.conf, and the same keys from the console's `create`.
+ * What the operator asks for: quire.conf, and the same keys in the console's `create`.
  * docs/operating.md explains keys, values and defaults.
  */
 #ifndef OPERATOR_CONFIG_H
@@ -15,14 +15,14 @@ struct error_text;
 
 #define CONFIG_TEXT_MAX 65536u /* bytes of quire.conf */
 
-/* A VM's keys as far as they were given. */
+/* The keys of a VM, as far as they were given. */
 struct config_vm {
 	struct vm_config config;
 	uint64_t given;       /* a bit for each row of VM_KEYS */
 	unsigned line_number; /* of its section in quire.conf; 0: it has none */
 };
 
-/* The section [machine]; a key is a row of this, like VM_KEYS. */
+/* The keys of the section [machine], a row each, like VM_KEYS. */
 #define SYSTEM_KEYS(KEY)                                                                \
 	KEY("scan", scan, bool, ON_OFF)                                                 \
 	KEY("scan-cpu", scan_cpu_percent, unsigned, COUNT(1, 100))                      \
@@ -37,36 +37,39 @@ struct system_config {
 
 struct config {
 	struct system_config system;
-	struct config_vm *vms; /* the caller's storage for vm_max of them */
+	struct config_vm *vms; /* the caller's storage, for vm_max VMs */
 	unsigned vm_max, vm_count;
 };
 
-/* How many sections [vm NAME] the text seems to have: at least as many as config_parse() fills. */
+/* Returns how many VMs config_parse() can find in the text at most. */
 unsigned config_vm_sections(const void *text, uint64_t size_bytes);
 
 /*
- * Fills `config`, whose `vms` and `vm_max` the caller has set. Reads on after an error, so that
- * all are found at once: the first one is what `error` and the status say, each further one is
- * logged. Each begins with "quire.conf:LINE: ". After an error nothing in `config` may be used.
- * Whether the modules exist, vm_config_check() says.
+ * Reads quire.conf into `config`, whose `vms` and `vm_max` the caller has set. Goes on after an
+ * error, to find all errors at once. The status and `error` are those of the first one; the others
+ * are logged. Each text begins with "quire.conf:LINE: ". Q_INVALID, Q_RANGE, Q_NOT_FOUND, Q_EXISTS,
+ * Q_LIMIT: nothing in `config` may be used. That modules exist is for vm_config_check().
  */
 q_status_t config_parse(const void *text, uint64_t size_bytes, struct config *config,
 			struct error_text *error) Q_MUST_USE;
 
-/* --- one VM; `error` gets the reason alone ---------------------------------------------- */
+/* --- one VM; `error` gets only the reason, no place ------------------------------------------- */
 
-/* Defaults for all keys. Q_INVALID: not a name. */
+/* Sets the name, and the defaults of all keys. Q_INVALID: not a good name. */
 q_status_t config_vm_init(struct config_vm *vm, const char *name,
 			  struct error_text *error) Q_MUST_USE;
 
-/* Q_NOT_FOUND: no such key; Q_EXISTS: given before; Q_INVALID, Q_RANGE: a bad value. */
+/* Sets a key. Q_NOT_FOUND: no such key; Q_EXISTS: given before; Q_INVALID, Q_RANGE: a bad value. */
 q_status_t config_vm_set(struct config_vm *vm, const char *key, const char *value,
 			 struct error_text *error) Q_MUST_USE;
 
-/* After the last key: fills in what follows from other values, and refuses what is missing. */
+/*
+ * Call after the last key: fills in what follows from other values, and refuses what is missing or
+ * does not go together. Q_INVALID; Q_LIMIT: too many sharing groups.
+ */
 q_status_t config_vm_complete(struct config_vm *vm, struct error_text *error) Q_MUST_USE;
 
-/* The key at `index`, for listing them; NULL behind the last. */
+/* Returns the key at `index`, for listing the keys; NULL after the last. */
 const struct config_key *config_vm_key(unsigned index);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One VM's keys: their defaults, and what follows from values that were given. quire.conf and
- * the console's `create` both end here.
+ * The keys of one VM: their defaults, and what follows from values that were given. Both
+ * quire.conf and the console's `create` come here.
  */
 #include "operator/config.h"
 
@@ -12,7 +12,7 @@
 
 #define SHARE_DEFAULT    "default"
 #define SHARE_GROUP_MAX  64u
-#define RESERVE_FRACTION 4u /* of the memory, when not given */
+#define RESERVE_FRACTION 4u /* by default a VM reserves a quarter of its memory */
 
 #define VM_KEY_ROW(key, field, type, ...) CONFIG_KEY(struct vm_config, key, field, __VA_ARGS__),
 static const struct config_key rows[] = { VM_KEYS(VM_KEY_ROW) };
@@ -52,7 +52,7 @@ static bool is_given(const struct config_vm *vm, size_t offset)
 	return config_key_is_given(&keys, offset, vm->given);
 }
 
-/* Names are never forgotten, so a number always means the same group. */
+/* Gives each name a number. Names are never forgotten, so a number always means the same group. */
 static q_status_t share_group_find(const char *name, share_group_t *out_group)
 {
 	static vm_name_t names[SHARE_GROUP_MAX];

@@ -23,7 +23,7 @@ bool config_is_name(const char *text)
 	return length >= 1 && length < sizeof(vm_name_t);
 }
 
-/* --- readers ----------------------------------------------------------------------------- */
+/* --- readers ---------------------------------------------------------------------------------- */
 
 q_status_t word_read(const struct config_key *key, const char *value, void *field)
 {
@@ -123,7 +123,7 @@ q_status_t bound_read(const struct config_key *key, const char *value, void *fie
 	return status;
 }
 
-/* --- what good values look like ------------------------------------------------------------ */
+/* --- what good values look like --------------------------------------------------------------- */
 
 static const char *size_text(uint64_t bytes, char *to, size_t size_bytes)
 {
@@ -152,7 +152,7 @@ const char *config_key_values(const struct config_key *key, char *to, size_t siz
 	return to;
 }
 
-/* --- keys ---------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static q_status_t unknown_refuse(const struct config_keys *keys, const char *name,
 				 struct error_text *error)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keys and their values. A key is a row: its name, the field that it sets, and the reader of
- * its values. A value is stored only when it is good, so after a refused key everything is as
- * it was before.
+ * Keys and their values. A key is a row: its name, the field that it sets, and the reader of its
+ * values. Only a good value is stored, so a refused key changes nothing.
  */
 #ifndef OPERATOR_CONFIG_WORDS_H
 #define OPERATOR_CONFIG_WORDS_H
@@ -15,7 +14,7 @@ struct error_text;
 
 struct config_key {
 	const char *name;
-	/* Reads `value` into the field. Q_INVALID, Q_RANGE: it is no good value. */
+	/* Reads `value` into the field. Q_INVALID, Q_RANGE: not a good value. */
 	q_status_t (*read)(const struct config_key *key, const char *value, void *field);
 	/* The good values, separated by bars; or what a good value looks like; or NULL. */
 	const char *good;
@@ -23,7 +22,7 @@ struct config_key {
 	uint32_t least, most;        /* of a number; most 0: no limit */
 };
 
-/* How a value is read, as the end of a row. WORD stores the position in the list. */
+/* The end of a row: how a value is read. WORD stores the position of the word in the list. */
 #define WORD(list)              .read = word_read, .good = (list)
 #define YES_NO                  .read = bool_read, .good = "no|yes"
 #define ON_OFF                  .read = bool_read, .good = "off|on"
@@ -46,15 +45,15 @@ typedef q_status_t config_read_t(const struct config_key *key, const char *value
 config_read_t word_read, bool_read, count_read, size_read, text_read, module_read, name_read,
 	group_read, bound_read;
 
-/* A set of keys, and which of them were given; each may be given once. */
+/* A set of keys. Which ones were given is a word of bits beside it; each may be given once. */
 struct config_keys {
 	const struct config_key *rows;
 	unsigned count; /* at most 64 */
 };
 
 /*
- * Sets the field of `to` that the key stands for, and its bit in *given. Q_NOT_FOUND: no such
- * key; Q_EXISTS: given before; Q_INVALID, Q_RANGE: no good value. `error` says what is wrong.
+ * Sets the field of `to` that the key stands for, and the key's bit in *given. Q_NOT_FOUND: no such
+ * key; Q_EXISTS: given before; Q_INVALID, Q_RANGE: not a good value. Then `error` says why.
  */
 q_status_t config_key_set(const struct config_keys *keys, const char *name, const char *value,
 			  void *to, uint64_t *given, struct error_text *error) Q_MUST_USE;
@@ -62,10 +61,10 @@ q_status_t config_key_set(const struct config_keys *keys, const char *name, cons
 /* True if the field at `offset` was given. */
 bool config_key_is_given(const struct config_keys *keys, size_t offset, uint64_t given);
 
-/* What a good value looks like, for people: "must be " and this. Returns `to`. */
+/* Writes what a good value looks like, as people read it after "must be ". Returns `to`. */
 const char *config_key_values(const struct config_key *key, char *to, size_t size_bytes);
 
-/* A name of a VM or a sharing group: CONFIG_NAME_GOOD. */
+/* True for a good name of a VM or of a sharing group: CONFIG_NAME_GOOD. */
 bool config_is_name(const char *text);
 
 #endif

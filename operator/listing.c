@@ -19,7 +19,7 @@ const char *listing_size_text(uint64_t bytes, char *to, size_t size_bytes)
 	return to;
 }
 
-/* --- fields ------------------------------------------------------------------------------ */
+/* --- fields ----------------------------------------------------------------------------------- */
 
 static bool is_text(const struct listing_column *column)
 {
@@ -36,7 +36,7 @@ static uint64_t number_of(const struct listing_column *column, const void *data)
 	return *(const uint64_t *)((const char *)data + column->offset);
 }
 
-/* The value as people read it. */
+/* Writes the value as people read it. */
 static void field_format(const struct listing_column *column, const void *data, char *to)
 {
 	unsigned long long value = is_text(column) ? 0 : number_of(column, data);
@@ -56,7 +56,7 @@ static void field_format(const struct listing_column *column, const void *data, 
 	}
 }
 
-/* Columns of a field in a table; negative: to the left. */
+/* Returns how many columns a field has in a table; negative: aligned to the left. */
 static int width_of(const struct listing_column *column)
 {
 	int title = (int)strlen(column->title), least = 8;
@@ -95,7 +95,7 @@ static void json_fields(struct listing *listing, const struct listing_columns *c
 	json_send(listing);
 }
 
-/* --- the listing --------------------------------------------------------------------------- */
+/* --- the listing ------------------------------------------------------------------------------ */
 
 void listing_begin(struct listing *listing, bool is_json)
 {
@@ -155,9 +155,9 @@ void listing_group(struct listing *listing, const char *key, const struct listin
 	listing_close(listing);
 }
 
-/* --- tables -------------------------------------------------------------------------------- */
+/* --- tables ----------------------------------------------------------------------------------- */
 
-/* One line of a table; `data` NULL: the titles. */
+/* Prints one line of a table; `data` is NULL for the titles. */
 static void line_print(const struct listing_columns *columns, const void *data)
 {
 	char line[LINE_BYTES] = "", field[FIELD_BYTES];

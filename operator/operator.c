@@ -17,7 +17,7 @@
 
 #define CONFIG_MODULE "quire.conf"
 
-/* What the idle thread hands to the operator's, and gets back. */
+/* What the idle thread hands to the operator's thread, and gets back. */
 struct loading {
 	const struct module_table *modules;
 	struct error_text *error;
@@ -25,10 +25,10 @@ struct loading {
 	bool is_done;
 };
 
-/* Without the VMs, whose storage is gone once they are created. */
+/* `vms` is freed once the VMs are created. */
 static struct config config;
 
-/* Tries all, so that all errors are known at once: the first is returned, the others logged. */
+/* Tries to create all VMs, so that all errors are known at once: logs all but the first. */
 static q_status_t vms_create(struct error_text *error)
 {
 	q_status_t first = Q_OK;
@@ -59,7 +59,7 @@ static q_status_t threads_start(struct error_text *error)
 	return refuse(error, Q_NO_MEMORY, "no memory for the threads that use idle time");
 }
 
-/* Everything is judged, and all memory promised, before the first VM starts. */
+/* Checks everything, and reserves all memory, before the first VM starts. */
 static q_status_t load_into(const struct module *module, struct error_text *error)
 {
 	q_status_t status = config_parse(module->data, module->size_bytes, &config, error);
@@ -124,7 +124,7 @@ q_status_t operator_start(const struct virt_ops *ops, const struct module_table 
 		thread_create("operator", THREAD_INTERACTIVE, operator_run, &loading, &thread);
 	if (status != Q_OK)
 		return refuse(error, status, "no memory for the operator's thread");
-	/* The idle thread cannot sleep; it runs only when the operator's thread waits or is done. */
+	/* The idle thread cannot sleep. It runs only when the operator's thread waits or ends. */
 	while (!atomic_load_acquire(&loading.is_done))
 		thread_yield();
 	return loading.status;

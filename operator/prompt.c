@@ -19,9 +19,9 @@
 #define INPUT_RETRY_US 5000u
 
 static struct prompt_line line;
-/* A prompt is on the screen: log lines must not break it. */
+/* A prompt is on the terminal: log lines must not break it. */
 static bool has_prompt;
-static struct vm *wanted; /* the VM that a command asked to attach, or NULL */
+static struct vm *wanted; /* the VM to attach next, or NULL */
 static struct thread *reader;
 
 static void write_text(const char *text)
@@ -31,7 +31,7 @@ static void write_text(const char *text)
 
 static void prompt_hide(void)
 {
-	/* Who reads events wants each at the start of a line: the prompt gets one to itself. */
+	/* A program that reads events needs each at the start of a line: end the prompt's line. */
 	if (has_prompt)
 		write_text(options()->events_json ? "\n" : "\r\x1b[K");
 }
@@ -57,14 +57,14 @@ static int getc_wait(void)
 	return byte;
 }
 
-/* --- attached to a VM ------------------------------------------------------------------ */
+/* --- attached to a VM ------------------------------------------------------------------------- */
 
 struct input {
 	uint8_t bytes[INPUT_BYTES];
 	unsigned count;
 };
 
-/* Reads what was typed; false when it is time to leave. */
+/* Reads what was typed. False: Ctrl-], so leave. */
 static bool input_read(struct input *input)
 {
 	while (input->count < INPUT_BYTES) {
@@ -78,7 +78,7 @@ static bool input_read(struct input *input)
 	return true;
 }
 
-/* Gives the guest what its port takes; the rest waits. */
+/* Passes to the guest what its port takes, and keeps the rest. */
 static void input_pass(struct input *input, struct vm *vm)
 {
 	unsigned taken = input->count ? vm_serial_input(vm, input->bytes, input->count) : 0;
@@ -115,9 +115,9 @@ void prompt_attach(struct vm *vm)
 	wanted = vm;
 }
 
-/* --- the prompt --------------------------------------------------------------------------- */
+/* --- the prompt ------------------------------------------------------------------------------- */
 
-/* Tab: adds what is certain; where nothing is, shows what there is to choose from. */
+/* After Tab: adds what is certain. If nothing is, lists the candidates. */
 static void command_line_complete(void)
 {
 	char to_add[64];

@@ -23,7 +23,7 @@ static void text_set(struct prompt_line *line, const char *text)
 	line->length = (unsigned)strlen(line->text);
 }
 
-/* Up goes to older lines, down to newer ones and at last to an empty one. */
+/* Up goes to older lines; down goes to newer ones, and at last to an empty one. */
 static void history_move(struct prompt_line *line, const char *prompt, bool is_up)
 {
 	if (is_up ? line->history_at == line->history_count : line->history_at == 0)
@@ -33,7 +33,7 @@ static void history_move(struct prompt_line *line, const char *prompt, bool is_u
 	redraw(line, prompt);
 }
 
-/* ESC [ A and ESC [ B; any other sequence is swallowed up to its letter. */
+/* Handles ESC [ A (up) and ESC [ B (down). Swallows other sequences up to their final letter. */
 static void escape_input(struct prompt_line *line, const char *prompt, char typed)
 {
 	if (line->escape == 1) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operator's input line: editing and history. Pure: a byte that was typed goes in, what the
- * terminal must be sent comes out.
+ * The operator's input line: editing and history. Pure: takes the bytes that were typed, and says
+ * what to send to the terminal.
  */
 #ifndef OPERATOR_PROMPT_LINE_H
 #define OPERATOR_PROMPT_LINE_H
@@ -10,7 +10,7 @@
 
 #define PROMPT_LINE_BYTES    1024u
 #define PROMPT_HISTORY_COUNT 8u
-/* A whole line redrawn, with what clears the old one. */
+/* Room for redrawing a whole line, and for what clears the old one. */
 #define PROMPT_ECHO_BYTES (PROMPT_LINE_BYTES + 32u)
 
 struct prompt_line {
@@ -27,17 +27,17 @@ struct prompt_line {
 enum prompt_line_result {
 	PROMPT_LINE_MORE,
 	PROMPT_LINE_FINISHED, /* Enter */
-	PROMPT_LINE_COMPLETE, /* Tab: the caller may know what can be added */
+	PROMPT_LINE_COMPLETE, /* Tab: the caller may add text */
 };
 
 /*
- * Takes a byte that was typed. `line->echo` is what to send to the terminal for it. `prompt` is
- * redrawn with the line.
+ * Takes a byte that was typed. `line->echo` is what to send to the terminal for it; where the line
+ * is redrawn, that includes `prompt`.
  */
 enum prompt_line_result prompt_line_input(struct prompt_line *line, const char *prompt, char typed);
-/* Adds text at the end, as far as there is room; `line->echo` is what to send for it. */
+/* Adds text at the end, as far as there is room. `line->echo` is what to send for it. */
 void prompt_line_add(struct prompt_line *line, const char *text);
-/* After a finished line: remembers it and begins a new one. */
+/* Call after a finished line: adds it to the history and begins a new one. */
 void prompt_line_next(struct prompt_line *line);
 
 #endif
