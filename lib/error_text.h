@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The reason why input was refused, in words for the operator, and refuse() to write it. */
+/* The reason why input was refused, in words for the operator; refuse() writes it. */
 #ifndef LIB_ERROR_TEXT_H
 #define LIB_ERROR_TEXT_H
 

@@ -43,7 +43,7 @@ static void put_quoted(struct json *json, const char *text)
 	put(json, '"');
 }
 
-/* What precedes every value. */
+/* Writes what precedes every value: a comma, the key. */
 static void begin(struct json *json, const char *key)
 {
 	if (json->needs_comma)

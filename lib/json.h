@@ -2,9 +2,9 @@
 /*
  * Writes one JSON object as text, on one line, into the caller's buffer.
  *
- * Commas take care of themselves. A text that outgrows the buffer is cut and
- * marked, never written past; a long listing takes what is there out with
- * json_take() between its items and goes on.
+ * The writer puts the commas. A text that does not fit is cut, and `is_cut` is set; nothing is
+ * written beyond the buffer. A long listing takes the text out with json_take() between its items,
+ * and goes on.
  */
 #ifndef LIB_JSON_H
 #define LIB_JSON_H
@@ -18,6 +18,7 @@ struct json {
 	bool is_cut;
 };
 
+/* Begins an empty text in `buffer`, which has at least one byte. */
 void json_init(struct json *json, char *buffer, size_t size_bytes);
 
 /* `key` is NULL inside arrays and for the outermost object. */
@@ -28,7 +29,7 @@ void json_array_close(struct json *json);
 void json_text(struct json *json, const char *key, const char *value);
 void json_number(struct json *json, const char *key, uint64_t value);
 
-/* Returns what was written since the last call; the buffer begins anew. */
+/* Returns what was written since the last call, and begins the buffer anew. */
 const char *json_take(struct json *json, size_t *out_bytes);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Kinds of exits in words. */
+/* The names of the kinds of exits. */
 #include <quire/vmexit.h>
 
 const char *vmexit_kind_name(enum vmexit_kind kind)

@@ -4,7 +4,7 @@
 #include "lib/format.h"
 #include "lib/string.h"
 
-/* The length of the word at `at`. */
+/* Returns the length of the word at `at`. */
 static size_t length_at(const char *at)
 {
 	size_t length = 0;
@@ -13,7 +13,7 @@ static size_t length_at(const char *at)
 	return length;
 }
 
-/* The word after the one at `at`; NULL: that was the last. */
+/* Returns the word after the one at `at`; NULL: that was the last. */
 static const char *next_of(const char *at)
 {
 	at += length_at(at);

@@ -5,10 +5,10 @@
 
 #include <quire/compiler.h>
 
-/* The position of `word` in the list, from 0. False: it is not in it. */
+/* Finds `word` in the list. *out_index is its position, from 0. False: it is not in the list. */
 bool words_find(const char *words, const char *word, unsigned *out_index);
 
-/* Copies the word at `index`; empty if there is none. Cuts what does not fit. Returns `to`. */
+/* Copies the word at `index`, or "" if there is none. Cuts what does not fit. Returns `to`. */
 const char *words_at(const char *words, unsigned index, char *to, size_t size_bytes);
 
 /* Writes the list for people: "low, normal or high". Cuts what does not fit. Returns `to`. */
