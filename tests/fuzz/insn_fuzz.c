@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * insn_fuzz [operations] [seed]: random and mutated instructions through the
- * decoder and the emulator. The input lies in a heap block of exactly its size,
- * so reading beyond it dies under ASan. Checked for every input:
+ * insn_fuzz [operations] [seed]: sends random and mutated instructions through the decoder and the
+ * emulator. The input lies in a heap block of exactly its size, so that a read beyond it dies
+ * under ASan. Checks for every input:
  *
  *  - an accepted instruction has 1 to 15 bytes, all of them given;
- *  - it decodes the same from exactly its own bytes, and one byte less is refused;
- *  - "more bytes are needed" is never said of 15 bytes or more;
- *  - the emulator touches only registers and flags that its instruction may.
+ *  - it decodes the same from exactly its own bytes, and is refused with one byte less;
+ *  - 15 bytes or more never get the answer "more bytes are needed";
+ *  - the emulator changes only registers and flags that its instruction may change.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static unsigned random_below(unsigned limit)
 	return (unsigned)((random_next() >> 33) % limit);
 }
 
-/* Where mutation starts: short forms of all that is supported. */
+/* Mutation starts from these: short forms of all known instructions. */
 static const char *const seeds[] = {
 	"\x89\x43\x20",
 	"\x4f\x89\x7c\xe5\xf8",

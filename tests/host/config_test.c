@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quire.conf and cpio archives: everything that an operator's file can get wrong
- * is refused with words that say where, and what is right arrives as it was
- * written. Input lies in heap blocks of exactly its size.
+ * quire.conf and cpio archives: everything that can be wrong in an operator's file is refused,
+ * with words that say where; what is right arrives as it was written. Input lies in heap blocks of
+ * exactly its size.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static void *exact_copy(const void *data, size_t size_bytes)
 	return copy;
 }
 
-/* --- quire.conf ---------------------------------------------------------------- */
+/* --- quire.conf ------------------------------------------------------------------------------- */
 
 #define VM_MAX 4u
 
@@ -303,7 +303,7 @@ TEST(config, modules_that_a_vm_names_must_exist)
 	EXPECT(vm_config_check(&vms[0].config, &modules, &error) == Q_INVALID);
 }
 
-/* --- cpio ---------------------------------------------------------------------------- */
+/* --- cpio ------------------------------------------------------------------------------------- */
 
 static char archive_bytes[8192];
 static size_t archive_size;
@@ -390,7 +390,7 @@ TEST(cpio, an_archive_is_told_by_its_content)
 TEST(cpio, every_truncation_is_refused)
 {
 	archive_good();
-	/* Of the end record, only its padding may be missing. */
+	/* Only the padding of the end record may be missing. */
 	size_t needed = archive_size;
 	while (expand_first(needed - 1) == Q_OK)
 		needed--;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Decoder: encodings and lengths as GNU as and objdump have them, one row each.
- * Emulator: results and flags as the machine that runs the test has them.
+ * The decoder: encodings and lengths as GNU as and objdump have them, one row each. The emulator:
+ * results and flags like those of the machine that runs the test.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #define M32 INSN_MODE_32
 #define M64 INSN_MODE_64
 
-/* RAX is 0x1000, RCX 0x2000, RDX 0x3000 and so on: every register can be told by its value. */
+/* RAX is 0x1000, RCX 0x2000, RDX 0x3000 and so on: each value tells its register. */
 static struct guest_regs test_regs(void)
 {
 	struct guest_regs regs = { .rip = RIP, .rflags = RFLAGS_FIXED };
@@ -27,7 +27,7 @@ static struct guest_regs test_regs(void)
 static q_status_t decode(enum insn_mode mode, const void *bytes, unsigned count, struct insn *out)
 {
 	struct guest_regs regs = test_regs();
-	/* Exactly as large as the input, so that ASan sees a read beyond it. */
+	/* A block exactly as large as the input, so that ASan sees a read beyond it. */
 	uint8_t *copy = malloc(count ? count : 1);
 	assert_non_null(copy);
 	memcpy(copy, bytes, count);
@@ -36,14 +36,14 @@ static q_status_t decode(enum insn_mode mode, const void *bytes, unsigned count,
 	return status;
 }
 
-/* --- decoding ------------------------------------------------------------------ */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 struct row {
 	const char *text; /* as objdump prints it */
 	enum insn_mode mode;
 	unsigned length;
 	const char *bytes;
-	struct insn want; /* address_size 0: as the mode has it */
+	struct insn want; /* address_size 0: the default of the mode */
 };
 
 #define CODE(b) sizeof(b) - 1, (b)
@@ -326,7 +326,7 @@ TEST(insn, addresses_wrap)
 	EXPECT(insn.offset == 0x10);
 }
 
-/* --- execution --------------------------------------------------------------------- */
+/* --- execution -------------------------------------------------------------------------------- */
 
 static struct insn decoded(const char *bytes, unsigned length)
 {
@@ -418,11 +418,11 @@ TEST(insn, string_instructions_do_one_element)
 	EXPECT(regs.gpr[GPR_RDI] == 0x10000 && regs.gpr[GPR_RCX] == 0x30000);
 }
 
-/* --- arithmetic, against the machine --------------------------------------------------- */
+/* --- arithmetic, against the machine ---------------------------------------------------------- */
 
 #define FLAGS_ALL (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
-/* The machine's own result and flags of `a op b`; steps over the red zone to push. */
+/* Computes `a op b` and its flags on this machine; steps over the red zone before it pushes. */
 #define NATIVE(mnemonic, type)                                                           \
 	{                                                                                \
 		type x = (type)a, y = (type)b;                                           \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The Linux loader: what a damaged kernel claims is refused, and a good one
- * arrives in the memory of a VM over fake RAM, at the smallest cost.
+ * The Linux loader: refuses the claims of a damaged kernel, and loads a good one into the memory
+ * of a VM over fake RAM, at the smallest cost.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static void *exact_copy(const void *data, size_t size_bytes)
 	return copy;
 }
 
-/* --- the image ------------------------------------------------------------------- */
+/* --- the image -------------------------------------------------------------------------------- */
 
 #define SETUP_BYTES  1024u /* setup_sects 1 */
 #define CODE_BYTES   0x13010u
@@ -40,7 +40,7 @@ static void image_put(unsigned offset, uint64_t value, unsigned size_bytes)
 	memcpy(image + offset, &value, size_bytes);
 }
 
-/* A kernel that nobody could run, but with a header like a real one's. */
+/* A kernel that no CPU could run, but with a header like a real one. */
 static void image_make(void)
 {
 	memset(image, 0, sizeof(image));
@@ -64,7 +64,7 @@ static void image_make(void)
 	image_put(0x260, INIT_BYTES, 4);
 }
 
-/* The image's first bytes, for a guest in which the whole of it would fit. */
+/* Checks the first bytes of the image, for a guest into which all of it would fit. */
 static q_status_t check_bytes(size_t size_bytes)
 {
 	uint8_t *copy = exact_copy(image, size_bytes);
@@ -139,7 +139,7 @@ TEST(loader, lies_of_the_header_are_refused)
 	expect_kernel_refused(Q_INVALID, "pref_address");
 }
 
-/* --- loading, into a VM over fake RAM ------------------------------------------------------ */
+/* --- loading, into a VM over fake RAM --------------------------------------------------------- */
 
 #define MACHINE_BYTES (64ull << 20)
 #define INITRD_BYTES  5000u
@@ -204,7 +204,7 @@ static q_status_t load(const char *cmdline, size_t initrd_bytes, uint64_t ram_by
 					 .cmdline = cmdline,
 					 .ram_bytes = ram_bytes,
 					 .rsdp = gpa(0xe0010) };
-	/* Whatever loading refuses is refused without a guest, too, in the same words. */
+	/* linux_fit() refuses the same without a guest, in the same words. */
 	struct error_text fit_error = { "" };
 	q_status_t fit = linux_fit(&request, &fit_error);
 	error.text[0] = 0;
@@ -222,7 +222,7 @@ static void expect_e820(unsigned index, uint64_t start, uint64_t end, uint32_t t
 	assert_int_equal(guest_number(at + 16, 4), type);
 }
 
-/* Follows the page tables as the CPU will. */
+/* Walks the page tables like the CPU. */
 static uint64_t identity_walk(uint64_t cr3, uint64_t virt)
 {
 	uint64_t pml4e = guest_number(cr3 + (virt >> 39) * 8, 8);
@@ -285,7 +285,7 @@ TEST(loader, the_first_vcpu_starts_in_long_mode)
 	guest_destroy();
 }
 
-/* 20 pages of kernel, of which two are zeros; boot_params, command line, three of tables. */
+/* 20 pages of kernel, two of them zeros; boot_params; the command line; three pages of tables. */
 TEST(loader, zeros_and_page_tables_cost_little_memory)
 {
 	struct loaded loaded;
@@ -326,7 +326,7 @@ TEST(loader, too_little_memory_is_said_before_anything_is_written)
 	image_put(0x22c, PREF_ADDRESS + INIT_BYTES + 4095, 4);
 	EXPECT(load("", 4097, GUEST_BYTES, &loaded) == Q_RANGE);
 	EXPECT(strcmp(error.text, "initrd 'i' does not fit between the kernel and 19M") == 0);
-	/* It would fit, but not at a page's start. */
+	/* It would fit, but not at the start of a page. */
 	image_put(0x260, INIT_BYTES + 16, 4);
 	image_put(0x22c, PREF_ADDRESS + INIT_BYTES + 16 + 4095, 4);
 	EXPECT(load("", 4096, GUEST_BYTES, &loaded) == Q_RANGE);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/machine/exit_memory.c on a vCPU that is about to clear memory with REP STOSQ. Its
- * guest-virtual addresses are the physical ones; which pages are zero says this
- * program.
+ * vm/machine/exit_memory.c on a vCPU that is about to clear memory with REP STOSQ. Guest-virtual
+ * addresses are guest-physical ones, and this program says which pages are zero.
  */
 #include "test.h"
 
@@ -25,7 +24,7 @@ static struct machine machine;
 static struct vcpu vcpu;
 static struct guest_code_state code;
 static unsigned zero_pages;      /* from FILL_AT on */
-static unsigned reachable_pages; /* likewise, of those that the tables let be written */
+static unsigned reachable_pages; /* likewise: those that the guest's tables let it write */
 static unsigned filled, faults, emulated, skipped;
 
 /* --- what vm/machine/exit_memory.c calls ------------------------------------------------------ */
@@ -92,9 +91,9 @@ static void insn_skipped(struct virt_vcpu *virt)
 	skipped++;
 }
 
-/* --- the scene ---------------------------------------------------------------------------- */
+/* --- the scene -------------------------------------------------------------------------------- */
 
-/* The guest is to clear `pages` pages and one element more. */
+/* The guest clears `pages` pages, and one element more. */
 static void set_up(unsigned pages)
 {
 	memset(&machine, 0, sizeof(machine));
@@ -113,7 +112,7 @@ static void set_up(unsigned pages)
 	filled = faults = emulated = skipped = 0;
 }
 
-/* Of the pages, so many were done in one exit; for the rest the guest comes again. */
+/* One exit does that many pages; for the rest the guest exits again. */
 static void expect_done(unsigned pages)
 {
 	uint64_t left = vcpu.regs.gpr[GPR_RCX];
@@ -125,9 +124,9 @@ static void expect_done(unsigned pages)
 	EXPECT(skipped == (pages > 0));
 }
 
-/* --- how much at once ------------------------------------------------------------------------ */
+/* --- how much at once ------------------------------------------------------------------------- */
 
-/* Between two batches Quire looks at what else is to be done: interrupts, requests, its time. */
+/* Between two batches Quire can look at interrupts, requests and other threads. */
 TEST(machine_memory, clears_16_pages_at_once_and_no_more)
 {
 	static const unsigned counts[] = { 1, 2, 15, 16, 17, 18, 500 };

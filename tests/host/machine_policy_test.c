@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pure parts of vm/machine: what CPUID and the MSR table tell a guest, the paravirtual
- * clock's arithmetic, which clearing of memory is done for a guest.
+ * The pure parts of vm/machine: what CPUID and the MSR table tell a guest, the arithmetic of the
+ * paravirtual clock, and which clearing of memory Quire does for a guest.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,11 +14,11 @@
 #include "vm/machine/pvclock.h"
 #include "vm/machine/zero_fill.h"
 
-/* --- CPUID ------------------------------------------------------------------------- */
+/* --- CPUID ------------------------------------------------------------------------------------ */
 
 static struct cpuid_table table;
 
-/* A machine that claims to have everything, then the policy over it. */
+/* Applies the policy to a machine that claims to have everything. */
 static void policy_apply(unsigned vcpu_count, uint64_t xcr0)
 {
 	memset(&table, 0xff, sizeof(table));
@@ -116,7 +116,7 @@ TEST(machine_policy, kvm_signature_reads_as_text)
 	EXPECT(table.kvm[0x10].regs.eax == 2000000);
 }
 
-/* --- MSRs ----------------------------------------------------------------------------- */
+/* --- MSRs ------------------------------------------------------------------------------------- */
 
 /* The search relies on order. */
 TEST(machine_policy, msr_rows_are_sorted_and_disjoint)
@@ -138,9 +138,9 @@ TEST(machine_policy, unknown_msrs_are_not_found)
 		EXPECT(msr_policy_find(unknown[i]) == NULL);
 }
 
-/* --- the clock -------------------------------------------------------------------------- */
+/* --- the clock -------------------------------------------------------------------------------- */
 
-/* As a guest computes it. */
+/* Computes the time like a guest. */
 static uint64_t clock_ns(const struct pvclock_time *time, uint64_t tsc)
 {
 	uint64_t delta = tsc - time->tsc_timestamp;
@@ -170,11 +170,11 @@ TEST(machine_policy, wall_clock_is_when_the_guest_began)
 	EXPECT(wall.seconds == 1700000002 && wall.nanoseconds == 500000000);
 }
 
-/* --- zeroing elision ------------------------------------------------------------------ */
+/* --- zeroing elision -------------------------------------------------------------------------- */
 
 #define FILL_AT 0x7f0000005000ull
 
-/* Registers with which a page is about to be cleared. */
+/* Returns the registers of a guest that is about to clear a page. */
 static struct guest_regs fill_regs(uint64_t rcx)
 {
 	struct guest_regs regs = { .rip = 0x1234, .rflags = RFLAGS_FIXED | RFLAGS_IF };
@@ -211,7 +211,7 @@ TEST(zero_fill, registers_alone_refuse_nearly_all_other_faults)
 	EXPECT(!is_likely(0, FILL_AT, 512, 0, 0x9ff8));
 }
 
-/* What a code pattern is taken for: element and address size, 0 where it is refused. */
+/* What the bytes are decoded as: element and address size, or 0 where they are refused. */
 struct fill_row {
 	uint8_t bytes[6];
 	uint8_t byte_count;
@@ -310,7 +310,7 @@ TEST(zero_fill, registers_advance_by_a_page)
 		expect_skip(narrow, count, 0x6000, 0);
 		expect_skip(narrow, BIT64(32) + count + 5, 0x6000, 5);
 	}
-	/* The last page of the address space: RDI goes round. */
+	/* The last page of the address space: RDI wraps. */
 	struct zero_fill fill = { 3, 8, 4 };
 	struct guest_regs regs = fill_regs(512);
 	regs.gpr[GPR_RDI] = 0xfffff000;
@@ -319,7 +319,7 @@ TEST(zero_fill, registers_advance_by_a_page)
 	EXPECT(regs.gpr[GPR_RDI] == 0);
 	regs.gpr[GPR_RDI] = 0x1fffff000;
 	EXPECT(zero_fill_offset(&fill, &regs) == 0xfffff000);
-	/* The instruction that ends here has no RF any more. */
+	/* The instruction ends here, so RF is clear. */
 	regs.rflags |= RFLAGS_RF;
 	regs.gpr[GPR_RCX] = 512;
 	zero_fill_page_skip(&fill, &regs);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The operator's input line: editing, history, and how it is split into words. */
+/* The operator's input line: editing, history, and splitting into words. */
 #include <stdio.h>
 #include <string.h>
 

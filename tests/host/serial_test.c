@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a VM's serial port wrote is kept and passed on, also when memory is short. */
+/* The output of a VM's serial port is kept and passed on, also when memory is short. */
 #include "vm/machine/serial.h"
 
 #include <stdlib.h>
@@ -66,7 +66,7 @@ static void tear_down(void)
 	EXPECT(pages_in_use == 0);
 }
 
-/* Each place has its own pattern, so that nothing can stand for something else. */
+/* Each place has its own pattern, so no byte can be taken for another. */
 static uint8_t pattern(uint64_t at)
 {
 	return (uint8_t)(at * 167 + (at >> 8) * 13 + (at >> 16));
@@ -80,7 +80,7 @@ static void write_some(uint64_t count)
 	}
 }
 
-/* The console was shown what was written last, from `first` on, and nothing else. */
+/* True if the console was shown all that was written from `first` on, and nothing else. */
 static bool is_shown_from(uint64_t first)
 {
 	if (shown_count != written - first)
@@ -128,7 +128,7 @@ TEST(serial, pages_come_when_they_are_needed)
 	EXPECT(serial_init(&serial, "vm", SERIAL_CONSOLE) == Q_NO_MEMORY);
 }
 
-/* Less is kept, but all is passed on; and when there is memory again, more is kept again. */
+/* Without memory less is kept, but all is passed on. With memory again, more is kept again. */
 TEST(serial, nothing_is_lost_without_memory)
 {
 	set_up(3);
@@ -141,7 +141,7 @@ TEST(serial, nothing_is_lost_without_memory)
 	serial_detach(&serial);
 	EXPECT(attaching_shows_from(written - 3 * PAGE_SIZE));
 	pages_left = 1;
-	/* Each turn of the ring, wherever it stands then. */
+	/* Turn after turn of the ring, with and without a page to be had. */
 	for (unsigned i = 0; i < 2 * SERIAL_PAGE_COUNT; i++) {
 		write_some(PAGE_SIZE - 1);
 		serial_drain(&serial);
@@ -154,8 +154,8 @@ TEST(serial, nothing_is_lost_without_memory)
 	tear_down();
 }
 
-/* Nobody drains: what is overwritten is skipped. */
-TEST(serial, who_drains_late_gets_the_last)
+/* No thread drains: attaching skips what was overwritten. */
+TEST(serial, a_late_drain_gets_what_is_kept)
 {
 	set_up(2);
 	write_some(5 * PAGE_SIZE + 77);

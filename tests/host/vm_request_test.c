@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/request.c on a VM of two vCPUs whose threads are names only: this program
- * says which thread it is, and what happens while it sleeps.
+ * vm/request.c on a VM of two vCPUs whose threads are only names: this program says as which thread
+ * it runs, and what happens while that thread sleeps.
  */
 #include "test.h"
 
@@ -24,9 +24,9 @@ static struct vcpu vcpus[VCPUS];
 static struct vm vm;
 static unsigned kicks[VCPUS], parks;
 static void (*while_asleep)(void);
-static const struct vm_request *asleep_on; /* must not be let go of before it is woken */
+static const struct vm_request *asleep_on; /* must not be DONE before its waiter is woken */
 
-/* --- what vm/request.c calls ---------------------------------------------------------- */
+/* --- what vm/request.c calls ------------------------------------------------------------------ */
 
 struct thread *thread_self(void)
 {
@@ -104,7 +104,7 @@ q_status_t pgm_page_move(struct pgm *pgm, gfn_t gfn, page_id_t expected)
 	return page_called("move", pgm, gfn, expected, PAGE_ID_NIL);
 }
 
-/* --- the scene ---------------------------------------------------------------------------- */
+/* --- the scene -------------------------------------------------------------------------------- */
 
 static void serve_as(unsigned index)
 {
@@ -149,7 +149,7 @@ static void set_up(void)
 
 static const struct vm_request ping = { .kind = VM_REQUEST_PING };
 
-/* --- tests --------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 TEST(vm_request, the_thread_of_vcpu_0_is_asked)
 {
@@ -160,7 +160,7 @@ TEST(vm_request, the_thread_of_vcpu_0_is_asked)
 	EXPECT(!request_is_done(&request.request));
 	serve_as(0);
 	EXPECT(request_is_done(&request.request) && request.request.status == Q_OK);
-	EXPECT(scanner.woken == 0); /* nobody waited */
+	EXPECT(scanner.woken == 0); /* it did not wait */
 	EXPECT(vm_request_wait(&request) == Q_OK && parks == 0);
 }
 
@@ -188,7 +188,7 @@ TEST(vm_request, a_vcpu_does_not_wait_for_itself)
 	}
 }
 
-/* So that the order is that of posting, whoever serves. */
+/* So requests are served in the order of posting, whichever thread serves. */
 TEST(vm_request, a_vcpu_that_posts_serves_what_was_posted_before)
 {
 	struct vm_request first = ping, second = ping;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * References to VMs, with the operator and its visitors as host threads, under
- * ThreadSanitizer: visitors walk the table and touch each VM; the operator
- * creates and destroys. A VM that goes before its last visitor is a race, or an
- * access to freed memory.
+ * References to VMs, with the operator and its visitors as host threads, under ThreadSanitizer.
+ * Visitors walk the table and access each VM; the operator creates and destroys VMs. If a VM goes
+ * before its last visitor, that shows as a race or as an access to freed memory.
  */
 #include "test.h"
 
@@ -32,7 +31,7 @@ static uint32_t visits;   /* atomic */
 
 struct thread *thread_self(void)
 {
-	return &operator; /* who alone destroys */
+	return &operator; /* only it destroys VMs */
 }
 
 void thread_park(void)
@@ -45,7 +44,7 @@ void thread_unpark(struct thread *thread)
 	sem_post(&thread->permit);
 }
 
-/* Numbers only grow, and whoever is there stays while it is looked at. */
+/* Numbers only grow, and a VM that is found stays while it is looked at. */
 static void walk(void)
 {
 	uint64_t number = 0;
@@ -88,7 +87,7 @@ static void vm_end(struct vm *vm)
 {
 	vm_table_remove(vm);
 	vm_references_wait(vm);
-	vm->machine.vcpu_count = 99; /* plain: a visitor's look at it is a race */
+	vm->machine.vcpu_count = 99; /* not atomic: a visitor that still looks at it is a race */
 	free(vm);
 }
 
