@@ -8,7 +8,7 @@
  * reference (vm_get_after()), or one of the VM's own vCPU threads. To wait for the answer a thread
  * needs no reference, and must not have one. A vCPU's thread that posts to its own VM carries out
  * at once all that is queued there, so it must hold no lock and no pointer into guest memory. It
- * must not wait for another VM, whose thread could be waiting for its own.
+ * must not wait for a request to another VM, whose thread could be waiting for this VM in turn.
  *
  * A VM that is destroyed answers with Q_CANCELLED. lib/request_queue.h says in which order
  * requests are served, and who owns a request's storage when.
@@ -54,8 +54,8 @@ struct vm_request {
 };
 
 /*
- * Posts a request, and does not wait. When request_is_done(&request->request), `status` of that is
- * the answer. The caller holds only locks that rank below LOCK_RANK_SCHED.
+ * Posts a request without waiting. Once request_is_done(&request->request), the answer is in
+ * request->request.status. The caller holds only locks that rank below LOCK_RANK_SCHED.
  */
 void vm_request_post(struct vm *vm, struct vm_request *request);
 /* Sleeps until a posted request is answered; returns its status. One thread only; no lock held. */

@@ -16,8 +16,9 @@
  *
  * Except for vm_destroy(), nothing here waits for the guest. A call posts what is wanted, the
  * vCPUs' threads do it, and a notice says when it is done. Only the operator's thread creates and
- * destroys VMs, so a pointer that it has stays good. It alone may call the functions here, except
- * those marked "any thread". No lock is held at a call.
+ * destroys VMs, so its pointers stay good. The functions here are for this thread, except those
+ * marked "any thread" and vm_reset(), which a guest that resets itself also calls. No lock is held
+ * at a call.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
