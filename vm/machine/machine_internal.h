@@ -45,7 +45,9 @@ void machine_devices_leave(struct machine *machine, struct vcpu *vcpu)
 
 /* Puts the devices, in storage that exists, into their state after power-on. Arms no timer. */
 void machine_devices_init(struct machine *machine);
+/* The same, and arms the timer for their first deadline. */
 void machine_devices_power_on(struct machine *machine);
+/* Stops the timer. */
 void machine_devices_power_off(struct machine *machine);
 /* The timer's callback, in an interrupt handler. */
 void machine_devices_timer_fired(struct timer *timer);
