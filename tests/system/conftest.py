@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Shared by the system tests: one call boots Quire with a configuration and returns
+"""What the system tests share: one call boots Quire with a configuration and returns
 everything that a test judges. The tree must be built, as scripts/test does.
 
 A test runs on QEMU's AMD-V unless one of the marks below, or a parameter called
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # As many as in scripts/test: an emulator with one CPU keeps one core busy.
 WORKERS = 2
 
-# Both CPU vendors. The third machine is a second AMD-V, for boots of a second or two.
+# Both CPU vendors. EVERY_MACHINE adds a second AMD-V, for boots of a second or two.
 QEMU_SVM = "qemu-svm"
 BOTH_VENDORS = (QEMU_SVM, "bochs-vmx")
 EVERY_MACHINE = (*BOTH_VENDORS, "bochs-svm")
@@ -46,7 +46,7 @@ class Run:
         self.messages = messages  # of scripts/run itself
 
     def events(self, kind=None):
-        """The events printed, in order; those of one kind if given."""
+        """Returns the printed events, in order; only those of one kind if it is given."""
         found = [json.loads(line[1:]) for line in self.output.splitlines() if line.startswith("@{")]
         return [event for event in found if kind in (None, event["event"])]
 
@@ -60,11 +60,11 @@ class Run:
         return stops[-1] if stops else None
 
     def objects(self):
-        """The JSON objects that commands with --json printed."""
+        """Returns the JSON objects that commands with --json printed."""
         return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
 
     def log_of(self, vm):
-        """The lines of a VM with serial = log."""
+        """Returns the lines that a VM with serial = log printed."""
         mark = f"[{vm}] "
         return [line[len(mark):] for line in self.output.splitlines() if line.startswith(mark)]
 
@@ -82,13 +82,13 @@ class Quire:
         self._machine = machine
 
     def file(self, name, content):
-        """A file for --module; content is bytes or text."""
+        """Makes a file for --module; `content` is bytes or text."""
         path = self._folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
     def run(self, conf=None, *arguments, steps=(), time_limit_s=None):
-        """`conf` is the text of quire.conf; `steps` are (expect or send, text) pairs."""
+        """Boots. `conf` is the text of quire.conf; `steps` are ("expect" or "send", text) pairs."""
         usual = TIME_LIMIT_S if self._machine.startswith("qemu") else BOCHS_TIME_LIMIT_S
         timeout = time_limit_s or usual
         command = [ROOT / "scripts/run", "--no-setup", "--batch", f"--timeout={timeout}",
@@ -106,7 +106,7 @@ class Quire:
 
 @pytest.fixture
 def machine():
-    """Where a test runs; replaced by a parameter of the same name."""
+    """The machine that a test runs on. A parameter of the same name replaces it."""
     return QEMU_SVM
 
 
@@ -122,8 +122,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Puts long tests first, so that no worker ends with one, and records each test's machine.
 
-    Each worker holds one waiting test besides the one that it runs. The first long tests are
-    therefore followed by short ones: a long one would wait there while others are free."""
+    Each worker holds one waiting test besides the one that it runs. So short tests follow the
+    first long ones: a long one would wait there while other workers are free."""
     longs = [item for item in items if item.get_closest_marker("long")]
     shorts = [item for item in items if not item.get_closest_marker("long")]
     items[:] = longs[:WORKERS] + shorts[:WORKERS] + longs[WORKERS:] + shorts[WORKERS:]
@@ -133,7 +133,7 @@ def pytest_collection_modifyitems(items):
 
 
 def linux(name, what, **keys):
-    """A [vm] section with Debian's kernel, which runs `what` (see guests/linux/init)."""
+    """Returns a [vm] section with Debian's kernel, which runs `what` (see guests/linux/init)."""
     settings = {"kernel": "vmlinuz", "initrd": "initramfs",
                 "cmdline": f"console=ttyS0 quiet name={name} run={what}", "memory": "512M",
                 "serial": "log", "on-reset": "stop", **keys}
@@ -141,25 +141,25 @@ def linux(name, what, **keys):
 
 
 def guest(name, image=None, **keys):
-    """A [vm] section with one of the small guests of guests/."""
+    """Returns a [vm] section with one of the small guests of guests/."""
     settings = {"kernel": f"{image or name}.bzimage", "memory": "64M", "serial": "log",
                 "on-reset": "stop", "debug-exit": "on", **keys}
     return section(name, settings)
 
 
 def section(name, settings):
-    """A section of quire.conf. The key `on_reset` becomes `on-reset`; None leaves out a key."""
+    """Returns a section of quire.conf. The key `on_reset` becomes `on-reset`; None leaves a key out."""
     settings = {key.replace("_", "-"): value for key, value in settings.items()}
     lines = [f"{key} = {value}" for key, value in settings.items() if value is not None]
     return "\n".join([f"[vm {name}]", *lines, "", ""])
 
 
 def own_data_sum(name, size):
-    """The sum of the first `size` bytes of own data of the guest `name`."""
+    """Returns the SHA-256 of `size` bytes of the data that the guest `name` makes from its name."""
     line = name.encode() + b"\n"
     return hashlib.sha256((line * (size // len(line) + 1))[:size]).hexdigest()
 
 
 def sum16(name):
-    """The sum that the guest `name` must print for run=sum16."""
+    """Returns the sum that the guest `name` must print for run=sum16."""
     return own_data_sum(name, 16 << 20)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Input that is wrong: one clear error with place and reason, status 2, and no VM started.
+"""Wrong input gets one clear error with place and reason and ends with status 2. No VM starts.
 
-Not here, because no emulator can show them: virtualization switched off by
-firmware, capability registers that contradict themselves, and memory maps with
-overlaps. Host tests have all of them.
+Some wrong input is not here, because no emulator can show it: virtualization that
+firmware has switched off, capability registers that contradict themselves, and memory
+maps with overlaps. Host tests have all of these.
 """
 
 import struct
@@ -24,12 +24,12 @@ INIT_SIZE = 0x260
 
 
 def one(**keys):
-    """A [vm] section that nothing is wrong with but `keys`."""
+    """Returns a [vm] section in which only `keys` are wrong."""
     return guest("one", image="touch", **keys)
 
 
 def refused(run, *words):
-    """Quire refused to start, and one of its lines has all the words."""
+    """Asserts that Quire refused to start, and that one of its lines has all the words."""
     assert run.status == 2, run
     assert run.started() == [], run
     wanted = [word.lower() for word in words]
@@ -38,7 +38,7 @@ def refused(run, *words):
 
 
 def changed_kernel(quire, changes):
-    """A good kernel with other bytes at some offsets, for --module."""
+    """Returns a word for --module: a good kernel with other bytes at some offsets."""
     image = bytearray(KERNEL.read_bytes())
     for offset, data in changes.items():
         image[offset : offset + len(data)] = data
@@ -178,7 +178,7 @@ def test_guaranteed_memory_that_exceeds_the_machine(quire):
 
 @on_every_machine
 def test_a_machine_with_too_little_memory(quire):
-    # The files fit, the guests' guarantees do not.
+    # The files fit, the guest's guarantee does not.
     refused(quire.run(linux("one", "idle"), "--memory", "96M"), "memory")
 
 

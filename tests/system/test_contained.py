@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Guests that misbehave: contained, reported once, and the others run on."""
+"""A guest that misbehaves is contained and reported once, and the others run on."""
 
 import pytest
 from conftest import guest, linux, on_both_vendors, on_every_machine, sum16
 
 
 class Neighbour:
-    """The guest beside the misbehaving one: Debian where that takes seconds, else a small one."""
+    """The guest beside the misbehaving one: Debian if its boot takes seconds, else a small one."""
 
     def __init__(self, machine):
         self._is_linux = machine.startswith("qemu")
@@ -20,7 +20,7 @@ class Neighbour:
         return f"good: sum16 {sum16('good')}" if self._is_linux else "ok touch.second_pass"
 
     def check(self, run):
-        """It has done its work as if it were alone."""
+        """Asserts that it has done its work as if it were alone."""
         assert self.last_line() in run.log_of("good"), run
         assert run.stop_of("good")["status"] == 0, run
 

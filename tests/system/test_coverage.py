@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""scripts/coverage: what it counts, and what it finds too little."""
+"""scripts/coverage: what it counts, and when it fails."""
 
 import importlib.machinery
 import importlib.util
@@ -31,7 +31,7 @@ def coverage(monkeypatch):
 
 
 def described(number, count, *branches):
-    """A line as gcov describes it."""
+    """Returns a line as gcov describes it."""
     return {"line_number": number, "count": count, "function_name": "f",
             "branches": [{"count": taken} for taken in branches]}
 
@@ -65,7 +65,7 @@ def test_a_file_counts_for_the_nearest_folder(coverage):
 
 
 def judged(coverage, folder, a_lines, b_lines):
-    """What scripts/coverage says of a file in each of the two folders."""
+    """Returns whether scripts/coverage passes a file in each of the two folders."""
     return coverage.judge({"a/x.c": file(coverage, folder, a_lines), "a/b/x.c": file(coverage, folder, b_lines)})
 
 

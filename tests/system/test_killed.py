@@ -16,12 +16,12 @@ from conftest import ROOT, TIME_LIMIT_S, guest, on_every_machine
 
 RUNS_FOR_EVER = guest("spin")
 SILENT = guest("spin", autostart="no")  # after the prompt
-# The last one cannot be caught; what status it leaves is the kernel's matter.
+# The last one cannot be caught, so the kernel decides its status.
 SIGNALS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 
 
 def sigint_restore():
-    """A shell without job control starts programs with SIGINT ignored."""
+    """Undoes what a shell without job control does: it starts programs with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -45,7 +45,7 @@ def wait_for(text, output):
 
 
 def emulator_of(process):
-    """A file descriptor that tells the end of the only child of scripts/run."""
+    """Returns a file descriptor that becomes readable when the only child of scripts/run ends."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 1
     return os.pidfd_open(int(children[0]))
@@ -93,7 +93,7 @@ def test_a_closed_terminal_ends_the_emulator(tmp_path, machine, hangup):
     ours, terminal = pty.openpty()
 
     def terminal_own():
-        """Closing the controlling terminal of a session sends SIGHUP, which nohup has ignored."""
+        """Makes the terminal the controlling one. Closing it sends SIGHUP, which nohup ignores."""
         signal.signal(signal.SIGHUP, hangup)
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The main job: two guests with Debian's stock kernel, each promised as much memory as the whole
-machine has, work side by side and power off."""
+"""The main job: two guests with Debian's stock kernel work side by side and power off. Each is
+promised as much memory as the whole machine has."""
 
 import pytest
 from conftest import guest, linux, linux_on_both_vendors, on_every_machine, sum16
@@ -63,7 +63,7 @@ def test_reboot_and_poweroff_typed_at_the_shell(quire):
     assert "job control turned off" not in run.output, run
 
 
-# Bochs counts instructions anyway; a small guest will do there, as Linux takes minutes.
+# Linux takes minutes on Bochs, so a small guest boots there. Bochs always counts instructions.
 @on_every_machine
 def test_boots_are_bit_identical(quire, machine):
     if machine == "qemu-svm":

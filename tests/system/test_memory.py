@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the memory is: sums that hold, and pages that only writing costs."""
+"""Where the memory is: the sums hold, and only writing costs pages."""
 
 import pytest
 from conftest import Quire, guest, linux, linux_on_both_vendors, on_both_vendors, on_every_machine
@@ -9,7 +9,7 @@ PAGE = 4096
 
 
 def check_sums(memory):
-    """What must hold in each answer of `memory --json`."""
+    """Asserts what must hold in each answer of `memory --json`."""
     machine, gmm, vms = memory["machine"], memory["gmm"], memory["vms"]
     assert machine["chunks_free"] <= machine["chunks"]
     assert machine["quire_bytes"] <= machine["bytes"]
@@ -17,13 +17,13 @@ def check_sums(memory):
         states = ("zero", "private", "shared", "ballooned")
         assert sum(vm[state] for state in states) == vm["pages"], vm
         assert vm["monitored"] <= vm["private"], vm
-    # One page more for each: its zero page.
+    # The one page more of each VM is its zero page.
     assert gmm["pages_private"] == sum(vm["private"] + vm["handy"] + vm["rom"] + 1 for vm in vms)
-    # Nested tables and records are reserved besides.
+    # Nested tables and records are reserved as well.
     assert gmm["reserved_pages"] > sum(vm["reserved"] for vm in vms)
     # A reference that a write broke is GMM's until the VM's next refill.
     assert 0 <= gmm["shared_references"] - sum(vm["shared"] for vm in vms) <= 128 * len(vms)
-    # A shared page that nobody uses any more is there until the scanner's next pass.
+    # A shared page that no VM uses any more is there until the scanner's next pass.
     unused = gmm["pages_saved"] - (gmm["shared_references"] - gmm["pages_shared"])
     assert 0 <= unused <= gmm["pages_shared"], unused
 
@@ -72,7 +72,7 @@ def test_reading_all_memory_costs_no_page(quire):
     check_sums(memory)
     # The image with its stack and tables is a dozen pages, what the loader adds some more.
     assert vm_of(memory, "readall")["private"] < 64, run
-    # The one that read nothing wrote as much.
+    # The guest that read nothing wrote as much.
     assert abs(vm_of(memory, "readall")["private"] - vm_of(memory, "spin")["private"]) <= 4, run
 
 
@@ -89,7 +89,7 @@ def test_memory_is_cleared_as_the_cpu_clears_it(quire, machine, elide):
 
 
 def memory_after(quire, conf, last_line, words):
-    """The first VM's figures, with its exits for memory, when it has printed its last line."""
+    """Returns the first VM's figures, with its exits for memory, after it has printed its last line."""
     run = quire.run(conf, "--memory", "512M", "--icount", "--quire", f"exit=prompt {words}", steps=[
         ("expect", last_line),
         ("send", r"memory --json\n"),
@@ -109,7 +109,7 @@ def memory_after(quire, conf, last_line, words):
 def test_clearing_untouched_memory_costs_no_page(quire):
     conf = guest("clear", memory="128M", cmdline="stay=yes")
     vm = memory_after(quire, conf, "clear: failures 0", "ahead=off")
-    # The last 16 MiB were only cleared; what is there is what the tests before them wrote.
+    # The last 16 MiB were only cleared. The private pages are those that the tests before wrote.
     assert vm["elided"] > 4096, vm
     assert vm["private"] < 640, vm
 
@@ -130,7 +130,7 @@ def test_working_ahead_saves_exits_and_costs_no_page(quire):
     assert without["ahead_given"] == 0, without
     assert with_it["ahead_taken"] > 0 and with_it["ahead"] <= 64, with_it
     assert with_it["memory_exits"] * 5 < without["memory_exits"], (with_it, without)
-    # What it has ahead, and what another order of interrupts made of the boot.
+    # The margin: 64 pages ahead, and 64 for a boot with another order of interrupts.
     assert with_it["private"] <= without["private"] + 64 + 64, (with_it, without)
 
 
@@ -144,12 +144,12 @@ def test_untouched_memory_is_zero_and_written_memory_stays(quire):
 
 @on_every_machine
 def test_accessed_bits_of_page_tables_cost_what_they_must(quire):
-    """Tables that the guest wrote have their pages; one of zeros costs its own, at its first walk."""
+    """A table that the guest wrote has its page. A table of zeros gets one at its first walk."""
     ask = [("send", r"\x1d"), ("send", r"memory --json\n"), ("send", r"attach pagetables\n"),
            ("send", "x")]
     steps = [step for name in ("built", "walked", "faulted", "again")
              for step in [("expect", f"{name}# "), *ask]]
-    # Counted to the page: what is given ahead, and that eight of the tables are equal, would blur it.
+    # Exact counts: neither pages given ahead nor the merging of eight equal tables may blur them.
     conf = "[machine]\nscan = off\n" + guest("pagetables", serial="console")
     run = quire.run(conf, "--quire", "ahead=off", steps=steps)
     assert run.status == 0, run
@@ -161,7 +161,7 @@ def test_accessed_bits_of_page_tables_cost_what_they_must(quire):
 
 
 def test_a_guest_that_owns_its_memory_gets_it_in_large_pieces(quire):
-    """One fault for 2 MiB, one entry of the nested tables; its twin pays page by page."""
+    """It takes one fault and one nested entry for 2 MiB. The other guest pays page by page."""
     conf = (linux("owner", "idle", memory="192M", overcommit="none") +
             linux("sharer", "idle", memory="192M"))
     run = quire.run(conf, "--memory", "768M", "--quire", "exit=prompt", steps=[
@@ -205,7 +205,7 @@ def figures_after_boot(quire):
     return {"machine": memory["machine"], "gmm": memory["gmm"], "vm": vm}
 
 
-# What nested tables and the control structures of a vCPU take is the vendor's.
+# These depend on the vendor: they hold nested tables and the control structures of a vCPU.
 OF_THE_VENDOR = {"machine": {"quire_bytes"}, "gmm": {"pages_free", "pages_kernel"},
                  "vm": {"table_pages"}}
 
@@ -220,7 +220,7 @@ def test_memory_costs_the_same_on_both_vendors(quire, tmp_path):
     assert vt_x.keys() == amd_v.keys() == OF_THE_VENDOR.keys()
     for part, names in OF_THE_VENDOR.items():
         assert without(vt_x[part], names) == without(amd_v[part], names)
-    # A page more of the one kind is a page less of the other.
+    # A kernel page more is a free page less.
     gmm = [memory["gmm"] for memory in (vt_x, amd_v)]
     assert (gmm[0]["pages_free"] + gmm[0]["pages_kernel"] ==
             gmm[1]["pages_free"] + gmm[1]["pages_kernel"])

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Memory runs out: the VM that asked waits, goes on by itself, and not a byte of it is wrong.
 
-The guest is guests/fill.c: it computes what it writes from page numbers, and so does
-this file, so that the sum it prints at the end is judged here and not by the guest.
-Where one VM must hold memory until another waits, it holds until a key is typed: no
-test depends on how fast anything is.
+The guest is guests/fill.c, which computes what it writes from page numbers. This file does
+the same, so it judges the sum that the guest prints at the end. Where one VM must hold
+memory until another waits, it holds until a key is typed: no test depends on speed.
 """
 
 import random
@@ -29,7 +28,7 @@ def first_word(page, generation):
 
 
 def times_written(page_count, passes):
-    """How often mode=thrash writes each page."""
+    """Returns how often mode=thrash writes each page."""
     times, state = [0] * page_count, 0
     for _ in range(page_count * passes):
         state = (state * 6364136223846793005 + 1442695040888963407) & MASK
@@ -59,18 +58,18 @@ def words_sum(data):
 # --- helpers -------------------------------------------------------------------------------
 
 def fill(name, mib, *words, **keys):
-    """A [vm] section with guests/fill.c; `words` are further ones of its command line."""
+    """Returns a [vm] section with guests/fill.c; `words` are more words of its command line."""
     settings = {"memory": "256M", "reserve": "16M", "share": "none", **keys}
     return guest(name, "fill", cmdline=" ".join([f"mib={mib}", *words]), **settings)
 
 
 def key_for(name):
-    """Steps that end the hold=1 of a guest."""
+    """Returns steps that type the key for which a guest with hold=1 waits."""
     return [("send", rf"attach {name}\n"), ("expect", "fill: written"), ("send", " ")]
 
 
 def check_done(run, name, mib, mode="fill", passes=3):
-    """The guest has found, and summed up, what it wrote. Attached, its lines have no mark."""
+    """Asserts that the guest found what it wrote. While attached, its lines have no [NAME]."""
     assert f"fill: checksum {checksum(mib, mode, passes)}" in run.output, run
     assert "not ok" not in run.output, run
     assert run.stop_of(name)["reason"] == "debug exit", run
@@ -82,7 +81,7 @@ def states(run, name):
 
 
 def order(run, *wanted):
-    """Asserts that these (vm, state) pairs came, for the first time, in this order."""
+    """Asserts that the first events of these (vm, state) pairs came in this order."""
     seen = [(event["vm"], event["state"]) for event in run.events("vm")]
     places = [seen.index(pair) for pair in wanted]
     assert places == sorted(places), run
@@ -95,7 +94,7 @@ WAITING = "paused: out of memory"
 
 @on_both_vendors
 def test_the_vm_that_asked_waits_and_goes_on_by_itself(quire):
-    """`two` holds 100 of the 220 MiB that are reserved for it; so `one` cannot have all it wants."""
+    """`two` holds 100 MiB, and 220 MiB are reserved for it, so `one` cannot have all it wants."""
     conf = (fill("two", 100, "hold=1", reserve="220M") +
             fill("one", 350, memory="512M", reserve="128M"))
     run = quire.run(conf, "--memory", "512M", steps=[
@@ -110,7 +109,7 @@ def test_the_vm_that_asked_waits_and_goes_on_by_itself(quire):
     order(run, ("one", "paused"), ("two", "stopped"), ("one", "resumed"), ("one", "stopped"))
     lines = [line for line in run.output.splitlines() if WAITING in line]
     assert lines == ["vm one: paused: out of memory (needs 1 page)"], run
-    # `two` could still have ended by itself: not everybody waited.
+    # `two` did not wait, so memory was never exhausted.
     assert run.events("memory") == [], run
     check_done(run, "one", 350)
     check_done(run, "two", 100)
@@ -121,7 +120,7 @@ def line_after(run, name, start):
 
 
 def test_debian_waits_and_its_data_are_right(quire):
-    """As the first test, with Debian's kernel: `two` sits at its shell with memory reserved."""
+    """Like the first test, with Debian's kernel: `two` is at its shell with memory reserved."""
     conf = (linux("two", "shell", memory="192M", reserve="100M", share="none", serial="console") +
             linux("one", "fill fill=80", memory="256M", reserve="32M", share="none",
                   autostart="no"))
@@ -145,8 +144,8 @@ def test_debian_waits_and_its_data_are_right(quire):
 
 @on_both_vendors
 def test_a_vm_inside_its_reservation_never_waits(quire):
-    """`greedy` has taken all that is not reserved, and is first in the queue for more; then
-    `inside` is switched on and uses every page of its reservation."""
+    """`greedy` has taken all that is not reserved, and is first in the queue for more. Then
+    `inside` starts and uses every page of its reservation."""
     conf = (fill("greedy", 200, "mode=thrash", "passes=1", priority="high") +
             fill("inside", 45, "mode=sweep", memory="64M", reserve="64M", priority="low",
                  autostart="no"))
@@ -164,7 +163,7 @@ def test_a_vm_inside_its_reservation_never_waits(quire):
 
 @on_both_vendors
 def test_priority_goes_before_age(quire):
-    """`low` waits first, `high` longer than nobody: `high` is served first."""
+    """`low` begins to wait before `high`, and yet `high` is served first."""
     conf = (fill("holder", 60, "hold=1", reserve="100M") +
             fill("low", 140, priority="low") +
             fill("high", 40, priority="high", autostart="no"))
@@ -211,7 +210,7 @@ def test_when_all_wait_the_operator_is_told_and_stops_one(quire):
     conf = fill("one", 150) + fill("two", 150, priority="low")
     run = quire.run(conf, "--memory", "256M", steps=[
         ("expect", '"state":"exhausted"'),
-        # What the operator wants of a VM that waits happens at once.
+        # A VM that waits obeys the operator at once.
         ("send", r"pause two\n"),
         ("expect", '"reason":"by the operator"'),
         ("send", r"resume two\n"),
@@ -236,7 +235,7 @@ def test_when_all_wait_the_operator_is_told_and_stops_one(quire):
 
 @on_both_vendors
 def test_a_reset_of_one_lets_the_other_go_on(quire):
-    """What a reset frees goes to who waits, and the one that was reset begins anew."""
+    """What a reset frees goes to the VM that waits, and the one that was reset begins anew."""
     conf = fill("one", 150) + fill("two", 150)
     run = quire.run(conf, "--memory", "256M", steps=[
         ("expect", '"state":"exhausted"'),
@@ -316,7 +315,7 @@ def test_start_is_refused_where_others_have_the_reservation(quire):
         ("send", r"poweroff\n"),
     ])
     assert run.status == 0, run
-    # Not paused: what `two` had reserved was there.
+    # It was not paused, because it got the memory that `two` had reserved.
     assert states(run, "one") == ["started", "stopped"], run
     check_done(run, "one", 150)
 
@@ -339,7 +338,7 @@ def test_one_vm_beyond_what_the_machine_has(quire, percent, mib, mode):
 @pytest.mark.parametrize("percent, mib", [(25, 42), (50, 100), (100, 100)])
 @pytest.mark.parametrize("first, second", [("sweep", "race"), ("zero", "thrash")])
 def test_two_vms_beyond_what_the_machine_has(quire, percent, mib, first, second):
-    """128 MiB are promised to each. The second has to wait for the first where they do not fit."""
+    """Each is promised 128 MiB. If these do not fit, the second has to wait for the first."""
     reserve, must_wait = {25: "20M", 50: "32M", 100: "32M"}[percent], percent < 100
     conf = (fill("first", 16, f"mode={first}", "hold=1", memory="128M", reserve=reserve) +
             fill("second", mib, f"mode={second}", "passes=2", memory="128M", vcpus=2))

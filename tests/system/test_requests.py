@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A VM answers what it is asked whatever it is doing: `ping` is a request that
-does nothing else."""
+"""A VM answers requests whatever it is doing. `ping` is a request that changes nothing."""
 
 import re
 
@@ -8,7 +7,7 @@ from conftest import guest, linux, linux_on_both_vendors, on_both_vendors, on_ev
 
 
 def answers(run):
-    """What each `ping` said, in order: (VM, status, state)."""
+    """Returns what each `ping` said, in order: (VM, status, state)."""
     return re.findall(r"^(\S+): (.+) after \d+ us \((.*)\)$", run.output, re.M)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""scripts/share-oracle on listings that are small enough to count by hand. No boot."""
+"""scripts/share-oracle judges listings that are small enough to count by hand. No boot."""
 
 import json
 import subprocess

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The sharing scanner: what it finds, that data stays right whatever happens
-meanwhile, and what it lets nobody learn."""
+"""The sharing scanner: it finds equal pages, data stays right whatever happens meanwhile, and a
+guest learns nothing about other groups."""
 
 import json
 import re
@@ -14,7 +14,7 @@ FASTEST = "[machine]\nscan-cpu = 100\n\n"
 
 
 def share(name, **words):
-    """A VM with guests/share.c; words of its command line."""
+    """Returns a [vm] section with guests/share.c. `words` are keys, or words of its command line."""
     settings = {key.replace("_", "-"): words.pop(key) for key in ("memory", "share", "reserve")
                 if key in words}
     line = " ".join(f"{key}={value}" for key, value in words.items())
@@ -22,7 +22,7 @@ def share(name, **words):
 
 
 def all_asked(*steps):
-    """Steps, then every question, then the end."""
+    """Returns the steps, followed by every question and the end."""
     return [*steps,
             ("send", r"share --json\n"), ("expect", '"vms"'),
             ("send", r"memory --json\n"), ("expect", '"table_pages"'),
@@ -36,13 +36,13 @@ def printed(name, text):
 
 
 def run_counted(quire, machine, conf, steps, memory="512M", **keys):
-    """In QEMU a tick is an instruction and halting takes no time; Bochs is always like that."""
+    """Boots so that a tick is an instruction and halting takes no time; Bochs is always like that."""
     counted = ["--icount"] if machine.startswith("qemu") else []
     return quire.run(conf, *counted, "--memory", memory, "--quire", "exit=prompt", steps=steps, **keys)
 
 
 class Answers:
-    """What all_asked() was answered."""
+    """The answers to all_asked()."""
 
     def __init__(self, run):
         assert run.status == 0, run
@@ -58,7 +58,7 @@ class Answers:
         return next(vm for vm in self.share["vms"] if vm["name"] == name)
 
     def saved_of_later(self):
-        """Percent of its pages that are saved, for each VM but the first."""
+        """Returns what percentage of its pages is saved, for each VM but the first."""
         return [vm["percent_of_pages"] for vm in self.oracle["vms"][1:]]
 
 
@@ -74,7 +74,7 @@ def test_a_content_that_thousands_of_pages_have_is_one_page(quire, machine):
 
 
 def contents_shared(run):
-    """{group: contents that shared pages have}, from the hashes."""
+    """Returns {group: hashes of its shared pages}."""
     found = {}
     for group, pages in re.findall(r"hashes \S+ (\S+) [0-9a-f]+((?: =?[0-9a-f]{16})+)", run.output):
         found.setdefault(group, set()).update(re.findall(r"=([0-9a-f]{16})", pages))
@@ -91,18 +91,18 @@ def test_groups_share_nothing_with_each_other(quire, machine):
     answers = Answers(run)
     contents = contents_shared(run)
     assert set(contents) - {"-"} == {"red", "blue"} and not contents.get("-"), run
-    # A page that two groups had would be one page less.
+    # If two groups used one page, there would be a page less.
     assert answers.share["pages_shared"] == len(contents["red"]) + len(contents["blue"]), run
     assert answers.vm("a")["shared"] > 900 and answers.vm("c")["shared"] > 900, run
     assert answers.vm("d")["shared"] == answers.vm("e")["shared"] == 0, run
-    # Pages of zeros are given back whoever's they are.
+    # Pages of zeros are given back whatever the group is.
     assert answers.oracle["zero"] == 0 and answers.oracle["percent"] >= 98, run
     for name in "abcde":
         assert "ok share.data" in run.log_of(name), run
 
 
 def write_times(quire, spy_group, victim_salt):
-    """LEAST, MEDIAN and MOST ticks that the spy's first writes took."""
+    """Returns the LEAST, MEDIAN and MOST ticks that the spy's first writes took."""
     words = {"pages": 200, "values": 200, "order": 1, "rest": 400_000_000, "stay": 1}
     conf = FASTEST + share("victim", share="v", salt=victim_salt, **words) + \
         share("spy", share=spy_group, salt=7, time=1, **words)
@@ -115,7 +115,7 @@ def write_times(quire, spy_group, victim_salt):
 def test_the_time_of_a_write_tells_nothing_about_other_groups(quire):
     same, other = (write_times(quire, "s", victim_salt) for victim_salt in (7, 8))
     assert same[:2] == other[:2], (same, other)
-    # Inside one group it does: the measurement can tell.
+    # Inside one group the time does tell, so the measurement works.
     assert write_times(quire, "v", 7)[1] > same[1] + 500
 
 
@@ -133,7 +133,7 @@ def test_data_is_right_at_any_rate_of_writes(quire, machine):
         assert "ok share.data" in run.log_of(name), run
     results = answers.share["results"]
     assert results["merged"] > 500, run
-    # Shared pages were written to, and their other users kept what was there.
+    # Shared pages were written to; "ok share.data" says that the other users kept the content.
     assert sum(vm["broken"] for vm in answers.share["vms"]) > 100, run
     assert not [event for event in run.events("vm") if event["state"] == "paused"], run
 
@@ -150,7 +150,7 @@ def test_pages_that_differ_in_one_byte_are_told_apart(quire, word):
         assert "ok share.data" in run.log_of(name), run
     results, scanner = answers.share["results"], answers.share["scanner"]
     print(results, scanner)
-    # One such comparison, and such pages are hashed as a whole.
+    # After one such comparison, such pages are hashed as a whole.
     assert results["rejected"]["different"] < 200, run
     assert (scanner["hashed_whole"] > 2048) == (word == 100), run
     assert answers.vm("a")["shared"] > 1024, run
@@ -178,7 +178,7 @@ DENSE = "nokaslr lockdown=confidentiality slub_max_order=0 ipv6.disable=1"
 
 
 def debian(name, what, words=NOKASLR, **keys):
-    """A small Debian guest whose kernel is where it is in every other one."""
+    """Returns a small Debian guest. With NOKASLR and DENSE its kernel is at the same place in all."""
     line = f"console=ttyS0 quiet {words} name={name} run={what}"
     return linux(name, what, **{"memory": "256M", "cmdline": line, **keys})
 
@@ -187,21 +187,21 @@ TICKS_A_SECOND = 1_000_000_000  # what --icount makes of the TSC
 
 
 def share_of_cpu(run):
-    """What the scanner used of the CPU between the first answer and the last, by a guest's clock."""
+    """Returns the scanner's share of the CPU between first and last answer, by a guest's clock."""
     texts = run.output.split('{"scanner"')
     seconds = [int(re.findall(r"one: tick (\d+)", text)[-1]) for text in (texts[0], "".join(texts[:-1]))]
     used = [answer["scanner"]["ticks"] for answer in run.objects() if "scanner" in answer]
     return (used[-1] - used[0]) / (seconds[1] - seconds[0]) / TICKS_A_SECOND
 
 
-# A guest that prints starts a process a second. Where nearly all is equal, what that leaves is
-# worth a pass at double speed now and then: the scanner is not quite at rest.
+# A guest that prints starts a process a second. In dense guests, what the process leaves is now
+# and then worth a pass at double speed, so the scanner is not quite at rest.
 @pytest.mark.parametrize("words, most_bytes, least_percent", [
     (NOKASLR, 16 << 20, 75), (DENSE, 6 << 20, 90)], ids=["nokaslr", "dense"])
 def test_idle_guests_share_what_can_be_shared_and_then_the_scanner_rests(quire, words, most_bytes,
                                                                          least_percent):
     ask = [("send", r"share --json\n"), ("expect", '"vms"')]
-    # Of a guest's seconds, since they pass at once while nothing happens.
+    # The guest's seconds are waited for, because they pass at once while nothing happens.
     rest = [("expect", "one: tick ")] * 40
     conf = FASTEST + debian("one", "tick", words) + debian("two", "tick", words)
     run = run_counted(quire, "qemu-svm", conf, [("expect", "two: tick 20"), *ask, *rest, *all_asked()])
@@ -229,7 +229,7 @@ def test_of_the_second_to_sixteenth_guest_nine_tenths_are_saved(quire):
 
 
 def guests_fit(quire, machine, names, memory, least_saved_bytes, words=NOKASLR, mib=4):
-    """Guests of 256 MiB each, who were promised far more than the machine has, sum `mib` MiB."""
+    """Boots guests of 256 MiB, far more than the machine has; each sums `mib` MiB of its data."""
     conf = FASTEST + "".join(debian(name, "keep", words, reserve="16M") for name in names)
     run = run_counted(quire, machine, conf, [*[("expect", ": sum 2 ")] * len(names), *all_asked()],
                       memory=memory, time_limit_s=900)
@@ -237,7 +237,7 @@ def guests_fit(quire, machine, names, memory, least_saved_bytes, words=NOKASLR, 
     for name in names:
         for number in (1, 2):
             assert f"{name}: sum {number} {own_data_sum(name, mib << 20)}" in run.log_of(name), run
-    # Some may wait for memory while they boot; nobody does once all have theirs.
+    # Some may wait for memory while they boot; none does once all have theirs.
     with_theirs = run.output[run.output.rindex(": sum 1 "):]
     assert '"state":"paused"' not in with_theirs, run
     print("of the possible", answers.oracle["percent"], "%; pages saved", answers.share["pages_saved"],
@@ -257,5 +257,5 @@ def test_eight_guests_of_256_mib_on_less(quire, machine, memory):
 @pytest.mark.long
 @pytest.mark.parametrize("machine", ["bochs-vmx"])
 def test_three_guests_of_256_mib_on_256_mib(quire, machine):
-    # An interpreter: less to sum.
+    # Bochs is an interpreter, so there is less to sum.
     guests_fit(quire, machine, ["g0", "g1", "g2"], "256M", 64 << 20, f"{NOKASLR} keep=1", 1)

@@ -15,7 +15,7 @@ def test_the_terminal_ends_at_the_attached_guests_shell():
         terminal.expect("one# ")
         terminal.send("echo $((6 * 7))\r")
         terminal.expect("42")
-        # A guest's Ctrl-C is the guest's.
+        # Ctrl-C goes to the guest.
         terminal.send("sleep 1000\r")
         terminal.send("\x03")
         terminal.expect("one# ")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What one vendor's virtualization has and the other's has not. What both have is
-tested on both, in the other files."""
+"""What one vendor's virtualization has and the other's has not. The other files test what both
+have, on both."""
 
 import re
 
@@ -21,7 +21,7 @@ def test_the_oldest_cpu_that_will_do(quire, model):
 
 
 def vmcs_accesses(run):
-    """{kind of exit: (count, VMREADs, VMWRITEs)}, as Quire prints it when a VM is destroyed."""
+    """Returns {kind of exit: (count, VMREADs, VMWRITEs)}: Quire prints it when it destroys a VM."""
     line = re.compile(r"vmx: exits (\S+) +count=(\d+) vmreads=(\d+) vmwrites=(\d+)")
     return {kind: tuple(map(int, numbers)) for kind, *numbers in line.findall(run.output)}
 
