@@ -17,7 +17,7 @@ static struct vm *vm_lookup(const struct command_words *words)
 {
 	struct vm *vm = vm_find(words->word[1]);
 	if (!vm)
-		console_print("%s: there is no VM '%s'\n", words->word[0], words->word[1]);
+		console_print("%s: there is no VM '%.40s'\n", words->word[0], words->word[1]);
 	return vm;
 }
 

@@ -66,7 +66,7 @@ static const struct command *command_find(const char *name)
 	if (count == 1)
 		return found;
 	if (count == 0) {
-		console_print("there is no command '%s'; try help\n", name);
+		console_print("there is no command '%.40s'; try help\n", name);
 		return NULL;
 	}
 	console_print("'%s' could be any of:", name);

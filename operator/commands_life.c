@@ -152,7 +152,7 @@ static void create(const struct command_words *words, struct config_vm *wanted)
 	if (status == Q_OK)
 		status = vm_create(&wanted->config, &vm, &error);
 	if (status != Q_OK)
-		console_print("create: vm %s: %s\n", words->word[1], error.text);
+		console_print("create: vm %.40s: %s\n", words->word[1], error.text);
 	else if (wanted->config.autostart && vm_start(vm) != Q_OK)
 		console_print("create: vm %s: cannot be started\n", vm_name(vm));
 }

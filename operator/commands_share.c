@@ -130,7 +130,7 @@ static void command_share(const struct command_words *words)
 		return;
 	}
 	if (word[0]) {
-		console_print("share: '%s': it must be on, off, or nothing\n", word);
+		console_print("share: '%.40s': it must be on, off, or nothing\n", word);
 		return;
 	}
 	struct share_figures figures;
@@ -148,7 +148,7 @@ static void command_scan_cpu(const struct command_words *words)
 	if (number_parse(word, 100, &percent) == Q_OK && percent >= 1)
 		share_scan_cpu_set((unsigned)percent);
 	else
-		console_print("scan-cpu: '%s': it must be a number from 1 to 100\n", word);
+		console_print("scan-cpu: '%.40s': it must be a number from 1 to 100\n", word);
 }
 
 /* --- hashes: for scripts/share-oracle --------------------------------------------------------- */

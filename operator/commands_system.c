@@ -101,7 +101,7 @@ static void command_log(const struct command_words *words)
 	else if (words_find("error|notice|info|trace", words->word[1], &level))
 		log_level_set((enum log_level)level);
 	else
-		console_print("log: '%s': the levels are error, notice, info and trace\n",
+		console_print("log: '%.40s': the levels are error, notice, info and trace\n",
 			      words->word[1]);
 }
 

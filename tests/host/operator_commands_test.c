@@ -64,6 +64,25 @@ TEST(operator_commands, quotes_join_words_and_disappear)
 	EXPECT_ANSWER("start \"\"", "start: there is no VM ''\n");
 }
 
+/* Whatever is wrong with a line of 1023 bytes is said in a line, not cut. */
+TEST(operator_commands, long_words_are_not_repeated_in_full)
+{
+	static const char *const starts[] = { "",           "start ",    "create ",    "log ",
+					      "share ",     "scan-cpu ", "memory ",    "help ",
+					      "attach ",    "ping ",     "create a b", "hashes ",
+					      "create a b=" };
+	char line[1024];
+	operator_at_prompt();
+	for (unsigned i = 0; i < ARRAY_COUNT(starts); i++) {
+		memset(line, 'z', sizeof(line) - 1);
+		line[sizeof(line) - 1] = 0;
+		memcpy(line, starts[i], strlen(starts[i]));
+		const char *text = answer(line);
+		EXPECT(strchr(text, '\n') == text + strlen(text) - 1);
+		EXPECT(strlen(text) < 320);
+	}
+}
+
 /* --- help --------------------------------------------------------------------------------------- */
 
 TEST(operator_commands, help_lists_every_command_in_a_line)
