@@ -133,12 +133,15 @@ struct completion {
 static bool completion_find(const char *text, struct completion *completion)
 {
 	const struct command *command, *found = NULL;
+	while (*text == ' ')
+		text++;
 	*completion = (struct completion){ .word = text, .candidate = command_candidate };
 	for (const char *at = text; *at; at++) {
 		if (*at != ' ')
 			continue;
+		/* Of several blanks the last one counts. */
 		completion->word = at + 1;
-		completion->position++;
+		completion->position += at[1] != ' ';
 	}
 	if (completion->position == 0)
 		return true;

@@ -189,6 +189,10 @@ static const struct {
 	{ "share o", "" },
 	{ "no w", "" },
 	{ "re w", "" },
+	/* blanks are as many as one likes */
+	{ "  li", "st " },
+	{ "  start  w", "eb-" },
+	{ "start   web-1   w", "" },
 };
 
 TEST(operator_commands, tab_completes)
@@ -218,4 +222,24 @@ TEST(operator_commands, a_completed_line_runs)
 	type("\x1b[A");
 	EXPECT(strstr(screen(), "quire> pause web-1 "));
 	type("\x15");
+}
+
+TEST(operator_commands, a_full_line_is_not_completed_beyond_its_end)
+{
+	char line[1024];
+	operator_at_prompt();
+	memset(line, ' ', sizeof(line));
+	line[1019] = 'h';
+	line[1020] = 'e';
+	line[1021] = 0;
+	type(line);
+	fake_console_clear();
+	type("\t");
+	assert_string_equal(screen(), "lp");
+	fake_console_clear();
+	type("\t");
+	type("x");
+	assert_string_equal(screen(), "");
+	type("\r");
+	EXPECT(strstr(screen(), "this list, or one command explained"));
 }
