@@ -67,6 +67,9 @@ enum prompt_line_result prompt_line_input(struct prompt_line *line, const char *
 	char previous = line->last;
 	line->last = typed;
 	line->echo[0] = 0;
+	/* A control character cuts an escape sequence short, and means what it always does. */
+	if ((unsigned char)typed < 0x20)
+		line->escape = 0;
 	if (line->escape) {
 		escape_input(line, prompt, typed);
 		return PROMPT_LINE_MORE;
