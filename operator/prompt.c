@@ -64,16 +64,17 @@ struct input {
 	unsigned count;
 };
 
-/* Reads what was typed. False: Ctrl-], so leave. */
+/*
+ * Reads what was typed. False: Ctrl-] was typed, so it is time to leave. A byte for which there is
+ * no room is lost: a guest that takes no input must not keep us from reading Ctrl-].
+ */
 static bool input_read(struct input *input)
 {
-	while (input->count < INPUT_BYTES) {
-		int byte = console_getc();
+	for (int byte; (byte = console_getc()) >= 0;) {
 		if (byte == KEY_DETACH)
 			return false;
-		if (byte < 0)
-			break;
-		input->bytes[input->count++] = (uint8_t)byte;
+		if (input->count < INPUT_BYTES)
+			input->bytes[input->count++] = (uint8_t)byte;
 	}
 	return true;
 }
@@ -90,8 +91,11 @@ static void input_pass(struct input *input, struct vm *vm)
 static void attached_loop(struct vm *vm)
 {
 	struct input input = { .count = 0 };
-	while (input_read(&input) && vm_is_alive(vm)) {
+	for (;;) {
+		bool is_leaving = !input_read(&input);
 		input_pass(&input, vm);
+		if (is_leaving || !vm_is_alive(vm))
+			return;
 		if (input.count)
 			thread_park_until(cpu_rdtsc() + time_ticks_from_us(INPUT_RETRY_US));
 		else

@@ -43,6 +43,7 @@ host_operator_line := lib operator/prompt_line.c operator/command_words.c
 OPERATOR := lib mm/gmm mm/pgm mm/share vm vm/load vm/machine/serial.c operator \
             tests/host/fake_kernel.c tests/host/operator_fixture.c
 host_operator_commands := $(OPERATOR)
+host_operator_console := $(OPERATOR)
 host_operator_life := $(OPERATOR)
 
 FUZZ_TESTS := gmm mm insn
