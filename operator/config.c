@@ -41,7 +41,7 @@ struct parser {
 	const char *at, *end; /* the text that is left */
 	unsigned line_number;
 	enum section section;
-	bool is_vm_wrong;            /* a key of the current VM was refused */
+	bool is_vm_wrong;            /* a line of the current VM was refused */
 	unsigned attach_line_number; /* 0: the key was not given */
 	bool has_machine;
 	uint64_t system_given;
@@ -256,8 +256,11 @@ static void vm_set(struct parser *p, const char *key, const char *value)
 static void key_line(struct parser *p, char *text)
 {
 	char *equals = strchr(text, '=');
+	if (p->section == SECTION_WRONG)
+		return;
 	if (!equals) {
 		report(p, p->line_number, Q_INVALID, "neither '[section]' nor 'key = value'");
+		p->is_vm_wrong = true;
 		return;
 	}
 	*equals = 0;
@@ -272,16 +275,26 @@ static void key_line(struct parser *p, char *text)
 	}
 }
 
+/* A line that is no text. If it should have begun a section, the keys below are not the last one's. */
+static void line_refuse(struct parser *p, const char *text, const char *problem)
+{
+	if (*text == '[') {
+		section_finish(p);
+		p->section = SECTION_WRONG;
+	}
+	report(p, p->line_number, Q_INVALID, "%s", problem);
+	p->is_vm_wrong = true;
+}
+
 static void lines_parse(struct parser *p)
 {
 	char line[LINE_BYTES];
 	while (p->at < p->end) {
 		const char *problem = line_take(p, line);
 		char *text = trim(line);
-		if (problem) {
-			report(p, p->line_number, Q_INVALID, "%s", problem);
-			p->is_vm_wrong = true;
-		} else if (*text == '[')
+		if (problem)
+			line_refuse(p, text, problem);
+		else if (*text == '[')
 			section_start(p, text);
 		else if (*text && *text != '#')
 			key_line(p, text);

@@ -39,6 +39,7 @@ host_vm_request    := lib vm/request.c
 host_config        := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c \
                       vm/load/cpio.c
 host_operator_line := lib operator/prompt_line.c operator/command_words.c
+host_config_groups := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c
 # The operator over real VMs, without their machines and threads.
 OPERATOR := lib mm/gmm mm/pgm mm/share vm vm/load vm/machine/serial.c operator \
             tests/host/fake_kernel.c tests/host/operator_fixture.c

@@ -289,6 +289,11 @@ bool fake_log_contains(const char *text)
 	return strstr(log_text, text) != NULL;
 }
 
+const char *fake_log_text(void)
+{
+	return log_text;
+}
+
 void fake_log_clear(void)
 {
 	log_text[0] = 0;

@@ -40,6 +40,8 @@ uint64_t fake_window_maps(void);
 
 /* True if the last log lines contain `text`. */
 bool fake_log_contains(const char *text);
+/* The last log lines, each with a '\n'. */
+const char *fake_log_text(void);
 void fake_log_clear(void);
 
 #endif
