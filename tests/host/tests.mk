@@ -45,7 +45,11 @@ OPERATOR := lib mm/gmm mm/pgm mm/share vm vm/load vm/machine/serial.c operator \
             tests/host/fake_kernel.c tests/host/operator_fixture.c
 host_operator_commands := $(OPERATOR)
 host_operator_console := $(OPERATOR)
+host_operator_figures := $(OPERATOR) tests/host/json_read.c
 host_operator_life := $(OPERATOR)
+host_operator_listing := $(OPERATOR) tests/host/json_read.c
+host_operator_start := $(OPERATOR)
+host_operator_system := $(OPERATOR)
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c
