@@ -50,6 +50,7 @@ host_operator_life := $(OPERATOR)
 host_operator_listing := $(OPERATOR) tests/host/json_read.c
 host_operator_start := $(OPERATOR)
 host_operator_system := $(OPERATOR)
+host_words         := lib
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c
