@@ -2,6 +2,7 @@
 /* The terminal: the prompt between lines of the log, history, and a VM's serial console. */
 #include "kernel/console.h"
 #include "operator_fixture.h"
+#include "vm/vm_internal.h"
 
 #define CTRL_CLOSE "\x1d"
 #define ATTACHED   "attached to one; Ctrl-] leaves\n"
@@ -147,6 +148,8 @@ TEST(operator_console, what_the_guest_says_is_shown_and_what_is_typed_reaches_it
 	assert_string_equal(guest_typed, "root\r\x03\xff\t");
 	type("a" CTRL_CLOSE);
 	assert_string_equal(screen(), "attach one\n" ATTACHED "before login: " DETACHED);
+	/* The VM's end wakes nobody now. */
+	EXPECT(!vm_named("one")->watcher);
 	/* What came together with Ctrl-] is the guest's, too; what follows is a command. */
 	assert_string_equal(guest_typed, "root\r\x03\xff\ta");
 	fake_console_clear();

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The console's commands about Quire itself, its switches, and the pages' hashes. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
+#include <sys/wait.h>
 
+#include "mm/gmm/gmm_internal.h"
 #include "mm/share/share.h"
+#include "operator/commands.h"
+#include "vm/vm_internal.h"
 
 #include "operator_fixture.h"
 
@@ -18,6 +24,44 @@ TEST(operator_system, check_looks_at_everything)
 	EXPECT_DONE("create two memory=8M kernel=vmlinuz autostart=no");
 	EXPECT_ANSWER("check --json", "{\"check\":\"ok\"}\n");
 	EXPECT(leaves_checked == 2 && scans_checked == 2 && machines_checked == 2);
+}
+
+static bool check_dies_of(void (*damage)(void))
+{
+	int status = 0;
+	pid_t child = fork();
+	if (child == 0) {
+		char line[] = "check";
+		close(STDERR_FILENO);
+		damage();
+		command_run(line);
+		_exit(0);
+	}
+	EXPECT(waitpid(child, &status, 0) == child);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void damage_nothing(void)
+{
+}
+
+static void damage_gmm(void)
+{
+	gmm.private_free_pages++;
+}
+
+static void damage_vm(void)
+{
+	vm_named("one")->hold |= VM_HOLD_MEMORY;
+}
+
+TEST(operator_system, check_stops_quire_where_something_is_wrong)
+{
+	operator_at_prompt();
+	EXPECT_DONE("create one memory=8M kernel=vmlinuz");
+	EXPECT(!check_dies_of(damage_nothing));
+	EXPECT(check_dies_of(damage_gmm));
+	EXPECT(check_dies_of(damage_vm));
 }
 
 TEST(operator_system, the_log_is_shown_or_its_level_set)

@@ -46,6 +46,7 @@ OPERATOR := lib mm/gmm mm/pgm mm/share vm vm/load vm/machine/serial.c operator \
 host_operator_commands := $(OPERATOR)
 host_operator_console := $(OPERATOR)
 host_operator_figures := $(OPERATOR) tests/host/json_read.c
+host_operator_junk := $(OPERATOR) tests/host/json_read.c
 host_operator_life := $(OPERATOR)
 host_operator_listing := $(OPERATOR) tests/host/json_read.c
 host_operator_start := $(OPERATOR)
