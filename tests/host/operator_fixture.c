@@ -399,7 +399,9 @@ void operator_set_up(void)
 	guests_clear();
 	memory_make();
 	kernel_make();
-	fake_options = (struct options){ .console_port = 1, .log_level = LOG_NOTICE };
+	fake_options = (struct options){ .console_port = 1,
+					 .log_level = LOG_NOTICE,
+					 .exit_mode = EXIT_MODE_PROMPT };
 	modules.count = 0;
 	EXPECT(module_add(&modules, &(struct module){ "vmlinuz", kernel, KERNEL_BYTES }) == Q_OK);
 	fake_log_clear();
