@@ -52,6 +52,12 @@ host_operator_listing := $(OPERATOR) tests/host/json_read.c
 host_operator_start := $(OPERATOR)
 host_operator_system := $(OPERATOR)
 host_words         := lib
+# The threads of reclaim/ take turns with the test, see fake_thread.h.
+HOST_reclaim := lib mm/gmm mm/pgm mm/share reclaim vm/request.c vm/vm_table.c tests/host/fake_thread.c
+host_reclaim_zero_ahead := $(HOST_reclaim)
+
+# Objects that read the TSC or the CPU's own data.
+$(addprefix $(BUILD)/host/,reclaim/%.o): HOST_CFLAGS += -include tests/host/fake_cpu.h
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c

@@ -35,6 +35,9 @@ void fake_kernel_map_fail_at(unsigned count);
  */
 void fake_kernel_map_hook(void (*hook)(void));
 
+/* How many locks this host thread holds. */
+unsigned fake_locks_held(void);
+
 /* How many window mappings were made since fake RAM was created. */
 uint64_t fake_window_maps(void);
 

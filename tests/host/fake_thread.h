@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host side of kernel/thread.h, kernel/time.h and the pages of kernel/heap.h, for
+ * tests that say when each thread runs.
+ *
+ * A thread is a host thread that runs only while the test waits for it: from
+ * fake_thread_run() until it parks, yields or ends. So a test can act between any two
+ * steps, and each run is the same. The test is also a thread, the operator's: when it
+ * parks or joins, the others run. Time stands still while threads run; a tick is a
+ * nanosecond.
+ *
+ * A thread that holds a lock when it parks or yields ends the program.
+ */
+#ifndef TESTS_HOST_FAKE_THREAD_H
+#define TESTS_HOST_FAKE_THREAD_H
+
+#include "fake_cpu.h"
+#include "kernel/thread.h"
+
+#define TICKS_PER_US 1000u
+
+/* Ends all threads, wherever they sleep, frees what they had, and lets time begin anew. */
+void fake_threads_reset(void);
+
+/* --- threads --------------------------------------------------------------------------- */
+
+/* The thread of that name that was created last, or NULL. */
+struct thread *fake_thread_find(const char *name);
+enum thread_priority fake_thread_priority(const struct thread *thread);
+
+/* True if it was unparked, its deadline has come, it yielded, or it has not run so far. */
+bool fake_thread_is_ready(const struct thread *thread);
+bool fake_thread_has_ended(const struct thread *thread);
+/* The TSC at which a park ends by itself; 0: the thread does not sleep, or has no deadline. */
+uint64_t fake_thread_deadline(const struct thread *thread);
+/* Runs a thread that is ready until it parks, yields or ends. */
+void fake_thread_run(struct thread *thread);
+/* Runs all threads that are ready, in the order of creation, until none is. */
+void fake_threads_run_all(void);
+
+/* Makes a thread that never runs. Others may unpark it. */
+struct thread *fake_thread_name_only(void);
+/* How often a thread was unparked, and how often it yielded. */
+unsigned fake_thread_wakes(const struct thread *thread);
+unsigned fake_thread_yields(const struct thread *thread);
+
+/* Ends the calling thread, which is not the test's, in the middle of what it does. */
+Q_NORETURN void fake_thread_leave(void);
+
+/* Makes the `count`-th call of thread_create() from now fail with Q_NO_MEMORY; 0: none. */
+void fake_thread_create_fail_at(unsigned count);
+
+/* --- time ------------------------------------------------------------------------------- */
+
+/* Lets time pass. */
+void fake_clock_advance(uint64_t ticks);
+/* Each call of thread_cpu_ticks() returns that much more than the one before. */
+void fake_work_set(uint64_t ticks);
+
+/* --- pages ------------------------------------------------------------------------------ */
+
+/* Makes the `count`-th call of pages_alloc() from now return NULL; 0: none. */
+void fake_pages_fail_at(unsigned count);
+/* How many runs of pages are allocated. */
+unsigned fake_pages_taken(void);
+
+#endif
