@@ -54,6 +54,9 @@ host_operator_system := $(OPERATOR)
 host_words         := lib
 # The threads of reclaim/ take turns with the test, see fake_thread.h.
 HOST_reclaim := lib mm/gmm mm/pgm mm/share reclaim vm/request.c vm/vm_table.c tests/host/fake_thread.c
+host_reclaim_pass  := $(HOST_reclaim)
+host_reclaim_merge := $(HOST_reclaim)
+host_reclaim_speed := $(HOST_reclaim)
 host_reclaim_zero_ahead := $(HOST_reclaim)
 
 # Objects that read the TSC or the CPU's own data.
