@@ -57,6 +57,7 @@ HOST_reclaim := lib mm/gmm mm/pgm mm/share reclaim vm/request.c vm/vm_table.c te
 host_reclaim_pass  := $(HOST_reclaim)
 host_reclaim_merge := $(HOST_reclaim)
 host_reclaim_speed := $(HOST_reclaim)
+host_reclaim_room  := $(HOST_reclaim)
 host_reclaim_zero_ahead := $(HOST_reclaim)
 
 # Objects that read the TSC or the CPU's own data.
