@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Plants faults in mm/ one by one and sees whether a test notices each.
+"""Plants faults in mm/ and reclaim/ one by one and sees whether a test notices each.
 
 usage: mutate.py [--sample N] [--only TEXT] [--jobs N]
 
 Puts each fault of tests/mutations.py into a copy of the tree (build/mutate), then builds
-and runs the tests of mm/, with and without threads, and its fuzzers for a short time,
-until one fails. Prints for each fault what caught it. The exit status is 1 if nothing
+and runs the tests of its folder, with and without threads, and for a short time the
+fuzzers, until one fails. Prints for each fault what caught it. The exit status is 1 if nothing
 catches a fault and the table does not say why, or if the text of an entry is not in its
 file exactly once: the table must follow the code.
 
@@ -31,13 +31,18 @@ import makefile  # noqa: E402
 from mutations import MUTATIONS  # noqa: E402
 
 WORK = ROOT / "build/mutate"
-FOLDERS = ("mm", "lib", "include", "tests/host", "tests/threads", "tests/fuzz")
+FOLDERS = ("mm", "lib", "include", "reclaim", "vm", "kernel", "devices", "arch",
+           "tests/host", "tests/threads", "tests/fuzz")
+# How the names of the programs begin that judge a fault in a folder.
+JUDGES = {"mm": ("gmm", "pgm", "share", "mm"), "reclaim": ("reclaim",)}
 KINDS = ("host", "threads")  # the folders of build/ that hold objects
 FUZZ_WORDS = {"gmm_fuzz": ["4000", "1"], "mm_fuzz": ["4000", "1"]}
 # Where a file's own test is not named after it.
 NEAREST = {"slat": "pgm_slat_test", "slat_npt": "pgm_slat_test", "slat_ept": "pgm_slat_test",
            "pgm_record": "pgm_region_test", "pgm_access": "pgm_fault_test", "pgm_page": "pgm_state_test",
-           "pgm_balloon": "pgm_state_test", "pgm_free": "pgm_state_test"}
+           "pgm_balloon": "pgm_state_test", "pgm_free": "pgm_state_test",
+           "ask": "reclaim_pass_test", "share_scan": "reclaim_pass_test", "share_merge": "reclaim_merge_test",
+           "room": "reclaim_room_test", "zero_ahead": "reclaim_zero_ahead_test"}
 TIME_LIMIT_S = 40
 
 FAILED_TEST = re.compile(r"^not ok \d+ - (\S+)", re.M)
@@ -45,12 +50,17 @@ COMPLAINT = re.compile(r"^.*(assertion failed|not so|lock order|runtime error|(?
                        re.M)
 
 
-def programs():
-    """The programs to run, as paths from build/; host tests come first."""
-    names = [f"host/{name}" for name in makefile.variable("HOST_TESTS")]
-    names += [f"threads/{name}" for name in makefile.variable("THREAD_TESTS")]
-    tests = [f"{name}_test" for name in names if Path(name).name.startswith(("gmm", "pgm", "share"))]
-    return tests + [f"host/{name}" for name in FUZZ_WORDS]
+def programs(folders):
+    """{folder: the programs that judge its faults}, as paths from build/; host tests come first."""
+    names = [f"host/{name}_test" for name in makefile.variable("HOST_TESTS")]
+    names += [f"threads/{name}_test" for name in makefile.variable("THREAD_TESTS")]
+    names += [f"host/{name}" for name in FUZZ_WORDS]
+    return {folder: [name for name in names if Path(name).name.startswith(JUDGES[folder])]
+            for folder in folders}
+
+
+def folder_of(row):
+    return Path(row.file).parts[0]
 
 
 def in_order(names, path):
@@ -163,7 +173,7 @@ def work(rows, copy, names, results):
         except queue.Empty:
             return
         start = time.monotonic()
-        verdict, detail = judge(row, copy, names)
+        verdict, detail = judge(row, copy, names[folder_of(row)])
         results.append(verdict)
         print(f"{verdict:<9} {row.file}: {row.why}\n          {detail} ({time.monotonic() - start:.0f} s)",
               flush=True)
@@ -179,12 +189,13 @@ def main():
     start = time.monotonic()
     chosen = [row for row in MUTATIONS if options.only in row.file or options.only in row.why]
     chosen = sample(chosen, options.sample)
-    names = programs()
+    names = programs({folder_of(row) for row in chosen})
+    everything = [name for judges in names.values() for name in judges]
     first = Copy.make(WORK / "0")
-    built = first.build(names, options.jobs)
+    built = first.build(everything, options.jobs)
     if built is not True:
         sys.exit(f"mutate: the tree itself does not build\n{built}")
-    for name in names:
+    for name in everything:
         complaint = first.run(name)
         if complaint:
             sys.exit(f"mutate: without a fault, {name} fails: {complaint}")

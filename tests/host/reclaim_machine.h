@@ -45,6 +45,7 @@ struct guest {
 	struct vm vm;
 	struct vcpu vcpu;
 	bool is_asked;      /* vCPU 0 was told to look for requests */
+	unsigned asks;      /* how often */
 	uint64_t monitored; /* pages that the test itself has made MONITORED */
 	/* What the frames hold that a test has filled, see content_write(). */
 	uint64_t contents[FRAMES_MAX];
@@ -92,6 +93,7 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 
 	Q_ASSERT(requests == VCPU_REQUEST_SERVE);
 	guest->is_asked = true;
+	guest->asks++;
 	if (answers_at_once)
 		guest_answer(guest);
 }

@@ -12,11 +12,19 @@
 
 static struct guest *a, *b;
 
+static void set_up_with(uint64_t ram_bytes)
+{
+	struct pgm_config config = guest_config();
+
+	machine_set_up(MIB(32));
+	config.ram_bytes = ram_bytes;
+	a = guest_create_with(GROUP, &config);
+	b = guest_create_with(GROUP, &config);
+}
+
 static void set_up(void)
 {
-	machine_set_up(MIB(32));
-	a = guest_create(GROUP);
-	b = guest_create(GROUP);
+	set_up_with(GUEST_BYTES);
 }
 
 static uint32_t references(const struct guest *guest, uint64_t frame)
@@ -155,6 +163,22 @@ static void holds_note(void)
 {
 	if (gmm.shared_holds > most_holds)
 		most_holds = gmm.shared_holds;
+}
+
+/* The list of a batch has b's pages in two places: one that was looked at, one candidate. */
+TEST(reclaim_merge, each_vm_is_asked_once)
+{
+	set_up();
+	struct guest *other = guest_create(GROUP);
+	page_put(a, 300, 1);
+	page_put(b, 300, 1);
+	page_put(b, 301, 2);
+	page_put(other, 300, 2);
+	scanner_start();
+	pass_run();
+	EXPECT(merged() == 4);
+	/* For dirty bits, to watch, and to exchange. */
+	EXPECT(a->asks == 3 && b->asks == 3 && other->asks == 3);
 }
 
 /* A tracking word counts at most seven holds. The working set has one, and the batch another. */
@@ -303,6 +327,29 @@ TEST(reclaim_merge, a_candidate_that_is_gone_is_rejected)
 	act_at_moment = candidate_balloon;
 	pass_run();
 	EXPECT(rejected_once(SCAN_CHANGED) && scan().share.candidates == 0);
+}
+
+static void monitor(struct guest *guest, uint64_t frame)
+{
+	EXPECT(pgm_page_monitor(guest->vm.machine.pgm, gfn(frame), view_of(guest, frame).id) ==
+	       Q_OK);
+}
+
+static void candidate_monitor(void)
+{
+	if (!is_between_the_vms())
+		return;
+	monitor(a, 300);
+	a->monitored++;
+}
+
+/* The watch is not the scanner's, so it must not end it. */
+TEST(reclaim_merge, a_candidate_that_is_watched_already_is_rejected)
+{
+	scene_of_a_pair();
+	act_at_moment = candidate_monitor;
+	pass_run();
+	EXPECT(rejected_once(SCAN_CHANGED) && kind_of(a, 300) == PGM_PAGE_MONITORED);
 }
 
 static void candidate_destroy(void)
@@ -480,6 +527,7 @@ static void common_candidate_change(void)
 {
 	if (is_between_the_vms())
 		page_put(a, 300, 2);
+	monitored_note();
 }
 
 TEST(reclaim_merge, a_follower_falls_with_its_leaders_candidate)
@@ -487,8 +535,11 @@ TEST(reclaim_merge, a_follower_falls_with_its_leaders_candidate)
 	scene_of_a_pair();
 	page_put(b, 301, 1);
 	page_put(b, 302, 1);
+	most_monitored = 0;
 	act_at_moment = common_candidate_change;
 	pass_run();
+	/* That was seen before any page was watched. */
+	EXPECT(most_monitored == 0);
 	EXPECT(rejected(SCAN_CHANGED) == 3 && rejected_at_all() == 3 && merged() == 0);
 }
 
@@ -512,15 +563,12 @@ TEST(reclaim_merge, a_join_that_is_written_is_rejected)
 /* Both pages are written and watched anew: only the comparison can see that. */
 static void rewatched(void)
 {
-	struct pgm *pgm = b->vm.machine.pgm;
-
 	if (gmm.shared_holds != 1 || acts++ > 0)
 		return;
 	page_put(b, 300, 2);
 	page_put(a, 300, 3);
-	EXPECT(pgm_page_monitor(pgm, gfn(300), view_of(b, 300).id) == Q_OK);
-	pgm = a->vm.machine.pgm;
-	EXPECT(pgm_page_monitor(pgm, gfn(300), view_of(a, 300).id) == Q_OK);
+	monitor(b, 300);
+	monitor(a, 300);
 }
 
 TEST(reclaim_merge, a_change_that_only_the_comparison_sees_is_rejected_once)
@@ -574,6 +622,47 @@ TEST(reclaim_merge, a_page_that_looks_like_a_follower_follows_its_leader)
 	EXPECT(are_shared(a, 300, c, 300) && are_shared(a, 300, c, 700));
 }
 
+/* The candidate only; the other page is written. */
+static void candidate_rewatched(void)
+{
+	if (gmm.shared_holds != 1 || acts++ > 0)
+		return;
+	page_put(b, 300, 2);
+	page_put(a, 300, 3);
+	monitor(a, 300);
+}
+
+TEST(reclaim_merge, a_candidate_whose_change_only_the_comparison_sees_is_none_any_more)
+{
+	scene_of_a_pair();
+	act_at_moment = candidate_rewatched;
+	pass_run();
+	EXPECT(acts > 0 && rejected_once(SCAN_CHANGED) && scan().share.candidates == 0);
+}
+
+/* The frame has another page by now, which is watched as well. */
+static void replaced_and_rewatched(void)
+{
+	gfn_t gfn = { 300 };
+	unsigned done;
+
+	if (!is_watching() || acts++ > 0)
+		return;
+	pgm_balloon_inflate(a->vm.machine.pgm, &gfn, 1, &done);
+	page_put(a, 300, 1);
+	monitor(a, 300);
+	a->monitored++;
+}
+
+TEST(reclaim_merge, another_page_in_the_place_of_a_watched_one_is_not_taken_for_it)
+{
+	scene_of_a_pair();
+	act_at_moment = replaced_and_rewatched;
+	pass_run();
+	EXPECT(acts > 0 && rejected_once(SCAN_WRITTEN) && merged() == 0);
+	EXPECT(kind_of(a, 300) == PGM_PAGE_MONITORED && kind_of(b, 300) == PGM_PAGE_NORMAL);
+}
+
 /* --- anything, at any moment ------------------------------------------------------------------ */
 
 static struct guest *changed;
@@ -582,7 +671,7 @@ static uint64_t changed_frame;
 /* Two pairs, each with a follower; a join; a page of zeros. */
 static void scene_of_all_kinds(void)
 {
-	set_up();
+	set_up_with(MIB(2));
 	page_put(a, 320, 7);
 	page_put(b, 320, 7);
 	scanner_start();

@@ -214,6 +214,28 @@ TEST(reclaim_pass, the_end_of_memory_is_the_end_of_a_block)
 	EXPECT(looked() == 1 && zeroed() == 1);
 }
 
+static unsigned asked;
+
+/* The scanner has seen zeros, and the VM has not answered so far. */
+static void zeros_write(void)
+{
+	if (a->is_asked && asked++ == 1)
+		page_write(a, 20, 3);
+}
+
+TEST(reclaim_pass, a_page_that_is_not_zero_any_more_is_not_given_back)
+{
+	set_up();
+	page_put(a, 20, 0);
+	page_put(a, 21, 0);
+	scanner_start();
+	asked = 0;
+	act_at_moment = zeros_write;
+	pass_run();
+	EXPECT(asked == 2 && kind_of(a, 20) == PGM_PAGE_NORMAL && kind_of(a, 21) == PGM_PAGE_ZERO);
+	EXPECT(zeroed() == 1 && rejected_at_all() == 0);
+}
+
 /* --- VMs ------------------------------------------------------------------------------------- */
 
 TEST(reclaim_pass, vms_that_are_off_are_left_alone)
@@ -303,6 +325,38 @@ TEST(reclaim_pass, a_vm_is_destroyed_at_any_moment)
 	at_each_moment(scene_of_all_kinds, victim_destroy, one_vm_is_left_judge);
 	victim = &b;
 	at_each_moment(scene_of_all_kinds, victim_destroy, one_vm_is_left_judge);
+}
+
+/* The scanner has looked for dirty bits, and for nothing else. */
+static void a_destroy_after_its_first_answer(void)
+{
+	if (moment == 1)
+		guest_destroy(a);
+}
+
+TEST(reclaim_pass, no_other_vm_is_taken_for_one_that_is_gone)
+{
+	scene_of_all_kinds();
+	act_at_moment = a_destroy_after_its_first_answer;
+	pass_run();
+	EXPECT(looked() == 7);
+}
+
+static void a_destroy_instead_of_an_answer(void)
+{
+	if (guests[0] && a->is_asked && asked++ == 1)
+		guest_destroy(a);
+}
+
+TEST(reclaim_pass, what_a_vm_that_is_gone_was_asked_is_not_done)
+{
+	set_up();
+	page_put(a, 20, 0);
+	scanner_start();
+	asked = 0;
+	act_at_moment = a_destroy_instead_of_an_answer;
+	pass_run();
+	EXPECT(looked() == 1 && zeroed() == 0);
 }
 
 static void victim_stop(void)

@@ -259,6 +259,18 @@ TEST(reclaim_speed, it_can_be_switched_off_at_any_moment)
 	at_each_moment(scene_of_blocks, switch_off, off_judge);
 }
 
+/* The block that it is about is the last one. */
+TEST(reclaim_speed, switched_off_it_does_not_go_on_to_the_end_of_the_vm)
+{
+	scene_of_blocks();
+	fake_thread_run(stepped);
+	EXPECT(a->is_asked && scan().share.looked == 0);
+	share_scan_switch(false);
+	guests_answer();
+	pass_run();
+	EXPECT(scan().share.looked == 1 && !b->is_asked);
+}
+
 static void switch_off_and_on(void)
 {
 	share_scan_switch(false);
