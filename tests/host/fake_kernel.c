@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fake_kernel.h"
 
+#include "fake_cpu.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +69,17 @@ static void host_thread_adopt(struct thread *thread)
 	thread->percpu.self = &thread->percpu;
 	thread->percpu.should_yield = should_yield;
 	must(syscall(SYS_arch_prctl, ARCH_SET_GS, &thread->percpu) == 0, "GS base");
+}
+
+/* For objects that were compiled with fake_cpu.h. */
+uint64_t cpu_rdtsc(void)
+{
+	return cpu_rdtsc_by_instruction();
+}
+
+struct percpu *percpu(void)
+{
+	return &current->percpu;
 }
 
 __attribute__((constructor)) static void idle_start(void)

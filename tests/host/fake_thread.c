@@ -190,6 +190,11 @@ q_status_t thread_create(const char *name, enum thread_priority priority, void (
 	return Q_OK;
 }
 
+struct thread *fake_operator(void)
+{
+	return &operator_thread;
+}
+
 struct thread *fake_thread_name_only(void)
 {
 	struct thread *thread = thread_new("", THREAD_NORMAL);

@@ -38,6 +38,8 @@ void fake_thread_run(struct thread *thread);
 /* Runs all threads that are ready, in the order of creation, until none is. */
 void fake_threads_run_all(void);
 
+/* The test's own thread. */
+struct thread *fake_operator(void);
 /* Makes a thread that never runs. Others may unpark it. */
 struct thread *fake_thread_name_only(void);
 /* How often a thread was unparked, and how often it yielded. */

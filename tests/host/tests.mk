@@ -60,8 +60,15 @@ host_reclaim_speed := $(HOST_reclaim)
 host_reclaim_room  := $(HOST_reclaim)
 host_reclaim_zero_ahead := $(HOST_reclaim)
 
+# A VM's life, on a stand-in for its machine, see vm_fixture.h.
+HOST_vm_life := lib mm/gmm mm/pgm vm vm/load/linux.c vm/load/linux_image.c tests/host/fake_thread.c
+host_vm_life        := $(HOST_vm_life)
+host_vm_create      := $(HOST_vm_life)
+host_vm_memory_wait := $(HOST_vm_life)
+host_vm_notice      := $(HOST_vm_life)
+
 # Objects that read the TSC or the CPU's own data.
-$(addprefix $(BUILD)/host/,reclaim/%.o): HOST_CFLAGS += -include tests/host/fake_cpu.h
+$(addprefix $(BUILD)/host/,reclaim/%.o vm/vm_life.o vm/vm_loop.o vm/memory_wait.o): HOST_CFLAGS += -include tests/host/fake_cpu.h
 
 FUZZ_TESTS := gmm mm insn
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c

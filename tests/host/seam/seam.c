@@ -299,6 +299,14 @@ const char *fake_log_text(void)
 	return log_text;
 }
 
+unsigned fake_log_count(const char *text)
+{
+	unsigned count = 0;
+	for (const char *at = log_text; (at = strstr(at, text)) != NULL; at++)
+		count++;
+	return count;
+}
+
 void fake_log_clear(void)
 {
 	log_text[0] = 0;

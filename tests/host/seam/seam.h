@@ -45,6 +45,8 @@ uint64_t fake_window_maps(void);
 bool fake_log_contains(const char *text);
 /* The last log lines, each with a '\n'. */
 const char *fake_log_text(void);
+/* How often they contain `text`. */
+unsigned fake_log_count(const char *text);
 void fake_log_clear(void);
 
 #endif
