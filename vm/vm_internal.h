@@ -37,8 +37,8 @@
  *   STOP       vm_stop_post()            STOPPED
  *
  * vm_stop_post() serves vm_stop(), the guest's power switch and VCPU_WISH_STOP. POWER_ON and STOP
- * end a wait for memory. A posted STOP replaces a job that has not begun, and nothing replaces a
- * STOP.
+ * end a wait for memory. A posted STOP replaces a job that has not begun. Until it is done,
+ * nothing replaces it or its reason.
  */
 #ifndef VM_VM_INTERNAL_H
 #define VM_VM_INTERNAL_H
@@ -101,7 +101,7 @@ struct vm {
 	/* Guarded by lock. `hold` is also read without it where a stale value costs only a turn. */
 	uint32_t hold;           /* enum vm_hold */
 	unsigned held_count;     /* vCPU threads in vm_hold_wait() */
-	enum vm_job job;         /* wanted, not yet begun */
+	enum vm_job job;         /* wanted, not yet begun; STOP also while it is being done */
 	struct vm_ending ending; /* of the STOP job, and of the last run */
 	struct memory_wait wait; /* has a vCPU exactly while VM_HOLD_MEMORY is set */
 	struct thread *watcher;  /* see vm_watcher_set() */

@@ -180,6 +180,9 @@ static void job_finish(struct vm *vm, uint32_t clear, uint32_t set)
 	if (clear & VM_HOLD_MEMORY)
 		memory_wait_cancel_locked(vm);
 	uint32_t hold = (vm->hold & ~clear) | set;
+	/* This ends a STOP. */
+	if (set & VM_HOLD_STOPPED)
+		vm->job = VM_JOB_NONE;
 	if (vm->job == VM_JOB_NONE)
 		hold &= ~(uint32_t)VM_HOLD_JOB;
 	hold_set_locked(vm, hold);
@@ -227,11 +230,11 @@ static void job_load(struct vm *vm)
 		return;
 	}
 	if (status != Q_OK) {
-		vm->ending = (struct vm_ending){ .reason = "cannot start", .is_failure = true };
+		vm_stop_post(vm,
+			     &(struct vm_ending){ .reason = "cannot start", .is_failure = true });
 		stop_finish(vm, error.text);
 		return;
 	}
-	vm->ending = (struct vm_ending){ 0 };
 	first_guest_report();
 	job_finish(vm, HOLD_OFF | VM_HOLD_MEMORY, 0);
 	notice_vm(vm, "started", NULL, NULL);
@@ -257,7 +260,11 @@ static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu) Q_REQ
 	enum vm_job job = vm->job;
 	if (vcpu->index != 0 || vm->held_count != vm->machine.vcpu_count)
 		return VM_JOB_NONE;
-	vm->job = VM_JOB_NONE;
+	/* A STOP stays until it is done, so that no later reason takes the place of its own. */
+	if (job != VM_JOB_STOP)
+		vm->job = VM_JOB_NONE;
+	if (job == VM_JOB_POWER_ON)
+		vm->ending = (struct vm_ending){ 0 };
 	/* A power-on or a stop makes the memory needless that the VM waits for; a load needs it. */
 	if (job == VM_JOB_POWER_ON || job == VM_JOB_STOP)
 		memory_wait_cancel_locked(vm);

@@ -377,6 +377,41 @@ static void meanwhile_set(q_status_t (*what)(struct vm *))
 	machine_hook = meanwhile_do;
 }
 
+TEST(vm_life, a_stop_that_comes_during_a_start_is_the_next_job)
+{
+	set_up();
+	reach_starting();
+	meanwhile_set(vm_stop);
+	settle();
+	EXPECT(meanwhile_status == Q_OK && state_is(vm, "stopped"));
+	EXPECT(power_ons() == 1 && power_offs() == 1);
+	EXPECT(fake_log_count("vm a: stopped: by the operator") == 1);
+}
+
+TEST(vm_life, a_stop_that_comes_during_a_stop_changes_nothing)
+{
+	set_up();
+	reach_running();
+	guest_do(vm, 0, fails, 0);
+	meanwhile_set(vm_stop);
+	settle();
+	EXPECT(meanwhile_status == Q_OK && power_offs() == 1);
+	EXPECT(fake_log_count("vm a: stopped") == 1 &&
+	       fake_log_contains("vm a: stopped: triple fault"));
+	EXPECT(state_is(vm, "stopped (failed)"));
+}
+
+TEST(vm_life, a_stop_that_comes_while_a_start_fails_is_done_with_it)
+{
+	set_up();
+	reach_starting();
+	kernel_image[0x202] = 0;
+	meanwhile_set(vm_stop);
+	settle();
+	EXPECT(meanwhile_status == Q_OK && power_offs() == 1);
+	EXPECT(fake_log_count("vm a: stopped") == 1);
+}
+
 TEST(vm_life, what_a_job_in_progress_refuses)
 {
 	static q_status_t (*const refused[])(struct vm *) = { vm_start, vm_reset, vm_resume };
