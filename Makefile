@@ -249,7 +249,7 @@ help:
 	@echo 'make models     Spin searches every state of tests/model/*.pml'
 	@echo 'make fuzz-long  mm_fuzz for FUZZ_LONG operations (10^9) without sanitizers'
 	@echo 'make fuzz       model-based fuzzers ($(FUZZ_TESTS))'
-	@echo 'make mutate     plants faults in mm/ and reclaim/ and checks that a test notices each'
+	@echo 'make mutate     plants faults in mm/, reclaim/ and vm/ and checks that a test notices each'
 	@echo 'make iso        build/quire.iso with the default guests'
 	@echo 'make run        scripts/run: the default guests on an emulated machine'
 	@echo 'make bench      measures benchmarks, compares them with targets; build/bench.json'

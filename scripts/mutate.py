@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Plants faults in mm/ and reclaim/ one by one and sees whether a test notices each.
+"""Plants faults in mm/, reclaim/ and vm/ one by one and sees whether a test notices each.
 
 usage: mutate.py [--sample N] [--only TEXT] [--jobs N]
 
@@ -34,7 +34,7 @@ WORK = ROOT / "build/mutate"
 FOLDERS = ("mm", "lib", "include", "reclaim", "vm", "kernel", "devices", "arch",
            "tests/host", "tests/threads", "tests/fuzz")
 # How the names of the programs begin that judge a fault in a folder.
-JUDGES = {"mm": ("gmm", "pgm", "share", "mm"), "reclaim": ("reclaim",)}
+JUDGES = {"mm": ("gmm", "pgm", "share", "mm"), "reclaim": ("reclaim",), "vm": ("vm_",)}
 KINDS = ("host", "threads")  # the folders of build/ that hold objects
 FUZZ_WORDS = {"gmm_fuzz": ["4000", "1"], "mm_fuzz": ["4000", "1"]}
 # Where a file's own test is not named after it.
@@ -42,7 +42,9 @@ NEAREST = {"slat": "pgm_slat_test", "slat_npt": "pgm_slat_test", "slat_ept": "pg
            "pgm_record": "pgm_region_test", "pgm_access": "pgm_fault_test", "pgm_page": "pgm_state_test",
            "pgm_balloon": "pgm_state_test", "pgm_free": "pgm_state_test",
            "ask": "reclaim_pass_test", "share_scan": "reclaim_pass_test", "share_merge": "reclaim_merge_test",
-           "room": "reclaim_room_test", "zero_ahead": "reclaim_zero_ahead_test"}
+           "room": "reclaim_room_test", "zero_ahead": "reclaim_zero_ahead_test",
+           "vm": "vm_create_test", "vm_table": "vm_create_test", "vm_boot": "vm_create_test",
+           "memory_wait": "vm_memory_wait_test", "notice": "vm_notice_test", "request": "vm_request_test"}
 TIME_LIMIT_S = 40
 
 FAILED_TEST = re.compile(r"^not ok \d+ - (\S+)", re.M)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Room for shared pages: which chunk is emptied, when none is, and what may happen to VMs and
- * pages meanwhile. A guest fills some chunks; its balloon makes them emptier.
+ * pages meanwhile. A guest fills some chunks; its balloon makes them emptier. Numbers are for
+ * chunks of 512 pages.
  */
 #include "reclaim_machine.h"
 

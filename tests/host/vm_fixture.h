@@ -48,7 +48,7 @@ struct fake_vcpu {
 	struct vcpu vcpu;
 	bool is_in_guest;
 	unsigned entries;
-	/* What the guest does next; it does it again until it returns true. NULL: nothing. */
+	/* What the guest does next, again and again until this returns true. NULL: nothing. */
 	bool (*does)(struct fake_vcpu *vcpu);
 	uint64_t count;
 };
@@ -148,7 +148,7 @@ void machine_fini(struct machine *machine)
 	machines--;
 }
 
-/* A job is done by vCPU 0, while no vCPU is in the guest and none can enter it. */
+/* Asserts that vCPU 0 does the job, and that no vCPU is in the guest or can enter it. */
 static inline void job_check(const struct vm *vm)
 {
 	Q_ASSERT(thread_self() == vm->machine.vcpus[0]->thread);
@@ -250,7 +250,7 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 		thread_unpark(vcpu->thread);
 }
 
-/* In the guest, until something is requested: it does what it is told, or nothing. */
+/* The vCPU is in the guest until something is requested; the guest does what it was told. */
 void vcpu_run(struct vcpu *vcpu)
 {
 	struct fake_vcpu *fake = fake_of(vcpu);
@@ -345,7 +345,7 @@ static inline void image_put(unsigned offset, uint64_t value, unsigned size_byte
 	memcpy(kernel_image + offset, &value, size_bytes);
 }
 
-/* A bzImage by its header alone, for 1 MiB upwards. */
+/* A file that has a bzImage's header and nothing to run. It is loaded at 1 MiB. */
 static inline void modules_make(void)
 {
 	memset(kernel_image, 0x5c, sizeof(kernel_image));
@@ -454,7 +454,7 @@ static inline bool is_queued(const struct vm *vm)
 	return gmm.vms[pgm_vm(vm->machine.pgm)].wait_ticket != 0;
 }
 
-/* What vm_internal.h says about `hold`, once every thread sleeps. */
+/* Asserts what vm_internal.h says about `hold`. All threads sleep. */
 static inline void hold_check(const struct vm *vm)
 {
 	const uint32_t off = VM_HOLD_CREATED | VM_HOLD_STOPPED;
@@ -505,7 +505,7 @@ static inline bool state_is(const struct vm *vm, const char *text)
 
 /* --- guests --------------------------------------------------------------------------------------- */
 
-/* The guest, on that vCPU, does this when it runs next. */
+/* Tells the guest what to do on that vCPU when it runs next. */
 static inline void guest_do(struct vm *vm, unsigned index, bool (*does)(struct fake_vcpu *),
 			    uint64_t count)
 {
@@ -538,7 +538,7 @@ static inline bool fails(struct fake_vcpu *vcpu)
 	return true;
 }
 
-/* At the power switch: what, and the status of a debug exit above it. */
+/* The count for switches(): enum vpc_power, and the status of a debug exit above it. */
 #define SWITCH(what, status) ((uint64_t)(status) << 32 | (what))
 
 static inline bool switches(struct fake_vcpu *vcpu)
@@ -569,7 +569,7 @@ static inline void hog_take(uint64_t left)
 		EXPECT(gmm_pages_alloc(hog, &hog_pages[hog_count++], 1) == Q_OK);
 }
 
-/* It gives back some, and says so. */
+/* It gives back some, and the first waiter is told. */
 static inline void hog_give(unsigned count)
 {
 	unsigned done;

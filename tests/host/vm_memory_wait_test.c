@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VMs that wait for memory: who waits, whose turn it is, what ends a wait, and what is told
+ * VMs that wait for memory: which one waits, which has its turn, what ends a wait, what is told
  * when all wait. Memory is what a VM outside of the table leaves or gives back.
  */
 #include "vm_fixture.h"
@@ -153,6 +153,18 @@ TEST(vm_wait, turns_go_by_age)
 	hog_give(5);
 	settle();
 	EXPECT(touched(b) == of_b + 5 && touched(a) == of_a + 5);
+}
+
+TEST(vm_wait, only_the_first_waiter_is_woken)
+{
+	set_up();
+	struct vm *a = start("a"), *b = start("b");
+	starve(a);
+	starve(b);
+	unsigned of_a = fake_thread_wakes(waiter_of(a)), of_b = fake_thread_wakes(waiter_of(b));
+	vm_memory_freed();
+	EXPECT(fake_thread_wakes(waiter_of(a)) == of_a + 1);
+	EXPECT(fake_thread_wakes(waiter_of(b)) == of_b);
 }
 
 TEST(vm_wait, turns_go_by_priority_first)
@@ -400,6 +412,23 @@ TEST(vm_wait, that_all_wait_is_told_once)
 	hog_give(3);
 	settle();
 	EXPECT(fake_log_count(all_wait) == 2);
+}
+
+/* The first waiter looked while another VM ran; it looks again when that one waits as well. */
+TEST(vm_wait, it_is_told_at_once)
+{
+	set_up();
+	struct vm *a = start("a"), *b = start("b");
+	starve(a);
+	starve(b);
+	fake_of(a->machine.vcpus[1])->count = 3;
+	hog_give(3);
+	settle();
+	EXPECT(state_is(a, "running") && fake_log_count(all_wait) == 1);
+	EXPECT(fake_thread_deadline(waiter_of(b)) == cpu_rdtsc() + RETRY_TICKS);
+	guest_do(a, 1, touches, 1);
+	settle();
+	EXPECT(state_is(a, waits) && fake_log_count(all_wait) == 2);
 }
 
 TEST(vm_wait, it_is_not_told_while_a_vm_runs)
