@@ -245,8 +245,9 @@ void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc)
 	log_console_start();
 
 	const struct virt_ops *ops = virtualization_start();
-	log_notice("quire: booted by %s, %u modules, TSC %llu MHz, guests by %s", bootinfo.loader,
-		   modules.count, (unsigned long long)(time_tsc_hz() / 1000000), ops->name);
+	log_notice("quire: booted by %s, %u module%s, TSC %llu MHz, guests by %s", bootinfo.loader,
+		   modules.count, modules.count == 1 ? "" : "s",
+		   (unsigned long long)(time_tsc_hz() / 1000000), ops->name);
 	struct error_text error;
 	if (operator_start(ops, &modules, &error) != Q_OK)
 		refuse_to_start("%s", error.text);

@@ -83,15 +83,15 @@ static void command_list(const struct command_words *words)
 
 static void life(const struct command_words *words, q_status_t (*change)(struct vm *))
 {
-	struct error_text error;
+	char reserved[16], left[16];
 	struct vm *vm = command_vm(words);
 	q_status_t status = vm ? change(vm) : Q_OK;
 	if (status == Q_DECLINED) {
-		vm_reservation_refuse(vm_configuration(vm), &error);
-		console_print("%s: not possible: other VMs have the %lluM that %s reserves (%s)\n",
-			      words->word[0],
-			      (unsigned long long)(vm_configuration(vm)->reserve_bytes >> 20),
-			      vm_name(vm), error.text);
+		listing_size_text(vm_configuration(vm)->reserve_bytes, reserved, sizeof(reserved));
+		listing_size_text(gmm_claims_left(0).base << PAGE_SHIFT, left, sizeof(left));
+		console_print("%s: not possible: %s reserves %s, of which %s can be promised now; "
+			      "stop or destroy another VM\n",
+			      words->word[0], vm_name(vm), reserved, left);
 	} else if (status != Q_OK) {
 		console_print("%s: not possible: %s is %s\n", words->word[0], vm_name(vm),
 			      vm_state_text(vm));

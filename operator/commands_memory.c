@@ -36,7 +36,7 @@ static const struct listing_column gmm_rows[] = {
 	{ "shared_references", NULL, LISTING_COUNT, MACHINE(gmm.shared_references) },
 	{ "pages_saved", "saved", LISTING_PAGES, MACHINE(gmm.pages_saved) },
 	{ "reserved_pages", "reserved", LISTING_PAGES, MACHINE(gmm.reserved_pages) },
-	{ "unclaimed_pages", "not yet used", LISTING_PAGES, MACHINE(gmm.unclaimed_pages) },
+	{ "claimed_pages", "not yet used", LISTING_PAGES, MACHINE(gmm.claimed_pages) },
 };
 static const struct listing_columns gmm_columns = LISTING_COLUMNS(gmm_rows);
 
@@ -74,7 +74,7 @@ static void cost_print(const struct gmm_stats *gmm)
 		      listing_size_text(tables, text[1], sizeof(text[1])),
 		      listing_size_text(gmm->metadata_bytes, text[2], sizeof(text[2])),
 		      (unsigned long long)(gmm->metadata_bytes / gmm->machine_pages));
-	console_print("; the seed's figures: %s for records and %s for tracking\n",
+	console_print("; docs/seed.md gives %s for records and %s for tracking\n",
 		      listing_size_text(pages * SEED_RECORD_BYTES, text[3], sizeof(text[3])),
 		      listing_size_text(pages * SEED_TRACKING_BYTES, text[4], sizeof(text[4])));
 }

@@ -23,20 +23,25 @@ void vm_system_init(const struct virt_ops *ops, const struct module_table *modul
 	system_modules = modules;
 }
 
+static struct pgm_config memory_config_of(const struct vm_config *config)
+{
+	return (struct pgm_config){
+		.ram_bytes = config->memory_bytes,
+		.guaranteed_bytes = config->reserve_bytes,
+		.overcommit = config->overcommit,
+		.priority = config->priority,
+		.is_bound = config->bound.is_bound,
+		.bound_range = { hpa(config->bound.start), hpa(config->bound.end) },
+	};
+}
+
 static struct machine_config machine_config_of(const struct vm *vm)
 {
 	const struct vm_config *config = &vm->config;
 	return (struct machine_config){
 		.name = config->name,
 		.vcpu_count = config->vcpu_count,
-		.memory = {
-			.ram_bytes = config->memory_bytes,
-			.guaranteed_bytes = config->reserve_bytes,
-			.overcommit = config->overcommit,
-			.priority = config->priority,
-			.is_bound = config->bound.is_bound,
-			.bound_range = { hpa(config->bound.start), hpa(config->bound.end) },
-		},
+		.memory = memory_config_of(config),
 		.serial = config->serial,
 		.has_debug_exit = config->debug_exit,
 		.has_debug_console = config->debug_console,
@@ -66,29 +71,39 @@ static q_status_t build(struct vm *vm)
 	return status;
 }
 
-void vm_reservation_refuse(const struct vm_config *config, struct error_text *error)
+static unsigned long long mib_up(uint64_t pages)
 {
+	return ((pages << PAGE_SHIFT) + (1u << 20) - 1) >> 20;
+}
+
+static unsigned long long mib_down(uint64_t pages)
+{
+	return pages << PAGE_SHIFT >> 20;
+}
+
+static q_status_t reservation_refuse(const struct vm_config *config, struct error_text *error)
+{
+	const struct pgm_config memory = memory_config_of(config);
+	struct gmm_claims needed = pgm_claims(&memory);
+	struct gmm_claims left = gmm_claims_left(needed.kernel);
 	struct gmm_stats gmm;
 	gmm_stats(&gmm);
-	uint64_t there = gmm.free_pages + gmm.chunks_free * GMM_PAGES_PER_CHUNK;
-	uint64_t left = there > gmm.unclaimed_pages ? there - gmm.unclaimed_pages : 0;
-	(void)refuse(
+	return refuse(
 		error, Q_DECLINED,
-		"reservation of %lluM refused: %lluM of %lluM are neither promised nor in use; "
-		"set 'reserve' lower%s",
-		(unsigned long long)(config->reserve_bytes >> 20),
-		(unsigned long long)(left << PAGE_SHIFT >> 20),
-		(unsigned long long)(gmm.machine_pages << PAGE_SHIFT >> 20),
+		"reservation of %lluM refused: the VM needs %lluM, and %lluM for tables; of "
+		"the machine's %lluM, %lluM and %lluM can still be promised; set 'reserve' or "
+		"'memory' lower%s",
+		mib_down(config->reserve_bytes >> PAGE_SHIFT), mib_up(needed.base),
+		mib_up(needed.kernel), mib_down(gmm.machine_pages), mib_down(left.base),
+		mib_down(left.kernel),
 		config->bound.is_bound ? ", or 'bound' to memory that is free" : "");
 }
 
 static q_status_t create_refuse(const struct vm_config *config, q_status_t status,
 				struct error_text *error)
 {
-	if (status == Q_DECLINED) {
-		vm_reservation_refuse(config, error);
-		return status;
-	}
+	if (status == Q_DECLINED)
+		return reservation_refuse(config, error);
 	if (status == Q_LIMIT)
 		return refuse(error, status,
 			      "there are %u VMs, as many as this build can tell apart",

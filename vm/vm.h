@@ -50,8 +50,6 @@ void vm_system_init(const struct virt_ops *ops, const struct module_table *modul
  */
 q_status_t vm_create(const struct vm_config *config, struct vm **out_vm,
 		     struct error_text *error) Q_MUST_USE;
-/* Says why a reservation was declined (Q_DECLINED), with figures and what to do. */
-void vm_reservation_refuse(const struct vm_config *config, struct error_text *error);
 /* Waits until the VM's references and threads are gone. Q_STATE unless it is created or stopped. */
 q_status_t vm_destroy(struct vm *vm) Q_MUST_USE;
 

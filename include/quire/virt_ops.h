@@ -14,7 +14,7 @@
 #include <quire/status.h>
 #include <quire/vmexit.h>
 
-/* The format of the nested tables that the CPU walks; vm/ picks the slat_format for it. */
+/* The format of the nested tables that the CPU walks; vm/machine picks the slat_format for it. */
 enum slat_kind { SLAT_NPT, SLAT_EPT };
 
 struct virt_vcpu; /* each backend defines its own */

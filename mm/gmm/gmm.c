@@ -259,9 +259,9 @@ static void stats_of_promises(struct gmm_stats *stats)
 		stats->reserved_pages +=
 			vm->guaranteed_base + vm->promised[GMM_SHADOW] + vm->promised[GMM_FIXED];
 		if (vm->is_bound)
-			stats->unclaimed_pages += vm->promised[GMM_BASE] - vm->allocated[GMM_BASE];
+			stats->claimed_pages += vm->promised[GMM_BASE] - vm->allocated[GMM_BASE];
 	}
-	stats->unclaimed_pages += gmm.claims.base + gmm.claims.kernel;
+	stats->claimed_pages += gmm.claims.base + gmm.claims.kernel;
 }
 
 static uint64_t pages_of_kind(enum gmm_chunk_kind kind)

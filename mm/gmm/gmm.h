@@ -69,6 +69,12 @@ struct gmm_vm_config {
 	struct gmm_region bound_range; /* where that memory must be; empty: anywhere */
 };
 
+/* Pages that were promised unconditionally and are not allocated. */
+struct gmm_claims {
+	uint64_t base;   /* PRIVATE pages: guarantees */
+	uint64_t kernel; /* KERNEL pages: the SHADOW and FIXED accounts */
+};
+
 struct gmm_vm_stats {
 	uint64_t promised[GMM_ACCOUNT_COUNT];
 	uint64_t allocated[GMM_ACCOUNT_COUNT]; /* BASE: private_pages + shared_pages */
@@ -89,7 +95,7 @@ struct gmm_stats {
 	uint64_t shared_references; /* those of VMs */
 	uint64_t pages_saved;       /* how many more pages those VMs would need without sharing */
 	uint64_t reserved_pages;    /* sum of all guarantees and SHADOW and FIXED promises */
-	uint64_t unclaimed_pages;   /* of these, not allocated: no other VM may take them */
+	uint64_t claimed_pages;     /* of these, not allocated: no other VM may take them */
 	uint64_t bound_pages;       /* in chunks of bound VMs, used or free */
 	uint64_t mixed_chunks;      /* PRIVATE chunks with pages of more than one VM */
 	uint64_t vm_count;
@@ -127,6 +133,12 @@ q_status_t gmm_vm_create(const struct gmm_vm_config *config, gmm_vm_t *out_vm) Q
  * The caller must already have dropped the VM's references to shared pages.
  */
 void gmm_vm_destroy(gmm_vm_t vm);
+
+/*
+ * Returns how much the machine can still promise. `base` is what is left once `kernel_pages` more
+ * are claimed, as far as they can be. For the text of a refusal: another thread may change it.
+ */
+struct gmm_claims gmm_claims_left(uint64_t kernel_pages);
 
 /*
  * Grows or shrinks the VM's promises and sets its priority, all or nothing.

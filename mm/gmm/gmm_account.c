@@ -113,6 +113,35 @@ bool gmm_claims_fit(struct gmm_claims claims, uint64_t *out_chunks)
 	return true;
 }
 
+/* Returns by how much `claim`, a field of `claims`, can grow so that they still fit. */
+static uint64_t growth_max(const struct gmm_claims *claims, uint64_t *claim)
+	Q_REQUIRES(gmm.set_lock)
+{
+	uint64_t now = *claim, chunks, fits = 0;
+	uint64_t too_much = ((uint64_t)gmm.chunk_count << GMM_CHUNK_ID_SHIFT) + 1;
+	while (too_much - fits > 1) {
+		uint64_t growth = fits + (too_much - fits) / 2;
+		*claim = now + growth;
+		if (gmm_claims_fit(*claims, &chunks))
+			fits = growth;
+		else
+			too_much = growth;
+	}
+	return fits;
+}
+
+struct gmm_claims gmm_claims_left(uint64_t kernel_pages)
+{
+	struct gmm_claims left;
+	spin_lock(&gmm.set_lock);
+	struct gmm_claims claims = gmm.claims;
+	left.kernel = growth_max(&claims, &claims.kernel);
+	claims.kernel = gmm.claims.kernel + uint64_min(kernel_pages, left.kernel);
+	left.base = growth_max(&claims, &claims.base);
+	spin_unlock(&gmm.set_lock);
+	return left;
+}
+
 /* --- one VM's books -------------------------------------------------------------------------- */
 
 struct gmm_vm *gmm_vm_find(gmm_vm_t vm)

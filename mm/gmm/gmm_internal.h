@@ -115,12 +115,6 @@ struct gmm_vm {
 	bool keeps_freed;   /* pages that it frees are set aside */
 };
 
-/* What VMs were promised unconditionally and have not allocated, summed over all VMs. */
-struct gmm_claims {
-	uint64_t base;   /* PRIVATE pages: guarantees */
-	uint64_t kernel; /* KERNEL pages: SHADOW and FIXED accounts */
-};
-
 /* Chunks that follow each other without a gap. */
 struct gmm_span {
 	hpa_t base;
@@ -166,7 +160,7 @@ struct gmm {
 	uint64_t pages_saved;       /* sum of (references - 1) over pages with any */
 
 	struct gmm_vm vms[GMM_VM_COUNT];
-	struct gmm_claims claims;
+	struct gmm_claims claims;  /* summed over all VMs */
 	gmm_vm_t first_waiter;     /* QUIRE: no VM waits */
 	uint64_t wait_ticket;      /* the last one given */
 	uint64_t kept_for_sharing; /* see gmm_shared_keep() */

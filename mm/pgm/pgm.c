@@ -234,6 +234,37 @@ static q_status_t pgm_create_in(gmm_vm_t vm, const struct pgm_config *config,
 	return status;
 }
 
+static struct gmm_vm_config promises_of(const struct pgm_config *config,
+					const struct ram_layout *layout)
+{
+	uint64_t own_pages = 1 + PGM_HANDY_MAX; /* the zero page, the handy stock */
+	uint64_t guaranteed = uint64_min(pages_from_bytes(config->guaranteed_bytes), layout->pages);
+	return (struct gmm_vm_config){
+		.pages = { [GMM_BASE] = layout->pages + own_pages + PGM_ROM_PAGES,
+			   [GMM_SHADOW] = tables_for(layout) + PGM_ROM_TABLES,
+			   [GMM_FIXED] = PGM_FIXED_PAGES + record_pages_for(layout) +
+					 PGM_ROM_RECORD_PAGES },
+		.guaranteed_base_pages = guaranteed + own_pages,
+		.overcommit = config->overcommit,
+		.priority = config->priority,
+		.is_bound = config->is_bound,
+		.bound_range = config->bound_range,
+	};
+}
+
+struct gmm_claims pgm_claims(const struct pgm_config *config)
+{
+	struct ram_layout layout;
+	if (layout_make(config->ram_bytes, &layout) != Q_OK)
+		return (struct gmm_claims){ 0 };
+	struct gmm_vm_config promises = promises_of(config, &layout);
+	bool has_all = config->overcommit == GMM_OVERCOMMIT_NONE;
+	return (struct gmm_claims){
+		.base = has_all ? promises.pages[GMM_BASE] : promises.guaranteed_base_pages,
+		.kernel = promises.pages[GMM_SHADOW] + promises.pages[GMM_FIXED],
+	};
+}
+
 q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 {
 	struct ram_layout layout;
@@ -244,19 +275,7 @@ q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm)
 		return status;
 	if (config->guaranteed_bytes > config->ram_bytes)
 		return Q_RANGE;
-	uint64_t own_pages = 1 + PGM_HANDY_MAX; /* the zero page, the handy stock */
-	uint64_t guaranteed = uint64_min(pages_from_bytes(config->guaranteed_bytes), layout.pages);
-	struct gmm_vm_config promises = {
-		.pages = { [GMM_BASE] = layout.pages + own_pages + PGM_ROM_PAGES,
-			   [GMM_SHADOW] = tables_for(&layout) + PGM_ROM_TABLES,
-			   [GMM_FIXED] = PGM_FIXED_PAGES + record_pages_for(&layout) +
-					 PGM_ROM_RECORD_PAGES },
-		.guaranteed_base_pages = guaranteed + own_pages,
-		.overcommit = config->overcommit,
-		.priority = config->priority,
-		.is_bound = config->is_bound,
-		.bound_range = config->bound_range,
-	};
+	struct gmm_vm_config promises = promises_of(config, &layout);
 	status = gmm_vm_create(&promises, &vm);
 	if (status != Q_OK)
 		return status;

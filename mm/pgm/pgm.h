@@ -52,6 +52,9 @@ struct pgm_config {
 q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm) Q_MUST_USE;
 void pgm_destroy(struct pgm *pgm);
 
+/* Returns what pgm_create() claims: the guarantee with the stock; tables and records. Pure. */
+struct gmm_claims pgm_claims(const struct pgm_config *config);
+
 /* As at power-on: gives every page back to GMM and makes all RAM the zero page. ROM stays. */
 void pgm_reset(struct pgm *pgm);
 

@@ -374,15 +374,27 @@ static struct gmm_vm_config config_choose(void)
 	return config;
 }
 
+/* True if gmm_claims_left() says that the machine can keep these promises. */
+static bool is_left(const struct gmm_vm_config *config)
+{
+	bool has_all = config->overcommit == GMM_OVERCOMMIT_NONE;
+	uint64_t base = has_all ? config->pages[GMM_BASE] : config->guaranteed_base_pages;
+	uint64_t kernel = config->pages[GMM_SHADOW] + config->pages[GMM_FIXED];
+	struct gmm_claims left = gmm_claims_left(kernel);
+	return base <= left.base && kernel <= left.kernel;
+}
+
 static void create(struct vm *vm)
 {
 	struct gmm_vm_config config = config_choose();
+	bool can_be = config.is_bound || is_left(&config);
 	gmm_vm_t handle;
 
 	fake_kernel_map_fail_at(below(16) == 0);
 	q_status_t status = gmm_vm_create(&config, &handle);
 	fake_kernel_map_fail_at(0);
 	CHECK(status == Q_OK || status == Q_DECLINED || status == Q_NO_MEMORY);
+	CHECK(config.is_bound || (status == Q_DECLINED) == !can_be);
 	if (status != Q_OK)
 		return;
 	memset(vm, 0, sizeof(*vm));
@@ -516,7 +528,7 @@ static void tear_down(void)
 	gmm_stats(&stats);
 	CHECK(stats.private_pages + stats.kernel_pages + stats.shared_pages == 0);
 	CHECK(stats.shared_references + stats.pages_saved + stats.bound_pages == 0);
-	CHECK(stats.reserved_pages + stats.unclaimed_pages + stats.vm_count == 0);
+	CHECK(stats.reserved_pages + stats.claimed_pages + stats.vm_count == 0);
 }
 
 int main(int argc, char **argv)

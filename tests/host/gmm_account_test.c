@@ -12,20 +12,20 @@ TEST(gmm_account, guarantees_hold_on_both_sides)
 	set_up(4);
 	gmm_vm_t a = create(4 * P, 2 * P, 0);
 	gmm_vm_t b = create(4 * P, P, 0);
-	EXPECT(stats_now().reserved_pages == 3 * P && stats_now().unclaimed_pages == 3 * P);
+	EXPECT(stats_now().reserved_pages == 3 * P && stats_now().claimed_pages == 3 * P);
 	EXPECT(gmm_pages_available(a, 10 * P) == 3 * P);
 	EXPECT(gmm_pages_available(b, 10 * P) == 2 * P);
 	EXPECT(gmm_pages_available(b, 7) == 7);
 	EXPECT(alloc(a, 3 * P + 1) == Q_NO_MEMORY);
 	EXPECT(alloc(a, 3 * P) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P);
+	EXPECT(stats_now().claimed_pages == P);
 	EXPECT(gmm_pages_available(a, 1) == 0);
 	EXPECT(alloc(a, 1) == Q_NO_MEMORY);
 	EXPECT(gmm_pages_available(b, 10 * P) == P);
 	page_id_t last = pages[3 * P - 1].id;
 	EXPECT(alloc(b, P + 1) == Q_NO_MEMORY);
 	EXPECT(alloc(b, P) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == 0);
+	EXPECT(stats_now().claimed_pages == 0);
 	/* Any VM can get a page that A had beyond its guarantee, once A frees it. */
 	EXPECT(free_some(a, &last, 1) == Q_OK);
 	EXPECT(alloc(b, 1) == Q_OK);
@@ -41,7 +41,7 @@ TEST(gmm_account, freed_guarantee_stays_the_vms)
 	gmm_vm_t b = create(2 * P, 0, 0);
 	EXPECT(alloc(a, P) == Q_OK);
 	EXPECT(free_some(a, ids, P / 2) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P / 2);
+	EXPECT(stats_now().claimed_pages == P / 2);
 	EXPECT(alloc(b, P + 1) == Q_NO_MEMORY);
 	EXPECT(alloc(b, P) == Q_OK);
 	EXPECT(alloc(a, P / 2) == Q_OK);
@@ -149,6 +149,39 @@ TEST(gmm_account, kernel_promises_need_whole_chunks)
 	EXPECT(stats_now().mixed_chunks == 4);
 }
 
+/* A VM that claims what is left fits, and one that claims a page more does not. */
+static void expect_left(uint64_t base, uint64_t kernel)
+{
+	uint64_t kernels[] = { 0, 1, P, kernel };
+	gmm_vm_t vm;
+
+	EXPECT(gmm_claims_left(0).base == base && gmm_claims_left(0).kernel == kernel);
+	EXPECT(try_create(0, 0, kernel + 1, &vm) == Q_DECLINED);
+	for (unsigned i = 0; i < ARRAY_COUNT(kernels); i++) {
+		if (kernels[i] > kernel)
+			continue;
+		uint64_t left = gmm_claims_left(kernels[i]).base;
+		EXPECT(try_create(left + 1, left + 1, kernels[i], &vm) == Q_DECLINED);
+		gmm_vm_destroy(create(left, left, kernels[i]));
+		EXPECT(gmm_claims_left(0).base == base && gmm_claims_left(0).kernel == kernel);
+	}
+}
+
+TEST(gmm_account, what_is_left_can_be_promised)
+{
+	set_up(6);
+	expect_left(6 * P, 6 * P);
+	gmm_vm_t a = create(4 * P, 2 * P, 10);
+	expect_left(3 * P, 3 * P + P - 10);
+	EXPECT(gmm_claims_left(P - 10).base == 3 * P);
+	EXPECT(gmm_claims_left(P - 9).base == 2 * P);
+	/* Beyond the guarantee, a page in each chunk. */
+	EXPECT(alloc(a, 4 * P) == Q_OK);
+	for (unsigned i = 0; i < 4; i++)
+		EXPECT(free_some(a, &ids[i * P], P - 1) == Q_OK);
+	expect_left(3 * P, P + P - 10);
+}
+
 TEST(gmm_account, promises_grow_and_shrink)
 {
 	gmm_vm_t vm;
@@ -167,12 +200,12 @@ TEST(gmm_account, promises_grow_and_shrink)
 	EXPECT(stats_are(&before));
 	EXPECT(gmm_vm_resize(vm, &config) == Q_OK);
 	gmm_check();
-	EXPECT(stats_now().chunk_count == 3 && stats_now().unclaimed_pages == 2 * P + 1);
+	EXPECT(stats_now().chunk_count == 3 && stats_now().claimed_pages == 2 * P + 1);
 	EXPECT(alloc(vm, P + 1) == Q_NO_MEMORY);
 	config = config_of(P, 0, 0);
 	EXPECT(gmm_vm_resize(vm, &config) == Q_OK);
 	gmm_check();
-	EXPECT(stats_now().unclaimed_pages == 0);
+	EXPECT(stats_now().claimed_pages == 0);
 	EXPECT(stats_now().chunk_count == 2);
 	EXPECT(alloc(vm, 1) == Q_LIMIT);
 }

@@ -63,13 +63,13 @@ TEST(gmm_balloon, lowers_no_claim)
 	set_up(2);
 	gmm_vm_t a = create(2 * P, P, 0), b = create(2 * P, 0, 0);
 	EXPECT(inflate(a, P + P / 2) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P && stats_now().reserved_pages == P);
+	EXPECT(stats_now().claimed_pages == P && stats_now().reserved_pages == P);
 	EXPECT(alloc(b, P + 1) == Q_NO_MEMORY);
 	EXPECT(alloc(b, P) == Q_OK);
 	EXPECT(deflate(a, P) == Q_OK);
 	gmm_balloon_reset(a);
 	gmm_check();
-	EXPECT(vm_stats(a).ballooned_pages == 0 && stats_now().unclaimed_pages == P);
+	EXPECT(vm_stats(a).ballooned_pages == 0 && stats_now().claimed_pages == P);
 	EXPECT(alloc(a, P) == Q_OK);
 }
 
@@ -119,7 +119,7 @@ TEST(gmm_set_aside, pages_up_front)
 	set_up(2);
 	gmm_vm_t a = create(4 * P, 0, 0), b = create(4 * P, 0, 0);
 	EXPECT(set_aside(a, P + 5) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P + 5);
+	EXPECT(stats_now().claimed_pages == P + 5);
 	EXPECT(alloc(b, P - 4) == Q_NO_MEMORY);
 	EXPECT(alloc(b, P - 5) == Q_OK);
 	for (unsigned left = P + 5; left > 0; left--) {
@@ -127,7 +127,7 @@ TEST(gmm_set_aside, pages_up_front)
 		EXPECT(gmm_pages_alloc(a, pages, 1) == Q_OK);
 	}
 	gmm_check();
-	EXPECT(vm_stats(a).set_aside_pages == 0 && stats_now().unclaimed_pages == 0);
+	EXPECT(vm_stats(a).set_aside_pages == 0 && stats_now().claimed_pages == 0);
 	EXPECT(alloc(a, 1) == Q_NO_MEMORY);
 }
 
@@ -155,12 +155,12 @@ TEST(gmm_set_aside, guarantee_and_set_aside_overlap)
 	set_up(2);
 	gmm_vm_t a = create(2 * P, P, 0);
 	EXPECT(set_aside(a, P / 2) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P);
+	EXPECT(stats_now().claimed_pages == P);
 	EXPECT(set_aside(a, P + 1) == Q_OK);
-	EXPECT(stats_now().unclaimed_pages == P + 1);
+	EXPECT(stats_now().claimed_pages == P + 1);
 	gmm_set_aside_end(a);
 	gmm_check();
-	EXPECT(stats_now().unclaimed_pages == P && vm_stats(a).set_aside_pages == 0);
+	EXPECT(stats_now().claimed_pages == P && vm_stats(a).set_aside_pages == 0);
 	gmm_set_aside_end(a);
 	gmm_check();
 }

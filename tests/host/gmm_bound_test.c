@@ -57,14 +57,14 @@ TEST(gmm_bound, all_pages_come_from_the_range)
 	gmm_vm_t vm = bind(P + 1, 4, range);
 	gmm_vm_stats(vm, &stats);
 	EXPECT(stats.bound_pages == 2 * P && stats.guaranteed_base == P + 1);
-	EXPECT(stats_now().bound_pages == 2 * P && stats_now().unclaimed_pages == P + 1 + 4);
+	EXPECT(stats_now().bound_pages == 2 * P && stats_now().claimed_pages == P + 1 + 4);
 	EXPECT(gmm_pages_available(vm, 9 * P) == P + 1);
 	EXPECT(alloc(vm, P + 2) == Q_LIMIT);
 	EXPECT(alloc(vm, P + 1) == Q_OK);
 	for (unsigned i = 0; i <= P; i++)
 		EXPECT(is_in(pages[i].frame, range));
 	EXPECT(alloc(vm, 1) == Q_LIMIT);
-	EXPECT(stats_now().unclaimed_pages == 4 && stats_now().private_pages == P + 3);
+	EXPECT(stats_now().claimed_pages == 4 && stats_now().private_pages == P + 3);
 	/* Other VMs have the rest of the machine: 8 chunks less 2 BOUND and 1 KERNEL. */
 	EXPECT(gmm_pages_available(other, 9 * P) == 5 * P - 2);
 	EXPECT(alloc(other, 5 * P - 2) == Q_OK);
@@ -249,7 +249,7 @@ TEST(gmm_bound, promise_of_base_is_fixed)
 	config = bound_config(P, P, chunks(0, 2));
 	EXPECT(gmm_vm_resize(vm, &config) == Q_OK);
 	gmm_check();
-	EXPECT(stats_now().unclaimed_pages == P + P + P + 2);
+	EXPECT(stats_now().claimed_pages == P + P + P + 2);
 }
 
 /* Both change the VM's own books only: its pages are there all the same. */

@@ -363,7 +363,7 @@ TEST(gmm_share, sharing_inside_the_guarantee_can_be_broken)
 	for (unsigned i = 0; i < P / 2; i++)
 		EXPECT(gmm_shared_replace(a, ids[i], shared) == Q_OK);
 	gmm_check();
-	EXPECT(stats_now().unclaimed_pages == P);
+	EXPECT(stats_now().claimed_pages == P);
 	/* Whatever another VM takes: here all it can get. */
 	EXPECT(alloc(hog, (unsigned)gmm_pages_available(hog, 4 * P)) == Q_OK);
 	EXPECT(alloc(hog, 1) == Q_NO_MEMORY);

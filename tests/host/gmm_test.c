@@ -232,5 +232,5 @@ TEST(gmm, random_operations_keep_every_invariant)
 		if (model[i].vm)
 			gmm_vm_destroy(model[i].vm);
 	gmm_check();
-	EXPECT(stats_now().chunk_count == 0 && stats_now().unclaimed_pages == 0);
+	EXPECT(stats_now().chunk_count == 0 && stats_now().claimed_pages == 0);
 }

@@ -239,11 +239,11 @@ static const char *machine_text(void)
 		"gmm         free %s, private %s, shared %s, kernel %s, saved %s, reserved %s, not "
 		"yet used %s\n"
 		"costs     records %s, nested tables %s, tracking %s (%" PRIu64
-		" bytes a page); the seed's figures: %s for records and %s for tracking\n",
+		" bytes a page); docs/seed.md gives %s for records and %s for tracking\n",
 		pages(gmm.machine_pages), gmm.chunk_count + gmm.chunks_free, gmm.chunks_free,
 		size(quire_bytes()), size(gmm.metadata_bytes), pages(gmm.free_pages),
 		pages(gmm.private_pages), pages(gmm.shared_pages), pages(gmm.kernel_pages),
-		pages(gmm.pages_saved), pages(gmm.reserved_pages), pages(gmm.unclaimed_pages),
+		pages(gmm.pages_saved), pages(gmm.reserved_pages), pages(gmm.claimed_pages),
 		size(records), pages(one.table_pages + two.table_pages), size(gmm.metadata_bytes),
 		gmm.metadata_bytes / gmm.machine_pages, size(promised * 16), size(promised * 12));
 	return text;
@@ -338,7 +338,7 @@ TEST(operator_figures, memory_for_programs)
 			    "bytes,chunks,chunks_free,quire_bytes,tracking_bytes");
 	assert_string_equal(json_keys_at(text, "gmm"),
 			    "pages_free,pages_private,pages_shared,pages_kernel,shared_references,"
-			    "pages_saved,reserved_pages,unclaimed_pages");
+			    "pages_saved,reserved_pages,claimed_pages");
 	expect_number(text, "machine.bytes", MACHINE_BYTES);
 	expect_number(text, "machine.chunks", MACHINE_BYTES / GMM_CHUNK_SIZE);
 	expect_number(text, "machine.chunks_free", gmm.chunks_free);
@@ -351,7 +351,7 @@ TEST(operator_figures, memory_for_programs)
 	expect_number(text, "gmm.shared_references", EQUAL_COUNT - 1);
 	expect_number(text, "gmm.pages_saved", EQUAL_COUNT - 2);
 	expect_number(text, "gmm.reserved_pages", gmm.reserved_pages);
-	expect_number(text, "gmm.unclaimed_pages", gmm.unclaimed_pages);
+	expect_number(text, "gmm.claimed_pages", gmm.claimed_pages);
 	EXPECT(json_count_at(text, "vms") == 2);
 	assert_string_equal(json_keys_at(text, "vms[0]"), MEMORY_KEYS);
 	assert_string_equal(json_keys_at(text, "vms[1]"), MEMORY_KEYS);

@@ -121,6 +121,27 @@ TEST(pgm_map, impossible_sizes_are_refused)
 	gmm_check();
 }
 
+TEST(pgm_map, claims_are_known_before_creation)
+{
+	static const uint64_t guarantees[] = { 0, 1, MIB(1), MIB(5) };
+
+	machine_set_up(MIB(32));
+	for (unsigned i = 0; i < 2 * ARRAY_COUNT(guarantees); i++) {
+		struct pgm_config config = config_of(&slat_npt, MIB(5));
+		config.guaranteed_bytes = guarantees[i / 2];
+		config.overcommit = i % 2 ? GMM_OVERCOMMIT_NONE : GMM_OVERCOMMIT_FULL;
+		struct gmm_claims claims = pgm_claims(&config);
+		struct gmm_vm_stats vm;
+		EXPECT(pgm_create(&config, &pgm) == Q_OK);
+		gmm_vm_stats(pgm_vm(pgm), &vm);
+		EXPECT(claims.base == vm.guaranteed_base);
+		EXPECT(claims.kernel == vm.promised[GMM_SHADOW] + vm.promised[GMM_FIXED]);
+		pgm_destroy(pgm);
+	}
+	struct pgm_config config = config_of(&slat_npt, PAGE_SIZE - 1);
+	EXPECT(pgm_claims(&config).base == 0 && pgm_claims(&config).kernel == 0);
+}
+
 TEST(pgm_map, mmio_is_a_place_that_is_taken)
 {
 	static uint8_t image[PAGE_SIZE];

@@ -2,8 +2,8 @@
 /*
  * One guest page while its nested entry changes, and what the TLBs of CPUs that are
  * in the guest still hold. What a vCPU does between its safe point and its exit is
- * in vm/vm_loop.c. What the VM's own thread does to the page is in mm/pgm:
- * write-monitoring, sharing and copy on write.
+ * in vm/vm_loop.c and vm/machine/vcpu_enter.c. What the VM's own thread does to the
+ * page is in mm/pgm: write-monitoring, sharing and copy on write.
  *
  * The rules, for any number of CPUs. (With one CPU, no vCPU is in the guest while a
  * thread changes an entry, so there is nothing to wait for.)

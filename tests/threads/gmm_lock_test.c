@@ -181,7 +181,7 @@ TEST(gmm_lock, promises_are_made_with_what_is_there_at_the_end)
 	EXPECT(gmm_vm_create(&config, &vm) == Q_DECLINED);
 	EXPECT(meanwhile_count == 1);
 	gmm_check();
-	EXPECT(stats_now().vm_count == 1 && stats_now().unclaimed_pages == 0);
+	EXPECT(stats_now().vm_count == 1 && stats_now().claimed_pages == 0);
 	EXPECT(stats_now().private_pages == 3 * P);
 	/* The chunk that was on its way to KERNEL memory can be allocated again. */
 	EXPECT(gmm_pages_available(first, P) == P);
@@ -244,7 +244,7 @@ TEST(gmm_lock, vm_allocates_while_it_is_resized)
 	EXPECT(gmm_vm_resize(second, &config) == Q_OK);
 	EXPECT(meanwhile_count == 1);
 	gmm_check();
-	EXPECT(stats_now().unclaimed_pages == 2 * P);
+	EXPECT(stats_now().claimed_pages == 2 * P);
 	alarm(0);
 }
 
