@@ -188,7 +188,7 @@ threads: threads-build
 models:
 	$(Q)scripts/check-models.py
 
-.PHONY: all check host-build host-tests layers twins references headers format format-fix iso bench run fuzz fuzz-long mutate help clean analyze
+.PHONY: all check host-build host-tests layers twins references faults headers format format-fix iso bench run fuzz fuzz-long mutate help clean analyze
 
 host-build: $(HOST_TESTS:%=$(BUILD)/host/%_test) $(FUZZ_TESTS:%=$(BUILD)/host/%_fuzz)
 
@@ -207,6 +207,9 @@ twins:
 references:
 	$(Q)scripts/check-references.py
 
+faults:
+	$(Q)scripts/mutate.py --check
+
 headers:
 	$(Q)scripts/check-headers.sh
 
@@ -216,7 +219,7 @@ format:
 format-fix:
 	$(Q)clang-format -i $(C_FILES)
 
-check: all layers twins references headers format host-tests
+check: all layers twins references faults headers format host-tests
 
 analyze:
 	$(Q)scripts/analyze.sh
@@ -243,7 +246,7 @@ clean:
 
 help:
 	@echo 'make            build/quire.elf'
-	@echo 'make check      build, layers, twins, references, headers, format, host tests'
+	@echo 'make check      build, layers, twins, references, faults, headers, format, host tests'
 	@echo 'make host-NAME  one host test (names: $(HOST_TESTS))'
 	@echo 'make threads    tests with threads, under ThreadSanitizer ($(THREAD_TESTS))'
 	@echo 'make models     Spin searches every state of tests/model/*.pml'

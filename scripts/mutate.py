@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Plants faults in mm/, reclaim/ and vm/ one by one and sees whether a test notices each.
 
-usage: mutate.py [--sample N] [--only TEXT] [--jobs N]
+usage: mutate.py [--sample N] [--only TEXT] [--jobs N] [--check]
 
 Puts each fault of tests/mutations.py into a copy of the tree (build/mutate), then builds
 and runs the tests of its folder, with and without threads, and for a short time the
@@ -11,7 +11,7 @@ catches a fault and the table does not say why, or if the text of an entry is no
 file exactly once: the table must follow the code.
 
 --sample N takes N faults from all over the table, --only TEXT those whose file or
-reason contains TEXT.
+reason contains TEXT. --check plants nothing: it only looks for the texts of the entries.
 """
 
 import argparse
@@ -145,11 +145,26 @@ class Fault:
             path.write_bytes(content)
 
 
+def text_problem(row, root):
+    """Returns None if the text of the entry is in its file exactly once, else a complaint."""
+    count = (root / row.file).read_text().count(row.old)
+    return None if count == 1 else f"its text is in the file {count} times, not once"
+
+
+def check(rows):
+    """Looks for the texts of `rows`, prints each complaint, and returns the exit status."""
+    problems = [(row, problem) for row in rows if (problem := text_problem(row, ROOT))]
+    for row, problem in problems:
+        print(f"{row.file}: {row.why}\n          {problem}: {row.old!r}")
+    print(f"mutate: {len(rows)} faults, {len(problems)} of them broken")
+    return 1 if problems or not rows else 0
+
+
 def judge(row, copy, names):
     """Returns (verdict, detail); the verdict is caught, survived, explained or broken."""
-    count = (copy.folder / row.file).read_text().count(row.old)
-    if count != 1:
-        return "broken", f"its text is in the file {count} times, not once"
+    problem = text_problem(row, copy.folder)
+    if problem:
+        return "broken", problem
     with Fault(row, copy):
         for name in in_order(names, row.file):
             built = copy.build([name])
@@ -186,11 +201,14 @@ def main():
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--only", default="")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
 
-    start = time.monotonic()
     chosen = [row for row in MUTATIONS if options.only in row.file or options.only in row.why]
     chosen = sample(chosen, options.sample)
+    if options.check:
+        return check(chosen)
+    start = time.monotonic()
     names = programs({folder_of(row) for row in chosen})
     everything = [name for judges in names.values() for name in judges]
     first = Copy.make(WORK / "0")

@@ -69,6 +69,7 @@ class Tester:
             script = f"scripts/check-{gate}.py"
             self._single(gate, [script])
             self._single(f"{gate} self-test", [script, "--self-test"])
+        self._single("texts of planted faults", ["scripts/mutate.py", "--check"])
         self._single("headers", ["scripts/check-headers.sh"])
         self._single("format", ["make", "-s", "format"])
 
