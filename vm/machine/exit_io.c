@@ -104,7 +104,9 @@ static void string_io_decode(const struct vcpu *vcpu, const struct fetched *fetc
 	/* 6C to 6F are the opcodes; all bytes before them are prefixes. */
 	for (unsigned i = 0; i < fetched->byte_count && (fetched->bytes[i] & 0xfc) != 0x6c; i++) {
 		unsigned segment = segment_of_prefix(fetched->bytes[i]);
-		if (segment != SEG_COUNT)
+		/* In 64-bit mode the other segments have no base, and their overrides do nothing. */
+		if (segment == SEG_FS || segment == SEG_GS ||
+		    (segment != SEG_COUNT && fetched->mode != INSN_MODE_64))
 			io->segment = segment;
 		if (fetched->bytes[i] == 0x67)
 			is_address_overridden = true;
