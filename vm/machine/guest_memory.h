@@ -39,8 +39,8 @@ struct guest_access {
 
 enum guest_access_result {
 	ACCESS_READY,
-	ACCESS_FAULT,     /* the guest gets its page fault */
-	ACCESS_NO_MEMORY, /* a wish for memory was left: the caller leaves RIP alone */
+	ACCESS_FAULT,     /* the guest gets its exception */
+	ACCESS_NO_MEMORY, /* there is a wish for memory: leave RIP alone */
 };
 
 /* Prepares an access of out_access->size bytes, which the caller has set, at linear `virt`. */
