@@ -125,6 +125,7 @@ bool inject_ends_halt(struct vcpu *vcpu)
 	bool is_pending = vpc_interrupt_pending(machine->vpc, vcpu->index);
 	spin_unlock(&machine->devices_lock);
 	vcpu->injection_is_due = true;
-	return vcpu->nmi_pending || vcpu->queued.type != GUEST_EVENT_NONE ||
+	return (vcpu->nmi_pending && !nmi_is_blocked(vcpu)) ||
+	       vcpu->queued.type != GUEST_EVENT_NONE ||
 	       (is_pending && (vcpu->regs.rflags & RFLAGS_IF));
 }
