@@ -108,17 +108,18 @@ static bool devices_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 }
 
 /*
- * Converts a deadline to the devices' time. 0 disarms. A deadline before their time 0 becomes 1,
- * which is in the past as well.
+ * 0 disarms. A deadline that the vCPU's TSC has reached fires at once, as 1 does. One beyond the
+ * end of the devices' time never fires.
  */
 static uint64_t deadline_to_devices(const struct vcpu *vcpu, uint64_t deadline)
 {
-	bool is_ahead = (int64_t)vcpu->tsc_adjust > 0;
+	uint64_t now = machine_now(vcpu->machine), tsc = now + vcpu->tsc_adjust;
 	if (!deadline)
 		return 0;
-	if (is_ahead && deadline <= vcpu->tsc_adjust)
+	if (deadline <= tsc)
 		return 1;
-	return deadline - vcpu->tsc_adjust;
+	uint64_t left = deadline - tsc;
+	return left < VPC_DEADLINE_NONE - now ? now + left : VPC_DEADLINE_NONE;
 }
 
 /* The guest cannot write LMA, which follows LME and CR0.PG. */
