@@ -1,20 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Comes first in the objects of files that read the TSC or the CPU's own data, by the
- * compiler's option -include (see tests.mk): both are the test's, see fake_thread.h.
+ * Replaces arch/x86_64/cpu.h and the function percpu() in host programs. The compiler's option
+ * -include puts it first in the objects that use them (see tests.mk). Some of the instructions are
+ * privileged, and a test must choose what the others return, so the functions are the test's: see
+ * fake_thread.h and machine_fixture.h.
  */
-#ifndef TESTS_HOST_FAKE_CPU_H
-#define TESTS_HOST_FAKE_CPU_H
+#ifndef ARCH_X86_64_CPU_H
+#define ARCH_X86_64_CPU_H
 
-/* The functions that the headers define get other names, so that those below take their place. */
-#define cpu_rdtsc(arguments) cpu_rdtsc_by_instruction(arguments)
-#define percpu(arguments)    percpu_by_segment(arguments)
-#include "arch/x86_64/cpu.h"
-#include "arch/x86_64/percpu.h"
-#undef cpu_rdtsc
-#undef percpu
+#include <stdint.h>
 
+struct cpuid_regs {
+	uint32_t eax, ebx, ecx, edx;
+};
+
+void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
 uint64_t cpu_rdtsc(void);
+void cpu_irq_enable(void);
+void cpu_irq_disable(void);
+uint64_t cpu_xgetbv(uint32_t index);
+void cpu_xsetbv(uint32_t index, uint64_t value);
+
+static inline void cpu_pause(void)
+{
+	__builtin_ia32_pause();
+}
+
+/* The function of the header gets another name, so that this one takes its place. */
+#define percpu(arguments) percpu_by_segment(arguments)
+#include "arch/x86_64/percpu.h"
+#undef percpu
 struct percpu *percpu(void);
 
 #endif

@@ -7,11 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <asm/prctl.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <sys/syscall.h>
 
 #include <quire/list.h>
 
@@ -40,7 +37,7 @@ struct thread {
 	enum thread_priority priority;
 	void (*body)(void *argument);
 	void *argument;
-	struct percpu percpu; /* where GS base of the host thread points to */
+	struct percpu percpu;
 
 	/* Belong to the thread that has the baton. */
 	uint64_t last_turn;
@@ -62,19 +59,15 @@ static struct thread *entry_of(struct list_node *node)
 	return list_entry(node, struct thread, node);
 }
 
-/* So that percpu() finds the thread's. */
 static void host_thread_adopt(struct thread *thread)
 {
 	current = thread;
-	thread->percpu.self = &thread->percpu;
 	thread->percpu.should_yield = should_yield;
-	must(syscall(SYS_arch_prctl, ARCH_SET_GS, &thread->percpu) == 0, "GS base");
 }
 
-/* For objects that were compiled with fake_cpu.h. */
 uint64_t cpu_rdtsc(void)
 {
-	return cpu_rdtsc_by_instruction();
+	return __builtin_ia32_rdtsc();
 }
 
 struct percpu *percpu(void)

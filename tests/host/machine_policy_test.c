@@ -94,6 +94,38 @@ TEST(machine_policy, core_ids_take_no_more_bits_than_needed)
 	}
 }
 
+/* `extended` is the machine's last extended leaf, `sizes` EAX of leaf 0x80000008. */
+static void policy_apply_up_to(uint32_t extended, uint32_t sizes)
+{
+	struct cpuid_limits limits = { .vcpu_count = 1,
+				       .physical_address_bits = 36,
+				       .tsc_hz = 2000000000 };
+	memset(&table, 0xff, sizeof(table));
+	table.extended[0].regs.eax = extended;
+	table.extended[8].regs.eax = sizes;
+	cpuid_policy_apply(&table, &limits);
+}
+
+TEST(machine_policy, leaves_that_the_machine_lacks_stay_away)
+{
+	policy_apply_up_to(0x80000004, 0);
+	EXPECT(table.extended[0].regs.eax == 0x80000004 && table.extended[4].regs.eax == ~0u);
+	EXPECT(table.extended[5].regs.eax == 0 && table.extended[6].regs.ebx == 0);
+	/* A CPU without extended leaves returns something below 0x80000000. */
+	policy_apply_up_to(0x16, 0);
+	EXPECT(table.extended[0].regs.ebx == 0 && table.extended[1].regs.edx == 0);
+}
+
+TEST(machine_policy, addresses_have_the_width_that_both_can_do)
+{
+	policy_apply_up_to(0x80000008, 48 << 8 | 46);
+	EXPECT(table.extended[8].regs.eax == (48 << 8 | 36));
+	policy_apply_up_to(0x80000008, 57 << 8 | 34);
+	EXPECT(table.extended[8].regs.eax == (48 << 8 | 34));
+	policy_apply_up_to(0x80000008, 32); /* no long mode */
+	EXPECT(table.extended[8].regs.eax == 32);
+}
+
 TEST(machine_policy, cpuid_find_stays_in_its_ranges)
 {
 	EXPECT(cpuid_find(&table, CPUID_BASIC_COUNT - 1) == &table.basic[CPUID_BASIC_COUNT - 1]);

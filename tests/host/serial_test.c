@@ -31,16 +31,24 @@ void heap_free(void *memory, size_t size_bytes)
 /* What the console got. */
 static uint8_t shown[4 * SERIAL_BYTES];
 static size_t shown_count;
+static void (*while_it_waits)(void); /* called once, while the console waits for its line */
+static unsigned com2_count;
 
 void console_write(const void *bytes, size_t count)
 {
+	void (*others)(void) = while_it_waits;
+
 	EXPECT(shown_count + count <= sizeof(shown));
 	memcpy(shown + shown_count, bytes, count);
 	shown_count += count;
+	while_it_waits = NULL;
+	if (others)
+		others();
 }
 
 void console_com2_write(const void *bytes, size_t count)
 {
+	com2_count++;
 	console_write(bytes, count);
 }
 
@@ -162,5 +170,127 @@ TEST(serial, a_late_drain_gets_what_is_kept)
 	serial_attach(&serial);
 	EXPECT(is_shown_from(written - 2 * PAGE_SIZE));
 	serial_detach(&serial);
+	tear_down();
+}
+
+/* --- where it goes ------------------------------------------------------------------------------ */
+
+static void start_as(enum serial_mode mode)
+{
+	set_up(SERIAL_PAGE_COUNT);
+	serial.mode = mode;
+	com2_count = 0;
+}
+
+static void append(const char *text)
+{
+	serial_append(&serial, (const uint8_t *)text, (unsigned)strlen(text));
+}
+
+static bool is_shown(const char *text)
+{
+	bool is_same = shown_count == strlen(text) && memcmp(shown, text, shown_count) == 0;
+	if (!is_same)
+		print_message("shown: %.*s\n", (int)shown_count, shown);
+	shown_count = 0;
+	return is_same;
+}
+
+static bool passes_on(const char *text, const char *expected)
+{
+	append(text);
+	EXPECT(serial_has_new(&serial) == (text[0] != 0));
+	serial_drain(&serial);
+	EXPECT(!serial_has_new(&serial));
+	return is_shown(expected);
+}
+
+TEST(serial, mode_log_prints_lines_without_what_a_terminal_acts_on)
+{
+	start_as(SERIAL_LOG);
+	EXPECT(passes_on("one\ntw", "[vm] one\n"));
+	EXPECT(passes_on("o\n", "[vm] two\n"));
+	EXPECT(passes_on("\n", "[vm] \n"));
+	EXPECT(passes_on("a\r\033[1m\tb\x7f\x01\x1f~\xc3\xa9\n", "[vm] a[1m\tb~\xc3\xa9\n"));
+	tear_down();
+}
+
+TEST(serial, mode_log_breaks_lines_of_200_bytes)
+{
+	char line[SERIAL_LINE_BYTES + 1], expected[SERIAL_LINE_BYTES + 8];
+	memset(line, 'x', SERIAL_LINE_BYTES);
+	line[SERIAL_LINE_BYTES] = 0;
+	strcpy(expected, "[vm] ");
+	strcat(expected, line);
+	strcat(expected, "\n");
+	start_as(SERIAL_LOG);
+	EXPECT(passes_on(line, ""));
+	EXPECT(passes_on("y", expected));
+	EXPECT(passes_on("\n", "[vm] y\n"));
+	/* A line of exactly that length stays one line. */
+	EXPECT(passes_on(line, "") && passes_on("\n", expected));
+	tear_down();
+}
+
+TEST(serial, the_end_of_a_run_ends_the_line)
+{
+	start_as(SERIAL_LOG);
+	append("last wo");
+	serial_drain(&serial);
+	append("rds");
+	serial_finish(&serial);
+	EXPECT(is_shown("[vm] last words\n"));
+	serial_finish(&serial);
+	EXPECT(is_shown(""));
+	tear_down();
+}
+
+TEST(serial, an_attached_terminal_gets_the_bytes_instead_of_lines)
+{
+	start_as(SERIAL_LOG);
+	EXPECT(passes_on("one\n", "[vm] one\n"));
+	serial_attach(&serial);
+	EXPECT(is_shown("one\n"));
+	EXPECT(passes_on("\033two\n", "\033two\n"));
+	serial_detach(&serial);
+	EXPECT(passes_on("three\n", "[vm] three\n"));
+	tear_down();
+}
+
+TEST(serial, mode_console_shows_nothing_until_a_terminal_is_attached)
+{
+	start_as(SERIAL_CONSOLE);
+	EXPECT(passes_on("one\n", ""));
+	serial_attach(&serial);
+	EXPECT(is_shown("one\n") && passes_on("two\n", "two\n") && com2_count == 0);
+	tear_down();
+}
+
+TEST(serial, mode_com2_gets_every_byte_as_it_is)
+{
+	start_as(SERIAL_COM2);
+	EXPECT(passes_on("a\033\n", "a\033\n") && com2_count == 1);
+	/* An attached terminal gets them as well. */
+	serial_attach(&serial);
+	EXPECT(com2_count == 1 && is_shown("a\033\n"));
+	EXPECT(passes_on("b", "bb") && com2_count == 2);
+	tear_down();
+}
+
+static void others_write_and_drain(void)
+{
+	append("two");
+	serial_drain(&serial);
+	EXPECT(shown_count == 3); /* the second drainer has written nothing */
+}
+
+/* While the console waits for its line, another vCPU writes. */
+TEST(serial, one_drainer_at_a_time_keeps_the_order)
+{
+	start_as(SERIAL_COM2);
+	while_it_waits = others_write_and_drain;
+	append("one");
+	serial_drain(&serial);
+	EXPECT(is_shown("onetwo") && passes_on("three", "three"));
 	tear_down();
 }

@@ -17,11 +17,13 @@ HOST_vmx := lib vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_check.c vmx/vmx_check_gue
 # Each part of the PC, and the PC as a whole.
 HOST_v   := lib devices devices/pc tests/host/pc.c
 
+# A machine over a fake kernel and a fake backend, see machine_fixture.h.
+HOST_machine := lib mm/gmm mm/pgm devices devices/pc vm/insn vm/machine tests/host/machine_fixture.c
+
 host_lib           := lib
 host_avl           := lib
 host_json          := lib
-host_lib       := lib
-host_bus       := lib devices
+host_bus           := lib devices
 host_request_queue := lib
 host_x86_state     := lib
 host_cmdline       := lib kernel/cmdline.c
@@ -34,10 +36,9 @@ host_loader        := lib vm/load/linux.c vm/load/linux_image.c mm/gmm mm/pgm
 host_serial        := lib vm/machine/serial.c
 host_machine_policy := lib vm/machine/cpuid_policy.c vm/machine/msr_policy.c vm/machine/pvclock.c \
                        vm/machine/zero_fill.c vm/insn
-host_machine_memory := lib vm/machine/exit_memory.c vm/machine/zero_fill.c vm/insn
 host_vm_request    := lib vm/request.c
-host_config        := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c \
-                      vm/load/cpio.c
+host_config        := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c
+host_cpio          := lib vm/load/cpio.c
 host_operator_line := lib operator/prompt_line.c operator/command_words.c
 host_config_groups := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c
 # The operator over real VMs, without their machines and threads.
@@ -66,14 +67,17 @@ host_vm_life        := $(HOST_vm_life)
 host_vm_create      := $(HOST_vm_life)
 host_vm_memory_wait := $(HOST_vm_life)
 host_vm_notice      := $(HOST_vm_life)
+# The loop alone, with fakes of everything that it calls.
+host_vm_loop        := lib vm/vm_loop.c
 
-# Objects that read the TSC or the CPU's own data.
-$(addprefix $(BUILD)/host/,reclaim/%.o vm/vm_life.o vm/vm_loop.o vm/memory_wait.o): HOST_CFLAGS += -include tests/host/fake_cpu.h
+# Objects that use the CPU's instructions or its own data.
+$(addprefix $(BUILD)/host/,operator/%.o reclaim/%.o vm/%.o): HOST_CFLAGS += -include tests/host/fake_cpu.h
 
-FUZZ_TESTS := gmm mm insn
+FUZZ_TESTS := gmm mm insn machine
 fuzz_gmm  := lib mm/gmm tests/fuzz/gmm_model.c
 fuzz_mm   := lib mm/gmm mm/pgm mm/share tests/fuzz/mm
 fuzz_insn := lib vm/insn
+fuzz_machine := $(HOST_machine)
 
 # Under ThreadSanitizer: tests/threads/NAME_test.c.
 THREAD_TESTS := request_queue vm_table gmm_lock
@@ -82,6 +86,6 @@ threads_vm_table      := lib vm/vm_table.c
 threads_gmm_lock      := lib mm/gmm
 
 # The first that fits: vmx before v.
-HOST_MODULES := gmm pgm share svm vmx v
+HOST_MODULES := gmm pgm share machine svm vmx v
 host_module = $(firstword $(foreach m,$(HOST_MODULES),$(if $(filter $(m)%,$(1)),$(m))))
 host_links = $(or $(host_$(1)),$(HOST_$(call host_module,$(1))))
