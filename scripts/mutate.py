@@ -34,7 +34,7 @@ WORK = ROOT / "build/mutate"
 FOLDERS = ("mm", "lib", "include", "reclaim", "vm", "kernel", "devices", "arch",
            "tests/host", "tests/threads", "tests/fuzz")
 # How the names of the programs begin that judge a fault in a folder.
-JUDGES = {"mm": ("gmm", "pgm", "share", "mm"), "reclaim": ("reclaim",), "vm": ("vm_",)}
+JUDGES = {"mm": ("gmm", "pgm", "share", "mm"), "reclaim": ("reclaim",), "vm/machine": ("machine_",), "vm": ("vm_",)}
 KINDS = ("host", "threads")  # the folders of build/ that hold objects
 FUZZ_WORDS = {"gmm_fuzz": ["4000", "1"], "mm_fuzz": ["4000", "1"]}
 # Where a file's own test is not named after it.
@@ -43,6 +43,10 @@ NEAREST = {"slat": "pgm_slat_test", "slat_npt": "pgm_slat_test", "slat_ept": "pg
            "pgm_balloon": "pgm_state_test", "pgm_free": "pgm_state_test",
            "ask": "reclaim_pass_test", "share_scan": "reclaim_pass_test", "share_merge": "reclaim_merge_test",
            "room": "reclaim_room_test", "zero_ahead": "reclaim_zero_ahead_test",
+           "emulate": "machine_memory_test", "guest_memory": "machine_memory_test",
+           "exit_cpuid": "machine_exit_test", "exit_io": "machine_io_test", "exit_msr": "machine_msr_test",
+           "inject": "machine_inject_test", "machine": "machine_life_test",
+           "machine_devices": "machine_life_test", "vcpu": "machine_vcpu_test", "vcpu_enter": "machine_vcpu_test",
            "vm": "vm_create_test", "vm_table": "vm_create_test", "vm_boot": "vm_create_test",
            "memory_wait": "vm_memory_wait_test", "notice": "vm_notice_test", "request": "vm_request_test"}
 TIME_LIMIT_S = 40
@@ -62,7 +66,8 @@ def programs(folders):
 
 
 def folder_of(row):
-    return Path(row.file).parts[0]
+    """The first folder of JUDGES that the file is in."""
+    return next(folder for folder in JUDGES if row.file.startswith(f"{folder}/"))
 
 
 def in_order(names, path):

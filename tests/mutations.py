@@ -32,6 +32,10 @@ def reclaim(part, *rows):
     return [Mutation(f"reclaim/{part}", *row) for row in rows]
 
 
+def machine(part, *rows):
+    return [Mutation(f"vm/machine/{part}", *row) for row in rows]
+
+
 def vm(part, *rows):
     return [Mutation(f"vm/{part}", *row) for row in rows]
 
@@ -880,4 +884,51 @@ MUTATIONS = [
          "the end of a long line would be written behind it"),
         ("count < MEMORY_WAITERS_LISTED ? count : MEMORY_WAITERS_LISTED;", "count;",
          "waiters would be read that are not in the list")),
+    *machine("emulate.c",
+             (" && access->size <= PAGE_SIZE - offset)", ")",
+              "an operand across two pages would go to the neighbour of the first in memory"),
+             ("target, MEM_WRITE, &to", "target, MEM_READ, &to",
+              "a string would write where the guest's tables forbid it")),
+    *machine("exit_cpuid.c",
+             ("state.cpl != 0 || ", "",
+              "a guest's user could enable vector registers that its kernel does not save")),
+    *machine("exit_io.c",
+             ("io->is_in ? MEM_WRITE : MEM_READ, &access", "MEM_READ, &access",
+              "INS would write where the guest's tables forbid it"),
+             ("if (!io.is_rep || thread_should_yield())", "if (!io.is_rep)",
+              "other VMs would wait for a whole batch")),
+    *machine("exit_msr.c",
+             ("(state->cr0 & CR0_PG) && ", "",
+              "a guest could leave long mode while it is paging"),
+             ("\t\tif (!x86_pat_is_valid(value))\n\t\t\treturn false;\n", "",
+              "the CPU would refuse the next entry"),
+             ("!= Q_NO_MEMORY)\n\t\treturn MSR_DONE;", "!= Q_RANGE)\n\t\treturn MSR_DONE;",
+              "while memory is short a clock's page would stay empty")),
+    *machine("guest_memory.c",
+             (".is_user = state->cpl == 3", ".is_user = false",
+              "a guest's user could reach the kernel's pages through device memory"),
+             ("virt + left, access, &out_access->next", "virt + left, MEM_READ, &out_access->next",
+              "an access across two pages would write to the second without a right to it")),
+    *machine("inject.c",
+             ("return second == VECTOR_PF || is_contributory(second);", "return second == VECTOR_PF;",
+              "a guest whose page fault handler faults would never stop"),
+             ("if (!vcpu->nmi_pending || nmi_is_blocked(vcpu))", "if (!vcpu->nmi_pending)",
+              "an NMI would interrupt the handler of another one"),
+             ("vcpu->injection_is_due = vcpu->nmi_pending;", "vcpu->injection_is_due = false;",
+              "an NMI that was blocked would never come")),
+    *machine("machine.c",
+             ("const uint32_t stale = VCPU_REQUEST_INIT | VCPU_REQUEST_START_UP;",
+              "const uint32_t stale = VCPU_REQUEST_INIT;",
+              "a vCPU would start where the run before sent it")),
+    *machine("machine_devices.c",
+             ("\tmachine->armed_deadline = VPC_DEADLINE_NONE;\n\t(void)vpc_advance", "\t(void)vpc_advance",
+              "a timer that came early would not be armed again")),
+    *machine("vcpu.c",
+             ("\tlazy_drop(&vcpu->lazy);\n\trelease(vcpu);", "\trelease(vcpu);",
+              "the next vCPU's registers would be saved into freed memory")),
+    *machine("vcpu_enter.c",
+             ("atomic_load_relaxed(&vcpu->requests) || thread_should_yield()", "thread_should_yield()",
+              "a guest would run on although the operator stopped it"),
+             ("\t\tops->slat_flush(vcpu->virt);\n", "",
+              "a guest would reach pages that are no longer its own")),
 ]
