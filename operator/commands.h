@@ -40,7 +40,7 @@ void command_run(char *text);
 unsigned command_complete(const char *text, char *to_add, size_t size_bytes);
 void command_candidates_print(const char *text);
 
-/* --- for commands: command_vms.c -------------------------------------------------------------- */
+/* --- for commands: command_vms.c --------------------------------------------------------- */
 
 /* Returns the VM that a command names. NULL: there is none, and a message said so. */
 struct vm *command_vm(const struct command_words *words);

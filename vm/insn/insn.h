@@ -44,6 +44,12 @@ struct insn {
 	uint16_t opcode;       /* two-byte opcodes with their 0x0f: 0x0fa2 is CPUID */
 };
 
+/* The bits of a register that an address of 2, 4 or 8 bytes has. */
+static inline uint64_t insn_address_mask(unsigned address_size)
+{
+	return ~0ull >> (64 - 8 * address_size);
+}
+
 /*
  * Decodes the instruction at `bytes`. Pass INSN_MAX_BYTES bytes, or fewer if the rest cannot be
  * read. The effective address is computed from `regs`. Q_UNSUPPORTED: not a known instruction;

@@ -26,11 +26,6 @@ static void report(struct vcpu *vcpu, const struct fetched *fetched)
 		   (unsigned long long)vcpu->exit.memory.addr.raw);
 }
 
-static uint64_t address_mask(const struct insn *insn)
-{
-	return ~0ull >> (64 - 8 * insn->address_size);
-}
-
 static enum guest_access_result prepare(struct vcpu *vcpu, const struct fetched *fetched,
 					uint64_t virt, enum mem_access kind,
 					struct guest_access *access)
@@ -76,7 +71,7 @@ static bool emulate_element(struct vcpu *vcpu, const struct fetched *fetched,
 {
 	struct guest_regs *regs = &vcpu->regs;
 	struct guest_access from = { .size = insn->size }, to = { .size = insn->size };
-	uint64_t mask = address_mask(insn), value = 0, result;
+	uint64_t mask = insn_address_mask(insn->address_size), value = 0, result;
 	if (insn->operation == INSN_MOVS) {
 		uint64_t source =
 			guest_linear(vcpu, fetched, insn->segment, regs->gpr[GPR_RSI] & mask);
@@ -97,7 +92,7 @@ static bool emulate_element(struct vcpu *vcpu, const struct fetched *fetched,
 static void emulate_string(struct vcpu *vcpu, const struct fetched *fetched,
 			   const struct insn *insn)
 {
-	uint64_t mask = address_mask(insn);
+	uint64_t mask = insn_address_mask(insn->address_size);
 	for (unsigned i = 0; i < STRING_BATCH; i++) {
 		if (insn->is_rep && (vcpu->regs.gpr[GPR_RCX] & mask) == 0)
 			break;

@@ -83,12 +83,11 @@ static unsigned segment_of_prefix(uint8_t byte)
 	}
 }
 
-static uint64_t address_mask(enum insn_mode mode, bool is_overridden)
+static unsigned address_size(enum insn_mode mode, bool is_overridden)
 {
 	if (mode == INSN_MODE_64)
-		return is_overridden ? 0xffffffff : ~0ull;
-	bool is_32bit = (mode == INSN_MODE_32) != is_overridden;
-	return is_32bit ? 0xffffffff : 0xffff;
+		return is_overridden ? 4 : 8;
+	return (mode == INSN_MODE_32) != is_overridden ? 4 : 2;
 }
 
 static void string_io_decode(const struct vcpu *vcpu, const struct fetched *fetched,
@@ -111,7 +110,7 @@ static void string_io_decode(const struct vcpu *vcpu, const struct fetched *fetc
 		if (fetched->bytes[i] == 0x67)
 			is_address_overridden = true;
 	}
-	io->address_mask = address_mask(fetched->mode, is_address_overridden);
+	io->address_mask = insn_address_mask(address_size(fetched->mode, is_address_overridden));
 	io->step = vcpu->regs.rflags & RFLAGS_DF ? -(uint64_t)io->size : io->size;
 }
 

@@ -5,11 +5,6 @@
 #define TYPE_CODE        BIT32(3)
 #define TYPE_EXPAND_DOWN BIT32(2)
 
-static uint64_t address_mask(const struct zero_fill *fill)
-{
-	return ~0ull >> (64 - 8 * fill->address_bytes);
-}
-
 static unsigned elements_per_page(const struct zero_fill *fill)
 {
 	return (unsigned)PAGE_SIZE / fill->element_bytes;
@@ -33,12 +28,13 @@ bool zero_fill_decode(const uint8_t *bytes, unsigned byte_count, enum insn_mode 
 
 bool zero_fill_has_page(const struct zero_fill *fill, const struct guest_regs *regs)
 {
-	return (regs->gpr[GPR_RCX] & address_mask(fill)) >= elements_per_page(fill);
+	return (regs->gpr[GPR_RCX] & insn_address_mask(fill->address_bytes)) >=
+	       elements_per_page(fill);
 }
 
 uint64_t zero_fill_offset(const struct zero_fill *fill, const struct guest_regs *regs)
 {
-	return regs->gpr[GPR_RDI] & address_mask(fill);
+	return regs->gpr[GPR_RDI] & insn_address_mask(fill->address_bytes);
 }
 
 bool zero_fill_fits_segment(const struct guest_segment *es, uint64_t offset)
@@ -49,7 +45,7 @@ bool zero_fill_fits_segment(const struct guest_segment *es, uint64_t offset)
 
 void zero_fill_page_skip(const struct zero_fill *fill, struct guest_regs *regs)
 {
-	uint64_t mask = address_mask(fill);
+	uint64_t mask = insn_address_mask(fill->address_bytes);
 
 	/* A write of 32 bits clears the upper half of a register, also in 64-bit mode. */
 	regs->gpr[GPR_RDI] = (regs->gpr[GPR_RDI] + PAGE_SIZE) & mask;
@@ -62,5 +58,5 @@ void zero_fill_page_skip(const struct zero_fill *fill, struct guest_regs *regs)
 
 bool zero_fill_is_done(const struct zero_fill *fill, const struct guest_regs *regs)
 {
-	return (regs->gpr[GPR_RCX] & address_mask(fill)) == 0;
+	return (regs->gpr[GPR_RCX] & insn_address_mask(fill->address_bytes)) == 0;
 }
