@@ -18,21 +18,31 @@
 /* More polls than 55 ms can take on any machine: a port read takes nearly a microsecond. */
 #define POLLS_MAX 2000000u
 
-bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context)
+bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context,
+		 uint64_t *out_doubt)
 {
 	uint8_t control = cpu_in8(SYSTEM_CONTROL) & (uint8_t) ~(GATE_2 | SPEAKER);
 	cpu_out8(SYSTEM_CONTROL, control);
 	cpu_out8(PIT_CONTROL, CONTROL_2_WORD_MODE_0);
 	cpu_out8(PIT_CHANNEL_2, (uint8_t)ticks);
+	/* The PIT begins to count after this, with the gate; emulators begin with the count. */
+	uint64_t before = cpu_rdtsc();
 	cpu_out8(PIT_CHANNEL_2, (uint8_t)(ticks >> 8));
 	sample(context, false);
 	cpu_out8(SYSTEM_CONTROL, control | GATE_2);
+	uint64_t begun = cpu_rdtsc();
+
+	uint64_t counting = begun; /* the last time at which the PIT still counted */
 	unsigned polls = 0;
-	while (!(cpu_in8(SYSTEM_CONTROL) & OUTPUT_2) && polls < POLLS_MAX) {
-		polls++;
+	for (; polls < POLLS_MAX; polls++) {
+		uint64_t now = cpu_rdtsc();
+		if (cpu_in8(SYSTEM_CONTROL) & OUTPUT_2)
+			break;
+		counting = now;
 		cpu_pause();
 	}
 	sample(context, true);
+	*out_doubt = begun - before + (cpu_rdtsc() - counting);
 	cpu_out8(SYSTEM_CONTROL, control);
 	return polls < POLLS_MAX;
 }

@@ -8,9 +8,13 @@
 #define PIT_HZ 1193182u
 
 /*
- * Waits for `ticks` (at most 65535) of the PIT by polling, and calls `sample` right
- * before and right after. Uses no interrupt. False: the PIT does not count.
+ * Waits for `ticks` (at most 65535) of the PIT by polling, and calls `sample` right before and
+ * right after. Uses no interrupt. False: the PIT does not count.
+ *
+ * *out_doubt: TSC ticks by which the time between the samples may differ from those of the PIT. It
+ * is a few port accesses long, unless the CPU was taken away meanwhile, by SMM or a hypervisor.
  */
-bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context);
+bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context,
+		 uint64_t *out_doubt);
 
 #endif

@@ -5,10 +5,14 @@
 
 #include <quire/status.h>
 
+/* Rates of the TSC that Quire can work with. */
+#define TIME_TSC_HZ_MIN 10000000ull
+#define TIME_TSC_HZ_MAX (1ull << 40)
+
 /*
- * Measures TSC and local APIC timer against the PIT for two milliseconds, which is
- * good to about 0.03 %. Reads the real-time clock. Q_UNSUPPORTED: the PIT, the TSC
- * or the APIC timer does not count.
+ * Measures TSC and local APIC timer against the PIT for two milliseconds, again if the measurement
+ * was disturbed. Reads the real-time clock. Q_UNSUPPORTED: the PIT, the TSC or the APIC timer does
+ * not count, or the TSC has another rate.
  */
 q_status_t time_init(void) Q_MUST_USE;
 

@@ -15,7 +15,7 @@
 
 #define PROMPT         "quire> "
 #define KEY_DETACH     0x1d /* Ctrl-] */
-#define INPUT_BYTES    256u /* typed ahead for a guest */
+#define INPUT_BYTES    512u /* typed ahead for a guest */
 #define INPUT_RETRY_US 5000u
 
 static struct prompt_line line;

@@ -18,9 +18,6 @@
 
 #include "vpc_internal.h"
 
-#define TSC_HZ_MIN 10000000ull /* faster than the clocks of PIT, RTC and PM timer */
-#define TSC_HZ_MAX (1ull << 40)
-
 #define BOARD_DEVICE_MAX 16u /* devices that are not local APICs */
 
 _Static_assert(VPC_DEADLINE_NONE == VDEV_DEADLINE_NONE, "one value for no deadline");
@@ -64,7 +61,7 @@ struct vpc *vpc_init(void *storage, const struct vpc_config *config)
 	struct bus_slot *slots = (struct bus_slot *)&vpc->lapics[config->vcpu_count];
 
 	Q_ASSERT(config->vcpu_count >= 1 && config->vcpu_count <= VPC_VCPU_MAX);
-	Q_ASSERT(config->tsc_hz >= TSC_HZ_MIN && config->tsc_hz <= TSC_HZ_MAX);
+	Q_ASSERT(config->tsc_hz >= VPC_TSC_HZ_MIN && config->tsc_hz <= VPC_TSC_HZ_MAX);
 	vpc->host = config->host;
 	vpc->vm = config->vm;
 	vpc->vcpu_count = config->vcpu_count;

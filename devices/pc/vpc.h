@@ -18,6 +18,9 @@ struct vpc;
 #define VPC_LAPIC_BASE    0xfee00000ull
 #define VPC_IOAPIC_BASE   0xfec00000ull
 #define VPC_DEADLINE_NONE (~0ull)
+/* Rates of the guest's TSC. It is faster than the clocks of PIT, RTC and PM timer. */
+#define VPC_TSC_HZ_MIN 10000000ull
+#define VPC_TSC_HZ_MAX (1ull << 40)
 
 enum vpc_power { VPC_POWER_OFF, VPC_POWER_RESET, VPC_POWER_DEBUG_EXIT };
 

@@ -27,8 +27,9 @@ host_bus           := lib devices
 host_request_queue := lib
 host_x86_state     := lib
 host_cmdline       := lib kernel/cmdline.c
-# Includes what it tests: the port instructions are its own.
+# Include what they test: the port instructions are their own.
 host_console       := lib
+host_time          := lib
 host_boot          := lib boot/memmap.c boot/multiboot2.c boot/pvh.c
 host_paging        := lib arch/x86_64/paging_rules.c operator/address_space.c mm/gmm
 host_insn          := lib vm/insn

@@ -13,6 +13,9 @@
 #include "machine_internal.h"
 #include "vcpu.h"
 
+_Static_assert(TIME_TSC_HZ_MIN >= VPC_TSC_HZ_MIN && TIME_TSC_HZ_MAX <= VPC_TSC_HZ_MAX,
+	       "a guest's TSC has the rate of the machine's");
+
 void machine_devices_timer_fired(struct timer *timer)
 {
 	struct machine *machine = container_of(timer, struct machine, timer);
