@@ -14,7 +14,6 @@
 
 #include "lib/format.h"
 #include "kernel/console.h"
-#include "kernel/heap.h"
 #include "kernel/log_console.h"
 #include "kernel/power.h"
 #include "kernel/thread.h"
@@ -287,92 +286,6 @@ void power_reboot(void)
 const char *fake_power(void)
 {
 	return power;
-}
-
-/* --- <kernel/heap.h> --------------------------------------------------------------------------- */
-
-struct block {
-	struct block *next;
-	void *memory;
-	size_t size_bytes;
-};
-
-static struct block *blocks;
-static unsigned alloc_fail_at;
-
-static void *block_alloc(size_t alignment, size_t size_bytes)
-{
-	if (alloc_fail_at && --alloc_fail_at == 0)
-		return NULL;
-	struct block *block = malloc(sizeof(*block));
-	*block = (struct block){ .next = blocks, .size_bytes = size_bytes };
-	must(posix_memalign(&block->memory, alignment, size_bytes) == 0, "posix_memalign");
-	memset(block->memory, 0, size_bytes);
-	blocks = block;
-	return block->memory;
-}
-
-static void block_free(const void *memory, size_t size_bytes)
-{
-	struct block **link = &blocks;
-	if (!memory)
-		return;
-	while (*link && (*link)->memory != memory)
-		link = &(*link)->next;
-	struct block *block = *link;
-	must(block && block->size_bytes == size_bytes, "freed what was not allocated so");
-	*link = block->next;
-	free(block->memory);
-	free(block);
-}
-
-void *heap_alloc(size_t size_bytes)
-{
-	must(size_bytes <= PAGE_SIZE, "an object is larger than a page");
-	return block_alloc(16, size_bytes);
-}
-
-void heap_free(void *object, size_t size_bytes)
-{
-	block_free(object, size_bytes);
-}
-
-void *pages_alloc(unsigned page_count)
-{
-	return block_alloc(PAGE_SIZE, page_count * PAGE_SIZE);
-}
-
-void pages_free(void *start, unsigned page_count)
-{
-	block_free(start, page_count * PAGE_SIZE);
-}
-
-uint64_t heap_bytes_used(void)
-{
-	uint64_t size_bytes = 0;
-	for (const struct block *block = blocks; block; block = block->next)
-		size_bytes += block->size_bytes;
-	return size_bytes;
-}
-
-unsigned fake_heap_objects(void)
-{
-	unsigned count = 0;
-	for (const struct block *block = blocks; block; block = block->next)
-		count++;
-	return count;
-}
-
-void fake_heap_fail_at(unsigned count)
-{
-	alloc_fail_at = count;
-}
-
-void fake_heap_clear(void)
-{
-	alloc_fail_at = 0;
-	while (blocks)
-		block_free(blocks->memory, blocks->size_bytes);
 }
 
 /* --- <kernel/console.h> ------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The part of kernel/ that operator/ and vm/ stand on, for host tests: threads, heap, clock,
- * console and power switch. tests/host/seam has locks, log and memory.
+ * The part of kernel/ that operator/ and vm/ stand on, for host tests: threads, clock, console
+ * and power switch. tests/host/seam has locks, log and memory.
  *
  * Threads are host threads, of which one runs at a time, until it parks or yields. The test's
  * thread is the idle thread: it runs when no other can, and never parks.
@@ -24,15 +24,6 @@ void fake_should_yield_set(bool should_yield);
 unsigned fake_yields(void);
 /* Makes the `count`-th call of thread_create() from now fail; 0: none. */
 void fake_thread_fail_at(unsigned count);
-
-/* --- heap ---------------------------------------------------------------------------------- */
-
-/* Objects and runs of pages that are allocated. */
-unsigned fake_heap_objects(void);
-/* Makes the `count`-th allocation from now fail; 0: none. */
-void fake_heap_fail_at(unsigned count);
-/* Frees whatever is left. */
-void fake_heap_clear(void);
 
 /* --- console --------------------------------------------------------------------------------- */
 

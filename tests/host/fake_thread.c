@@ -7,16 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <quire/addr.h>
 #include <quire/assert.h>
 
-#include "kernel/heap.h"
 #include "kernel/time.h"
 
 #include "seam/seam.h"
 
 #define THREADS_MAX 128u
-#define RUNS_MAX    64u
 #define TURNS_MAX   100000u /* until fake_threads_run_all() gives up */
 #define STACK_BYTES (1u << 20)
 
@@ -43,8 +40,6 @@ static _Thread_local struct thread *self = &operator_thread;
 
 static struct percpu cpu;
 static uint64_t now, work_ticks;
-static void *runs[RUNS_MAX]; /* of pages */
-static unsigned run_count, pages_fail_at;
 
 static Q_NORETURN void die(const char *why)
 {
@@ -284,45 +279,15 @@ uint64_t time_start(void)
 	return 1;
 }
 
-/* --- <kernel/heap.h> --------------------------------------------------------------------- */
-
-void *pages_alloc(unsigned page_count)
-{
-	if (pages_fail_at && --pages_fail_at == 0)
-		return NULL;
-	if (run_count == RUNS_MAX)
-		die("too many runs of pages");
-	void *start = aligned_alloc(PAGE_SIZE, page_count * PAGE_SIZE);
-	memset(start, 0, page_count * PAGE_SIZE);
-	runs[run_count++] = start;
-	return start;
-}
-
-void pages_free(void *start, unsigned page_count)
-{
-	(void)page_count;
-	for (unsigned i = 0; i < run_count; i++) {
-		if (runs[i] != start)
-			continue;
-		runs[i] = runs[--run_count];
-		free(start);
-		return;
-	}
-	if (start)
-		die("these pages were not allocated");
-}
-
 /* --- for the test ------------------------------------------------------------------------ */
 
 void fake_threads_reset(void)
 {
 	for (unsigned i = 0; i < thread_count; i++)
 		thread_free(threads[i]);
-	for (unsigned i = 0; i < run_count; i++)
-		free(runs[i]);
 	memset(&operator_thread, 0, sizeof(operator_thread));
 	memset(&cpu, 0, sizeof(cpu));
-	thread_count = create_fail_at = pages_fail_at = run_count = 0;
+	thread_count = create_fail_at = 0;
 	now = TICKS_PER_US;
 	work_ticks = 0;
 	sem_init(&operator_turn, 0, 0);
@@ -364,14 +329,4 @@ void fake_clock_advance(uint64_t ticks)
 void fake_work_set(uint64_t ticks)
 {
 	work_ticks = ticks;
-}
-
-void fake_pages_fail_at(unsigned count)
-{
-	pages_fail_at = count;
-}
-
-unsigned fake_pages_taken(void)
-{
-	return run_count;
 }

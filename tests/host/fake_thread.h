@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host side of kernel/thread.h, kernel/time.h and the pages of kernel/heap.h, for
- * tests that say when each thread runs.
+ * The host side of kernel/thread.h and kernel/time.h, for tests that say when each thread runs.
  *
  * A thread is a host thread that runs only while the test waits for it: from
  * fake_thread_run() until it parks, yields or ends. So a test can act between any two
@@ -19,7 +18,7 @@
 
 #define TICKS_PER_US 1000u
 
-/* Ends all threads, wherever they sleep, frees what they had, and lets time begin anew. */
+/* Ends all threads, wherever they sleep, and lets time begin anew. */
 void fake_threads_reset(void);
 
 /* --- threads --------------------------------------------------------------------------- */
@@ -58,12 +57,5 @@ void fake_thread_create_fail_at(unsigned count);
 void fake_clock_advance(uint64_t ticks);
 /* Each call of thread_cpu_ticks() returns that much more than the one before. */
 void fake_work_set(uint64_t ticks);
-
-/* --- pages ------------------------------------------------------------------------------ */
-
-/* Makes the `count`-th call of pages_alloc() from now return NULL; 0: none. */
-void fake_pages_fail_at(unsigned count);
-/* How many runs of pages are allocated. */
-unsigned fake_pages_taken(void);
 
 #endif

@@ -111,83 +111,7 @@ void lazy_drop(struct lazy_state *state)
 		fake.percpu.lazy_owner = NULL;
 }
 
-/* --- kernel/: memory ---------------------------------------------------------------------- */
-
-#define BLOCK_MAX 256u
-
-static struct block {
-	void *start;
-	size_t size_bytes;
-} blocks[BLOCK_MAX];
-
-static bool allocation_begin(void)
-{
-	if (fake.allocations_left == 0)
-		return false;
-	fake.allocations_left--;
-	fake.allocations++;
-	return true;
-}
-
-static void *block_alloc(size_t size_bytes, size_t alignment)
-{
-	if (!allocation_begin())
-		return NULL;
-	for (unsigned i = 0; i < BLOCK_MAX; i++) {
-		if (blocks[i].start)
-			continue;
-		void *start = aligned_alloc(alignment, align_up(size_bytes, alignment));
-		Q_ASSERT(start);
-		memset(start, 0, size_bytes);
-		blocks[i] = (struct block){ start, size_bytes };
-		return start;
-	}
-	Q_ASSERT(!"room for one more block");
-	return NULL;
-}
-
-static void block_free(void *start, size_t size_bytes)
-{
-	if (!start)
-		return;
-	for (unsigned i = 0; i < BLOCK_MAX; i++) {
-		if (blocks[i].start != start)
-			continue;
-		Q_ASSERT(blocks[i].size_bytes == size_bytes);
-		blocks[i].start = NULL;
-		fake.allocations--;
-		free(start);
-		return;
-	}
-	Q_ASSERT(!"a block that is in use");
-}
-
-void *heap_alloc(size_t size_bytes)
-{
-	Q_ASSERT(size_bytes > 0 && size_bytes <= PAGE_SIZE);
-	size_t alignment = 32;
-	while (alignment < size_bytes)
-		alignment *= 2;
-	return block_alloc(size_bytes, alignment);
-}
-
-void heap_free(void *object, size_t size_bytes)
-{
-	block_free(object, size_bytes);
-}
-
-void *pages_alloc(unsigned page_count)
-{
-	Q_ASSERT(page_count > 0);
-	return block_alloc(page_count * PAGE_SIZE, PAGE_SIZE);
-}
-
-void pages_free(void *start, unsigned page_count)
-{
-	block_free(start, page_count * PAGE_SIZE);
-}
-
-/* --- kernel/: the rest -------------------------------------------------------------------- */
+/* --- kernel/ ------------------------------------------------------------------------------ */
 
 const struct options *options(void)
 {
@@ -198,7 +122,7 @@ q_status_t thread_create(const char *name, enum thread_priority priority, void (
 			 void *argument, struct thread **out_thread)
 {
 	Q_ASSERT(priority == THREAD_NORMAL);
-	struct thread *thread = block_alloc(sizeof(*thread), 64);
+	struct thread *thread = heap_alloc(sizeof(*thread));
 	if (!thread)
 		return Q_NO_MEMORY;
 	snprintf(thread->name, sizeof(thread->name), "%s", name);
@@ -212,7 +136,7 @@ void thread_join(struct thread *thread)
 {
 	const struct vcpu *vcpu = thread->argument;
 	Q_ASSERT((vcpu->requests & VCPU_REQUEST_END) && thread->unparks > 0);
-	block_free(thread, sizeof(*thread));
+	heap_free(thread, sizeof(*thread));
 }
 
 struct thread *thread_self(void)
@@ -291,7 +215,7 @@ void console_com2_write(const void *bytes, size_t count)
 
 static q_status_t fake_vcpu_create(struct guest_regs *regs, struct virt_vcpu **out_vcpu)
 {
-	struct virt_vcpu *virt = block_alloc(sizeof(*virt), 64);
+	struct virt_vcpu *virt = heap_alloc(sizeof(*virt));
 	if (!virt)
 		return Q_NO_MEMORY;
 	virt->regs = regs;
@@ -302,7 +226,7 @@ static q_status_t fake_vcpu_create(struct guest_regs *regs, struct virt_vcpu **o
 
 static void fake_vcpu_destroy(struct virt_vcpu *virt)
 {
-	block_free(virt, sizeof(*virt));
+	heap_free(virt, sizeof(*virt));
 }
 
 static void fake_vcpu_reset(struct virt_vcpu *virt)
@@ -459,14 +383,10 @@ void host_set_up(void)
 	struct gmm_region all = { hpa(FAKE_RAM_BASE), hpa(FAKE_RAM_BASE + HOST_BYTES) };
 	uint64_t metadata_bytes = gmm_metadata_size(&all, 1);
 
-	for (unsigned i = 0; i < BLOCK_MAX; i++) {
-		free(blocks[i].start);
-		blocks[i].start = NULL;
-	}
+	fake_heap_clear();
 	fake = (struct fake){ .tsc = 5 * TSC_HZ + TSC_HZ / 4,
 			      .xcr0 = XCR0_X87,
-			      .xcr0_supported = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512,
-			      .allocations_left = ~0u };
+			      .xcr0_supported = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 };
 	memset(&machine, 0, sizeof(machine));
 	guest_code_hook = NULL;
 	exit_first = exit_end = 0;
@@ -528,7 +448,7 @@ void tear_down(void)
 	machine_fini(&machine);
 	gmm_check();
 	struct census left = census_take();
-	Q_ASSERT(left.allocations == 0 && left.vms == 0 && left.private_pages == 0);
+	Q_ASSERT(left.blocks == 0 && left.vms == 0 && left.private_pages == 0);
 	Q_ASSERT(fake.timer == NULL && !fake.irqs_are_off && exits_left() == 0);
 	Q_ASSERT(fake.percpu.lazy_owner == NULL);
 	fake_ram_destroy();
@@ -538,7 +458,7 @@ struct census census_take(void)
 {
 	struct gmm_stats stats;
 	gmm_stats(&stats);
-	return (struct census){ fake.allocations, stats.vm_count, stats.private_pages,
+	return (struct census){ fake_heap_blocks(), stats.vm_count, stats.private_pages,
 				stats.kernel_pages, stats.reserved_pages };
 }
 

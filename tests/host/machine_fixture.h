@@ -2,8 +2,8 @@
 /*
  * A machine of vm/machine on the host: real devices, decoder and memory over fake RAM. Below it,
  * the kernel and the backend are fakes, whose state a test sets and reads. They assert what the
- * real ones demand of their callers: heap_free() gets the allocated size, interrupts are off at
- * the entry, the CPU would accept the injected event.
+ * real ones demand of their callers: interrupts are off at the entry, the CPU would accept the
+ * injected event.
  *
  * A test writes guest memory and registers and describes an exit; take_exit() runs the vCPU,
  * which leaves the guest with that exit and handles it. next_event() returns the event that the
@@ -26,6 +26,7 @@
 #include "vm/machine/machine_internal.h"
 #include "vm/machine/vcpu.h"
 
+#include "fake_heap.h"
 #include "seam/seam.h"
 #include "test.h"
 
@@ -52,9 +53,6 @@ extern struct fake {
 	uint64_t tsc, tsc_step; /* each cpu_rdtsc() returns `tsc`, then adds `tsc_step` */
 	uint64_t xcr0, xcr0_supported;
 	bool irqs_are_off;
-
-	unsigned allocations;      /* live ones: heap, runs of pages, threads, backend's vCPUs */
-	unsigned allocations_left; /* until one fails */
 
 	const struct timer *timer; /* the one that is armed, or NULL */
 	uint64_t timer_deadline;   /* host TSC */
@@ -108,7 +106,7 @@ void tear_down(void);
 
 /* What GMM and the fakes count. A failed creation leaves it unchanged. */
 struct census {
-	unsigned allocations;
+	unsigned blocks; /* of the heap; threads and the backend's vCPUs too */
 	uint64_t vms, private_pages, kernel_pages, reserved_pages;
 };
 struct census census_take(void);

@@ -2,7 +2,7 @@
 /*
  * Quire's operator on the host: quire.conf goes in, lines are typed at the console, and what it
  * prints comes out. operator/, vm/, the loader and the memory of VMs are real, over fake RAM.
- * Fake are the machine that a guest runs on, the sharing scanner, and the kernel (fake_kernel.h).
+ * Fake are the machine that a guest runs on, the sharing scanner, and the kernel (fake_kernel.h, fake_heap.h).
  */
 #ifndef TESTS_HOST_OPERATOR_FIXTURE_H
 #define TESTS_HOST_OPERATOR_FIXTURE_H
@@ -14,6 +14,7 @@
 #include "vm/vm.h"
 #include "vm/vm_config.h"
 
+#include "fake_heap.h"
 #include "fake_kernel.h"
 #include "test.h"
 

@@ -143,13 +143,13 @@ TEST(operator_life, a_vm_that_was_destroyed_leaves_nothing)
 	be_stopped();
 	EXPECT_DONE("destroy one");
 	gmm_stats(&before);
-	unsigned objects = fake_heap_objects();
+	unsigned objects = fake_heap_blocks();
 	be_running();
 	guest_touches("one", 300, 20);
 	EXPECT_DONE("stop one");
 	EXPECT_DONE("destroy one");
 	gmm_stats(&after);
-	EXPECT(fake_heap_objects() == objects);
+	EXPECT(fake_heap_blocks() == objects);
 	EXPECT(after.vm_count == 0 && after.reserved_pages == before.reserved_pages);
 	EXPECT(after.private_pages == 0);
 }
@@ -331,7 +331,7 @@ TEST(operator_life, create_leaves_nothing_when_memory_runs_out)
 	EXPECT_DONE("stop one");
 	EXPECT_DONE("destroy one");
 	gmm_stats(&before);
-	unsigned objects = fake_heap_objects(), count = 0;
+	unsigned objects = fake_heap_blocks(), count = 0;
 	for (;;) {
 		fake_heap_fail_at(++count);
 		const char *text = answer(CREATE " vcpus=2");
@@ -341,7 +341,7 @@ TEST(operator_life, create_leaves_nothing_when_memory_runs_out)
 						     : "create: vm one: cannot be created: out of "
 						       "memory\n");
 		gmm_stats(&after);
-		EXPECT(fake_heap_objects() == objects && !vm_find("one"));
+		EXPECT(fake_heap_blocks() == objects && !vm_find("one"));
 		EXPECT(after.vm_count == 0 && after.reserved_pages == before.reserved_pages);
 	}
 	/* The configuration, the VM, its serial output, two vCPUs. */
@@ -353,7 +353,7 @@ TEST(operator_life, create_leaves_nothing_when_memory_runs_out)
 		fake_thread_fail_at(count);
 		EXPECT_ANSWER(CREATE " vcpus=2",
 			      "create: vm one: cannot be created: out of memory\n");
-		EXPECT(fake_heap_objects() == objects);
+		EXPECT(fake_heap_blocks() == objects);
 	}
 }
 

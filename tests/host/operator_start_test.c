@@ -89,7 +89,7 @@ TEST(operator_start, without_memory_for_its_thread_or_the_configuration)
 	fake_heap_fail_at(1);
 	EXPECT(operator_boot(VM("a") VM("b") "[machine]\n") == Q_NO_MEMORY);
 	assert_string_equal(boot_error.text, "no memory for the configuration of 3 VMs");
-	EXPECT(fake_heap_objects() == 0);
+	EXPECT(fake_heap_blocks() == 0);
 }
 
 /* More VMs than there can be are refused by a line of the file, not by the memory for them. */
@@ -136,7 +136,7 @@ TEST(operator_start, vms_start_unless_they_are_told_not_to)
 TEST(operator_start, the_configuration_is_not_kept)
 {
 	boot("[machine]\n# nothing\n");
-	EXPECT(fake_heap_objects() == 0);
+	EXPECT(fake_heap_blocks() == 0);
 }
 
 TEST(operator_start, the_only_console_is_attached)

@@ -11,6 +11,7 @@
 #ifndef TESTS_HOST_RECLAIM_MACHINE_H
 #define TESTS_HOST_RECLAIM_MACHINE_H
 
+#include "fake_heap.h"
 #include "fake_thread.h"
 
 #include <stdio.h>
@@ -118,6 +119,7 @@ static inline void machine_set_up(uint64_t size_bytes)
 	answers_at_once = false;
 	stepped = NULL;
 	fake_threads_reset();
+	fake_heap_clear();
 	fake_log_clear();
 	fake_kernel_map_fail_at(0);
 	fake_cpu_set(0);

@@ -502,9 +502,9 @@ TEST(reclaim_pass, a_start_that_fails_leaves_nothing)
 	const struct share_scan_config config = { .is_on = true, .cpu_percent = 2 };
 
 	machine_set_up(MIB(32));
-	fake_pages_fail_at(1);
-	EXPECT(share_scan_start(&config) == Q_NO_MEMORY && fake_pages_taken() == 0);
+	fake_heap_fail_at(1);
+	EXPECT(share_scan_start(&config) == Q_NO_MEMORY && fake_heap_blocks() == 0);
 	fake_thread_create_fail_at(1);
-	EXPECT(share_scan_start(&config) == Q_NO_MEMORY && fake_pages_taken() == 0);
-	EXPECT(share_scan_start(&config) == Q_OK && fake_pages_taken() == 1);
+	EXPECT(share_scan_start(&config) == Q_NO_MEMORY && fake_heap_blocks() == 0);
+	EXPECT(share_scan_start(&config) == Q_OK && fake_heap_blocks() == 1);
 }

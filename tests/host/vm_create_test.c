@@ -30,7 +30,7 @@ static q_status_t refused(const struct vm_config *config)
 	error.text[0] = 0;
 	q_status_t status = vm_create(config, &vm, &error);
 	EXPECT(status != Q_OK && vm == (struct vm *)&hog);
-	EXPECT(machines == 0 && fake_pages_taken() == 0 && vm_next(NULL) == NULL);
+	EXPECT(machines == 0 && fake_heap_blocks() == 0 && vm_next(NULL) == NULL);
 	return status;
 }
 
@@ -210,7 +210,7 @@ TEST(vm_create, a_creation_that_fails_at_any_step_leaves_nothing)
 	struct vm_config config = config_named("a");
 	const struct gmm_stats nothing = machine();
 
-	fake_pages_fail_at(1);
+	fake_heap_fail_at(1);
 	EXPECT(refused(&config) == Q_NO_MEMORY && error_is("cannot be created: out of memory"));
 	for (unsigned i = 0; i < ARRAY_COUNT(statuses); i++) {
 		machine_init_fail_at = 1;
@@ -423,7 +423,7 @@ TEST(vm_destroy, nothing_is_left)
 	EXPECT(vm_destroy(vm) == Q_OK);
 	struct gmm_stats now = machine();
 	EXPECT(stats_are_equal(&now, &nothing));
-	EXPECT(machines == 0 && fake_pages_taken() == 0 && vm_next(NULL) == NULL);
+	EXPECT(machines == 0 && fake_heap_blocks() == 0 && vm_next(NULL) == NULL);
 	gmm_check();
 }
 

@@ -8,6 +8,7 @@
 #ifndef TESTS_HOST_VM_FIXTURE_H
 #define TESTS_HOST_VM_FIXTURE_H
 
+#include "fake_heap.h"
 #include "fake_thread.h"
 
 #include <setjmp.h>
@@ -395,6 +396,7 @@ static inline void set_up_on(uint64_t machine_bytes)
 		free(vm->machine.vpc);
 	}
 	fake_threads_reset();
+	fake_heap_clear();
 	fake_log_clear();
 	fake_kernel_map_fail_at(0);
 	fake_ram_create_sparse(machine_bytes);
