@@ -667,7 +667,7 @@ static void scene(void)
 {
 	static const uint8_t image[PAGE_SIZE] Q_ALIGNED(8) = { 1 };
 	set_up(VCPUS);
-	fake.options.elides_zeroing = true;
+	fake_options.elides_zeroing = true;
 	mode_64();
 	lapics_enable();
 	q_status_t status = pgm_rom_add_shadowed(machine.pgm, gpa(SHADOW), image, PAGE_SIZE);

@@ -3,18 +3,13 @@
 
 #include "fake_cpu.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <pthread.h>
 #include <semaphore.h>
 
 #include <quire/list.h>
 
-#include "lib/format.h"
-#include "kernel/console.h"
-#include "kernel/log_console.h"
 #include "kernel/power.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -288,129 +283,7 @@ const char *fake_power(void)
 	return power;
 }
 
-/* --- <kernel/console.h> ------------------------------------------------------------------------ */
-
-#define PRINT_BYTES 1024u /* as in kernel/console.c */
-
-static char screen[1u << 20];
-static size_t screen_used;
-static uint8_t keys[8192];
-static size_t keys_head, keys_tail;
-static bool was_cut;
-static void (*input_hook)(void);
-static void (*hook_before)(void);
-static void (*hook_after)(void);
-
-void console_write(const void *bytes, size_t count)
-{
-	must(count < sizeof(screen) - screen_used, "the screen is full");
-	memcpy(screen + screen_used, bytes, count);
-	screen_used += count;
-	screen[screen_used] = 0;
-}
-
-static void write_text(const char *text)
-{
-	for (const char *newline; (newline = strchr(text, '\n')); text = newline + 1) {
-		console_write(text, (size_t)(newline - text));
-		console_write("\r\n", 2);
-	}
-	console_write(text, strlen(text));
-}
-
-void console_print(const char *format, ...)
-{
-	char text[PRINT_BYTES];
-	va_list args;
-	va_start(args, format);
-	was_cut |= format_text_va(text, sizeof(text), format, args) >= sizeof(text);
-	va_end(args);
-	write_text(text);
-}
-
-void console_print_line(const char *line)
-{
-	if (hook_before)
-		hook_before();
-	write_text(line);
-	if (hook_after)
-		hook_after();
-}
-
-int console_getc(void)
-{
-	return keys_tail == keys_head ? -1 : keys[keys_tail++];
-}
-
-void console_input_hook_set(void (*hook)(void))
-{
-	input_hook = hook;
-}
-
-void console_line_hook_set(void (*before)(void), void (*after)(void))
-{
-	hook_before = before;
-	hook_after = after;
-}
-
-void console_com2_write(const void *bytes, size_t count)
-{
-	(void)bytes;
-	(void)count;
-}
-
-void fake_console_type_unnoticed(const void *bytes, size_t count)
-{
-	if (keys_tail == keys_head)
-		keys_tail = keys_head = 0;
-	must(count <= sizeof(keys) - keys_head, "too much was typed ahead");
-	memcpy(keys + keys_head, bytes, count);
-	keys_head += count;
-}
-
-void fake_console_type(const void *bytes, size_t count)
-{
-	fake_console_type_unnoticed(bytes, count);
-	if (input_hook)
-		input_hook();
-	fake_threads_run();
-}
-
-const char *fake_console_text(void)
-{
-	return screen;
-}
-
-void fake_console_clear(void)
-{
-	screen_used = 0;
-	screen[0] = 0;
-	was_cut = false;
-}
-
-bool fake_console_was_cut(void)
-{
-	return was_cut;
-}
-
-/* --- <kernel/log_console.h>, <kernel/time.h>, <kernel/cmdline.h> --------------------------------- */
-
-static char log_command[16];
-
-void log_show(void)
-{
-	snprintf(log_command, sizeof(log_command), "show");
-}
-
-void log_level_set(enum log_level level)
-{
-	snprintf(log_command, sizeof(log_command), "level %d", level);
-}
-
-const char *fake_log_command(void)
-{
-	return log_command;
-}
+/* --- <kernel/time.h> --------------------------------------------------------------------------- */
 
 uint64_t time_start(void)
 {
@@ -426,11 +299,4 @@ uint64_t time_ticks_from_us(uint64_t microseconds)
 uint64_t time_us_from_ticks(uint64_t ticks)
 {
 	return ticks / 1000;
-}
-
-struct options fake_options;
-
-const struct options *options(void)
-{
-	return &fake_options;
 }

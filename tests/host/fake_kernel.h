@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The part of kernel/ that operator/ and vm/ stand on, for host tests: threads, clock, console
- * and power switch. tests/host/seam has locks, log and memory.
+ * The part of kernel/ that operator/ and vm/ stand on, for host tests: threads, clock and
+ * power switch. tests/host/seam has locks, log and memory.
  *
  * Threads are host threads, of which one runs at a time, until it parks or yields. The test's
  * thread is the idle thread: it runs when no other can, and never parks.
@@ -9,7 +9,7 @@
 #ifndef TESTS_HOST_FAKE_KERNEL_H
 #define TESTS_HOST_FAKE_KERNEL_H
 
-#include "kernel/cmdline.h"
+#include <quire/compiler.h>
 
 /* --- threads ------------------------------------------------------------------------------- */
 
@@ -25,28 +25,10 @@ unsigned fake_yields(void);
 /* Makes the `count`-th call of thread_create() from now fail; 0: none. */
 void fake_thread_fail_at(unsigned count);
 
-/* --- console --------------------------------------------------------------------------------- */
-
-/* Types bytes, and runs. */
-void fake_console_type(const void *bytes, size_t count);
-/* Types bytes while the threads do something else: the console gets no interrupt. */
-void fake_console_type_unnoticed(const void *bytes, size_t count);
-/* What was written since the last fake_console_clear(). */
-const char *fake_console_text(void);
-void fake_console_clear(void);
-/* True if a text was longer than console_print() can print, so that its end is missing. */
-bool fake_console_was_cut(void);
-
 /* --- the rest ---------------------------------------------------------------------------------- */
-
-/* What options() returns. */
-extern struct options fake_options;
 
 /* How Quire's run ended: "off 1", "halt 0", "reboot"; "" while it runs. No other thread runs then. */
 const char *fake_power(void);
-
-/* What the console's `log` did last: "show", "level N"; "": nothing. */
-const char *fake_log_command(void);
 
 /* A broken test or fixture: prints and aborts. For any thread, unlike EXPECT(). */
 void must(bool condition, const char *what);

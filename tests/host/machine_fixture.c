@@ -6,7 +6,6 @@
 #include <quire/assert.h>
 
 #include "devices/pc/vpc_internal.h"
-#include "kernel/console.h"
 #include "kernel/heap.h"
 #include "kernel/time.h"
 
@@ -113,11 +112,6 @@ void lazy_drop(struct lazy_state *state)
 
 /* --- kernel/ ------------------------------------------------------------------------------ */
 
-const struct options *options(void)
-{
-	return &fake.options;
-}
-
 q_status_t thread_create(const char *name, enum thread_priority priority, void (*body)(void *),
 			 void *argument, struct thread **out_thread)
 {
@@ -182,33 +176,6 @@ uint64_t time_tsc_hz(void)
 uint64_t time_epoch_seconds(void)
 {
 	return EPOCH;
-}
-
-/* The console may wait, so its callers must hold no lock. */
-static void text_append(char *text, size_t room, const void *bytes, size_t count)
-{
-	size_t used = strlen(text);
-	Q_ASSERT(!spin_is_held(&machine.devices_lock));
-	if (used + count >= room)
-		used = 0;
-	Q_ASSERT(count < room);
-	memcpy(text + used, bytes, count);
-	text[used + count] = 0;
-}
-
-void console_write(const void *bytes, size_t count)
-{
-	text_append(fake.console, sizeof(fake.console), bytes, count);
-}
-
-void console_print_line(const char *line)
-{
-	console_write(line, strlen(line));
-}
-
-void console_com2_write(const void *bytes, size_t count)
-{
-	text_append(fake.com2, sizeof(fake.com2), bytes, count);
 }
 
 /* --- the backend -------------------------------------------------------------------------- */
@@ -390,7 +357,9 @@ void host_set_up(void)
 	memset(&machine, 0, sizeof(machine));
 	guest_code_hook = NULL;
 	exit_first = exit_end = 0;
+	fake_options = (struct options){ .log_level = LOG_ERROR };
 	fake_log_clear();
+	fake_console_clear();
 
 	fake_kernel_map_fail_at(0);
 	fake_cpu_set(0);

@@ -19,13 +19,14 @@
 
 #include <quire/x86_state.h>
 
-#include "kernel/cmdline.h"
 #include "kernel/thread.h"
 #include "vm/machine/guest_memory.h"
 #include "vm/machine/inject.h"
 #include "vm/machine/machine_internal.h"
 #include "vm/machine/vcpu.h"
 
+#include "fake_cmdline.h"
+#include "fake_console.h"
 #include "fake_heap.h"
 #include "seam/seam.h"
 #include "test.h"
@@ -46,7 +47,6 @@ struct thread {
 };
 
 extern struct fake {
-	struct options options;
 	struct percpu percpu;
 	struct thread *self; /* what thread_self() returns */
 
@@ -59,7 +59,6 @@ extern struct fake {
 	unsigned timer_arms;       /* calls of timer_arm() */
 
 	unsigned lazy_switches;
-	char console[4096], com2[4096];
 } fake;
 
 /* --- the backend below -------------------------------------------------------------------- */

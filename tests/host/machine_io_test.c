@@ -89,7 +89,7 @@ TEST(machine_io, serial_output_reaches_the_console_without_a_lock)
 	set_up_64();
 	out(UART, 1, 'Q');
 	out(CONSOLE, 1, '!');
-	EXPECT(strcmp(fake.com2, "Q!") == 0);
+	EXPECT(strcmp(fake_com2_text(), "Q!") == 0);
 	tear_down();
 }
 
@@ -153,7 +153,7 @@ TEST(machine_io, one_element_leaves_rcx_alone)
 	guest_put(RAM, "xyz", 3);
 	set_string(5, RAM + 1, 7);
 	OUTS(CONSOLE, 1);
-	EXPECT(is_done(2) && has_string(5, RAM + 2, 7) && strcmp(fake.com2, "y") == 0);
+	EXPECT(is_done(2) && has_string(5, RAM + 2, 7) && strcmp(fake_com2_text(), "y") == 0);
 	tear_down();
 }
 
@@ -179,7 +179,7 @@ TEST(machine_io, every_size_moves_its_bytes)
 	guest_code("\x66\x6f");
 	set_string(1, RAM, 0);
 	OUTS(CONSOLE, 2); /* the upper byte goes to the next port */
-	EXPECT(has_string(1, RAM + 2, 0) && strcmp(fake.com2, "X") == 0);
+	EXPECT(has_string(1, RAM + 2, 0) && strcmp(fake_com2_text(), "X") == 0);
 	tear_down();
 }
 
@@ -194,7 +194,7 @@ TEST(machine_io, rep_moves_rcx_elements)
 	guest_code("\xf3\x6e");
 	set_string(5, RAM, 9);
 	REP_OUTS(UART, 1);
-	EXPECT(is_done(2) && has_string(0, RAM + 5, 9) && strcmp(fake.com2, "hello") == 0);
+	EXPECT(is_done(2) && has_string(0, RAM + 5, 9) && strcmp(fake_com2_text(), "hello") == 0);
 	tear_down();
 }
 
@@ -275,7 +275,7 @@ TEST(machine_io, others_do_not_wait_for_a_batch)
 	REP_OUTS(UART, 1);
 	REP_OUTS(UART, 1);
 	guest_code_hook = NULL;
-	EXPECT(is_done(2) && has_string(0, RAM + 3, 0) && strcmp(fake.com2, "abc") == 0);
+	EXPECT(is_done(2) && has_string(0, RAM + 3, 0) && strcmp(fake_com2_text(), "abc") == 0);
 	tear_down();
 }
 
@@ -307,10 +307,10 @@ static char outs_with(char prefix)
 {
 	char bytes[2] = { prefix, '\x6e' };
 	guest_put(cpu->virt->state.segment[SEG_CS].base + cpu->regs.rip, bytes, 2);
-	fake.com2[0] = 0;
+	fake_console_clear();
 	set_string(1, 0x100, 0);
 	OUTS(CONSOLE, 1);
-	return fake.com2[0];
+	return fake_com2_text()[0];
 }
 
 TEST(machine_io, outs_takes_any_segment)
@@ -322,10 +322,10 @@ TEST(machine_io, outs_takes_any_segment)
 		EXPECT(outs_with(overrides[i].prefix) == (char)('a' + overrides[i].segment));
 	/* Of two overrides the last counts. */
 	guest_code("\x26\x64\x6e");
-	fake.com2[0] = 0;
+	fake_console_clear();
 	set_string(1, 0x100, 0);
 	OUTS(CONSOLE, 1);
-	EXPECT(fake.com2[0] == 'a' + SEG_FS);
+	EXPECT(fake_com2_text()[0] == 'a' + SEG_FS);
 	cpu->virt->state.segment[SEG_CS].base = segment_base(SEG_CS);
 	cpu->regs.rip = 0;
 	EXPECT(outs_with('\x2e') == 'a' + SEG_CS);
@@ -355,10 +355,10 @@ TEST(machine_io, in_64_bit_mode_other_overrides_do_nothing)
 			continue;
 		char bytes[3] = { '\x65', overrides[i].prefix, '\x6e' };
 		guest_code_put(bytes, 3);
-		fake.com2[0] = 0;
+		fake_console_clear();
 		set_string(1, 0x100, 0);
 		OUTS(CONSOLE, 1);
-		EXPECT(fake.com2[0] == 'a' + SEG_GS);
+		EXPECT(fake_com2_text()[0] == 'a' + SEG_GS);
 	}
 	tear_down();
 }
@@ -422,7 +422,7 @@ TEST(machine_io, compatibility_mode_has_32_bit_addresses)
 	guest_put_number(RAM, 'x', 1);
 	set_string(1, 0xabcd00000000 | (RAM + 0x1000), 0);
 	OUTS(CONSOLE, 1);
-	EXPECT(is_done(2) && has_string(1, RAM + 0x1001, 0) && fake.com2[0] == 'x');
+	EXPECT(is_done(2) && has_string(1, RAM + 0x1001, 0) && fake_com2_text()[0] == 'x');
 	tear_down();
 }
 
@@ -441,10 +441,10 @@ TEST(machine_io, the_modes_of_32_bit_paging)
 		cpu->virt->state.cr4 = is_pae ? CR4_PAE : CR4_PSE;
 		cpu->virt->state.cr3 = is_pae ? high : table;
 		cpu->regs.rip = CODE_AT;
-		fake.com2[0] = 0;
+		fake_console_clear();
 		set_string(1, RAM, 0);
 		OUTS(CONSOLE, 1);
-		EXPECT(is_done(2) && fake.com2[0] == 'x');
+		EXPECT(is_done(2) && fake_com2_text()[0] == 'x');
 		set_string(1, 0x400000, 0);
 		OUTS(CONSOLE, 1);
 		EXPECT(raises_page_fault(0x400000, 0));
@@ -668,9 +668,9 @@ TEST(machine_io, waits_for_memory_for_the_guests_tables)
 	set_string(1, VIRT, 0);
 	OUTS(CONSOLE, 1);
 	EXPECT(taken.wish.kind == VCPU_WISH_MEMORY && taken.wish.page_count == 1);
-	EXPECT(is_retried() && has_string(1, VIRT, 0) && fake.com2[0] == 0);
+	EXPECT(is_retried() && has_string(1, VIRT, 0) && fake_com2_text()[0] == 0);
 	memory_release();
 	OUTS(CONSOLE, 1);
-	EXPECT(is_done(2) && fake.com2[0] == 'x' && (page_entry(VIRT) & PAGE_AD) == 0x20);
+	EXPECT(is_done(2) && fake_com2_text()[0] == 'x' && (page_entry(VIRT) & PAGE_AD) == 0x20);
 	tear_down();
 }

@@ -139,7 +139,7 @@ TEST(machine_life, memory_is_as_the_cpu_walks_it)
 	machine_fini(&machine);
 	ept_ops.slat_kind = SLAT_EPT;
 	ept_ops.slat_notes_dirty = notes_dirty;
-	fake.options.works_ahead = true;
+	fake_options.works_ahead = true;
 	memset(&machine, 0, sizeof(machine));
 	EXPECT(machine_init(&machine, &config, &ept_ops) == Q_OK);
 	EXPECT(machine.pgm->slat.format == &slat_ept && pgm_has_dirty_bits(machine.pgm));
@@ -397,7 +397,7 @@ TEST(machine_life, debug_ports_are_there_if_configured)
 	machine_power_on(&machine);
 	out(0xf4, 1, 7);
 	out(0xe9, 1, 'x');
-	EXPECT(!machine_power_request_take(&machine, &what, &value) && fake.com2[0] == 0);
+	EXPECT(!machine_power_request_take(&machine, &what, &value) && fake_com2_text()[0] == 0);
 	tear_down();
 }
 

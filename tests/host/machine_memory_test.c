@@ -769,7 +769,7 @@ TEST(machine_memory, the_log_says_so_once_for_each_power_on)
 static void fill_set_up(unsigned pages)
 {
 	set_up_64();
-	fake.options.elides_zeroing = true;
+	fake_options.elides_zeroing = true;
 	guest_code("\xf3\x48\xab");
 	set_regs(pages * PER_PAGE + 1, 7, FILL_AT);
 	cpu->regs.gpr[GPR_RAX] = 0;
@@ -838,9 +838,9 @@ TEST(machine_memory, a_clearing_stops_where_a_page_is_not_zero_or_not_reached)
 TEST(machine_memory, other_writes_are_no_clearing)
 {
 	fill_set_up(2);
-	fake.options.elides_zeroing = false;
+	fake_options.elides_zeroing = false;
 	expect_filled(0);
-	fake.options.elides_zeroing = true;
+	fake_options.elides_zeroing = true;
 	tear_down();
 	fill_set_up(2);
 	cpu->virt->state.dr7 |= 1; /* a breakpoint */

@@ -205,9 +205,9 @@ TEST(operator_commands, tab_completes)
 		type(completions[i].line);
 		fake_console_clear();
 		type("\t");
-		if (strcmp(screen(), completions[i].shown) != 0)
-			fail_msg("'%s' and Tab: '%s', not '%s'", completions[i].line, screen(),
-				 completions[i].shown);
+		if (strcmp(fake_console_text(), completions[i].shown) != 0)
+			fail_msg("'%s' and Tab: '%s', not '%s'", completions[i].line,
+				 fake_console_text(), completions[i].shown);
 	}
 }
 
@@ -220,7 +220,7 @@ TEST(operator_commands, a_completed_line_runs)
 	type("\r");
 	assert_string_equal(vm_state_text(vm_named("web-1")), "paused");
 	type("\x1b[A");
-	EXPECT(strstr(screen(), "quire> pause web-1 "));
+	EXPECT(strstr(fake_console_text(), "quire> pause web-1 "));
 	type("\x15");
 }
 
@@ -235,11 +235,11 @@ TEST(operator_commands, a_full_line_is_not_completed_beyond_its_end)
 	type(line);
 	fake_console_clear();
 	type("\t");
-	assert_string_equal(screen(), "lp");
+	assert_string_equal(fake_console_text(), "lp");
 	fake_console_clear();
 	type("\t");
 	type("x");
-	assert_string_equal(screen(), "");
+	assert_string_equal(fake_console_text(), "");
 	type("\r");
-	EXPECT(strstr(screen(), "this list, or one command explained"));
+	EXPECT(strstr(fake_console_text(), "this list, or one command explained"));
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "operator_fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <quire/virt_ops.h>
 
 #include "arch/x86_64/paging.h"
-#include "kernel/console.h"
 #include "kernel/heap.h"
+#include "kernel/log_console.h"
 #include "kernel/thread.h"
 #include "mm/gmm/gmm.h"
 #include "mm/pgm/pgm.h"
@@ -31,6 +32,7 @@ struct share_scan_config scan_config;
 bool scan_is_on;
 unsigned scan_cpu_percent;
 q_status_t scan_start_status, zero_ahead_start_status;
+char log_command[16];
 unsigned leaves_checked, machines_checked, scans_checked;
 
 /* --- a machine that runs no guest ------------------------------------------------------------- */
@@ -290,6 +292,18 @@ void share_scan_check(void)
 	scans_checked++;
 }
 
+/* --- <kernel/log_console.h> ----------------------------------------------------------------------- */
+
+void log_show(void)
+{
+	snprintf(log_command, sizeof(log_command), "show");
+}
+
+void log_level_set(enum log_level level)
+{
+	snprintf(log_command, sizeof(log_command), "level %d", level);
+}
+
 /* --- Quire's own address space: an image of two pages, mapped as one ------------------------------- */
 
 asm(".section .rodata, \"a\"\n"
@@ -369,12 +383,9 @@ static void machine_switch_off(void)
 {
 	static const char leave[] = "\x1d\x15poweroff\r";
 	if (!fake_power()[0])
-		fake_console_type(leave, sizeof(leave) - 1);
+		type_bytes(leave, sizeof(leave) - 1);
 	fake_threads_end();
-	console_input_hook_set(NULL);
-	console_line_hook_set(NULL, NULL);
-	while (console_getc() >= 0)
-		;
+	fake_console_unplug();
 	for (struct vm *vm; (vm = vm_next(NULL)) != NULL;)
 		vm_table_remove(vm);
 	fake_heap_clear();
@@ -388,6 +399,7 @@ static void guests_clear(void)
 	memset(&scan_config, 0, sizeof(scan_config));
 	guest_room = 0;
 	guest_ticks = 0;
+	log_command[0] = 0;
 	pressed.machine = NULL;
 	scan_start_status = zero_ahead_start_status = Q_OK;
 	leaves_checked = machines_checked = scans_checked = 0;
@@ -428,23 +440,15 @@ q_status_t operator_boot(const char *conf)
 
 /* --- the terminal --------------------------------------------------------------------------------------- */
 
-void type(const char *text)
+void type_bytes(const void *bytes, size_t count)
 {
-	fake_console_type(text, strlen(text));
+	fake_console_type(bytes, count);
+	fake_threads_run();
 }
 
-const char *screen(void)
+void type(const char *text)
 {
-	static char text[1u << 20];
-	char *to = text;
-	EXPECT(!fake_console_was_cut());
-	for (const char *from = fake_console_text(); *from; from++) {
-		EXPECT(*from != '\n' || from[-1] == '\r');
-		if (*from != '\r' || from[1] != '\n')
-			*to++ = *from;
-	}
-	*to = 0;
-	return text;
+	type_bytes(text, strlen(text));
 }
 
 const char *answer(const char *line)
@@ -453,7 +457,7 @@ const char *answer(const char *line)
 	fake_console_clear();
 	type(line);
 	type("\r");
-	char *text = (char *)screen();
+	char *text = (char *)fake_console_text();
 	size_t length = strlen(text);
 	if (strncmp(text, line, typed) != 0 || text[typed] != '\n')
 		fail_msg("'%s' was not echoed: '%s'", line, text);

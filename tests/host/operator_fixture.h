@@ -2,7 +2,7 @@
 /*
  * Quire's operator on the host: quire.conf goes in, lines are typed at the console, and what it
  * prints comes out. operator/, vm/, the loader and the memory of VMs are real, over fake RAM.
- * Fake are the machine that a guest runs on, the sharing scanner, and the kernel (fake_kernel.h, fake_heap.h).
+ * Fake are the machine that a guest runs on, the sharing scanner, and what they call of the kernel.
  */
 #ifndef TESTS_HOST_OPERATOR_FIXTURE_H
 #define TESTS_HOST_OPERATOR_FIXTURE_H
@@ -14,6 +14,8 @@
 #include "vm/vm.h"
 #include "vm/vm_config.h"
 
+#include "fake_cmdline.h"
+#include "fake_console.h"
 #include "fake_heap.h"
 #include "fake_kernel.h"
 #include "test.h"
@@ -40,17 +42,14 @@ static inline void operator_at_prompt(void)
 
 /* --- the terminal ---------------------------------------------------------------------------- */
 
-/* Types text; Enter is "\r". */
+/* Types text, and lets the threads run; Enter is "\r". */
 void type(const char *text);
+void type_bytes(const void *bytes, size_t count);
 /*
  * Types a line and Enter, and returns what its command printed: without the echo of the line and
- * the next prompt, and with plain '\n'. A text that the console would cut fails the test, as
- * does a '\n' without '\r'.
+ * the next prompt.
  */
 const char *answer(const char *line);
-/* What was printed since fake_console_clear(), or since the last line was typed, with plain '\n'. */
-const char *screen(void);
-
 #define EXPECT_ANSWER(line, text) assert_string_equal(answer(line), text)
 /* The command works, and has nothing to say. */
 #define EXPECT_DONE(line) EXPECT_ANSWER(line, "")
@@ -86,6 +85,11 @@ extern bool scan_is_on;
 extern unsigned scan_cpu_percent;
 /* What share_scan_start() and zero_ahead_start() return. */
 extern q_status_t scan_start_status, zero_ahead_start_status;
+
+/* --- the log ------------------------------------------------------------------------------------ */
+
+/* What `log` did last: "show", "level N"; "": nothing. */
+extern char log_command[16];
 
 /* --- checks that `check` makes ------------------------------------------------------------------ */
 

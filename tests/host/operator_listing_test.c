@@ -49,7 +49,7 @@ static void begin(bool is_json)
 static const char *end(void)
 {
 	listing_end(&listing);
-	return screen();
+	return fake_console_text();
 }
 
 static const char *table(bool is_json, const struct listing_columns *columns,

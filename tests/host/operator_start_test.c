@@ -15,7 +15,7 @@ static void expect_refused(const char *conf, q_status_t status, const char *erro
 	EXPECT(operator_boot(conf) == status);
 	assert_string_equal(boot_error.text, error);
 	/* Nobody would read it. */
-	assert_string_equal(screen(), "");
+	assert_string_equal(fake_console_text(), "");
 	for (struct vm *vm = vm_next(NULL); vm; vm = vm_next(vm))
 		EXPECT(vm_state(vm) == VM_CREATED);
 }
@@ -127,7 +127,7 @@ TEST(operator_start, vms_start_unless_they_are_told_not_to)
 	assert_string_equal(state_of("a"), "running");
 	assert_string_equal(state_of("b"), "created");
 	assert_string_equal(state_of("c"), "running");
-	assert_string_equal(screen(), "quire> ");
+	assert_string_equal(fake_console_text(), "quire> ");
 	EXPECT_DONE("start b");
 	assert_string_equal(state_of("b"), "running");
 }
@@ -142,20 +142,22 @@ TEST(operator_start, the_configuration_is_not_kept)
 TEST(operator_start, the_only_console_is_attached)
 {
 	boot(VM("a") "serial = log\n" VM("b"));
-	assert_string_equal(screen(), "attached to b; Ctrl-] leaves\n");
+	assert_string_equal(fake_console_text(), "attached to b; Ctrl-] leaves\n");
 	guest_room = 10;
 	type("x\x1d");
 	assert_string_equal(guest_typed, "x");
-	assert_string_equal(screen(), "attached to b; Ctrl-] leaves\n\ndetached from b\nquire> ");
+	assert_string_equal(fake_console_text(),
+			    "attached to b; Ctrl-] leaves\n\ndetached from b\nquire> ");
 }
 
 TEST(operator_start, the_console_that_was_asked_for_is_attached)
 {
 	boot("[machine]\nattach = b\n" VM("a") VM("b"));
-	assert_string_equal(screen(), "attached to b; Ctrl-] leaves\n");
+	assert_string_equal(fake_console_text(), "attached to b; Ctrl-] leaves\n");
 	/* One that does not run is left at once. */
 	boot("[machine]\nattach = b\n" VM("a") VM("b") "autostart = no\n");
-	assert_string_equal(screen(), "attached to b; Ctrl-] leaves\n\ndetached from b\nquire> ");
+	assert_string_equal(fake_console_text(),
+			    "attached to b; Ctrl-] leaves\n\ndetached from b\nquire> ");
 }
 
 /* --- the end ------------------------------------------------------------------------------------------- */
@@ -171,10 +173,10 @@ TEST(operator_start, without_a_vm_that_runs_it_ends_as_exit_says)
 {
 	boot_with(EXIT_MODE_PROMPT, "");
 	assert_string_equal(fake_power(), "");
-	assert_string_equal(screen(), "quire> ");
+	assert_string_equal(fake_console_text(), "quire> ");
 	boot_with(EXIT_MODE_POWEROFF, "");
 	assert_string_equal(fake_power(), "off 0");
-	assert_string_equal(screen(), "");
+	assert_string_equal(fake_console_text(), "");
 	boot_with(EXIT_MODE_HALT, VM("a") "autostart = no\n");
 	assert_string_equal(fake_power(), "halt 0");
 }

@@ -75,11 +75,11 @@ TEST(operator_system, the_log_is_shown_or_its_level_set)
 	operator_at_prompt();
 	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
 		EXPECT_DONE(rows[i].line);
-		assert_string_equal(fake_log_command(), rows[i].done);
+		assert_string_equal(log_command, rows[i].done);
 	}
 	EXPECT_ANSWER("log debug", "log: 'debug': the levels are error, notice, info and trace\n");
 	EXPECT_ANSWER("log \"\"", "log: '': the levels are error, notice, info and trace\n");
-	assert_string_equal(fake_log_command(), "level 3");
+	assert_string_equal(log_command, "level 3");
 }
 
 TEST(operator_system, reboot_and_poweroff_do_not_come_back)

@@ -19,7 +19,8 @@ HOST_v   := lib devices devices/pc tests/host/pc.c
 
 # A machine over a fake kernel and a fake backend, see machine_fixture.h.
 HOST_machine := lib mm/gmm mm/pgm devices devices/pc vm/insn vm/machine \
-                tests/host/fake_heap.c tests/host/machine_fixture.c
+                tests/host/fake_cmdline.c tests/host/fake_console.c tests/host/fake_heap.c \
+                tests/host/machine_fixture.c
 
 host_lib           := lib
 host_avl           := lib
@@ -45,7 +46,8 @@ host_operator_line := lib operator/prompt_line.c operator/command_words.c
 host_config_groups := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c
 # The operator over real VMs, without their machines and threads.
 OPERATOR := lib mm/gmm mm/pgm mm/share vm vm/load vm/machine/serial.c operator \
-            tests/host/fake_kernel.c tests/host/fake_heap.c tests/host/operator_fixture.c
+            tests/host/fake_kernel.c \
+            tests/host/fake_cmdline.c tests/host/fake_console.c tests/host/fake_heap.c tests/host/operator_fixture.c
 host_operator_commands := $(OPERATOR)
 host_operator_console := $(OPERATOR)
 host_operator_figures := $(OPERATOR) tests/host/json_read.c
@@ -66,6 +68,7 @@ host_reclaim_zero_ahead := $(HOST_reclaim)
 
 # A VM's life, on a stand-in for its machine, see vm_fixture.h.
 HOST_vm_life := lib mm/gmm mm/pgm vm vm/load/linux.c vm/load/linux_image.c \
+                tests/host/fake_cmdline.c tests/host/fake_console.c \
                 tests/host/fake_heap.c tests/host/fake_thread.c
 host_vm_life        := $(HOST_vm_life)
 host_vm_create      := $(HOST_vm_life)

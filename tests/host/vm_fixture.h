@@ -8,6 +8,8 @@
 #ifndef TESTS_HOST_VM_FIXTURE_H
 #define TESTS_HOST_VM_FIXTURE_H
 
+#include "fake_cmdline.h"
+#include "fake_console.h"
 #include "fake_heap.h"
 #include "fake_thread.h"
 
@@ -19,8 +21,6 @@
 #include <quire/assert.h>
 
 #include "lib/error_text.h"
-#include "kernel/cmdline.h"
-#include "kernel/console.h"
 #include "kernel/power.h"
 #include "mm/gmm/gmm.h"
 #include "mm/gmm/gmm_internal.h"
@@ -293,22 +293,9 @@ static q_status_t state_set(struct virt_vcpu *vcpu, const struct guest_state *st
 
 /* --- the stand-ins for kernel/ --------------------------------------------------------------- */
 
-static struct options fake_options;
-static char console_text[8192];
 static const char *ended_how; /* "power off" or "halt"; NULL: Quire runs */
 static enum exit_status ended_with;
 static jmp_buf operator_ended; /* where the test goes on if the operator's thread ended Quire */
-
-const struct options *options(void)
-{
-	return &fake_options;
-}
-
-void console_print_line(const char *line)
-{
-	Q_ASSERT(fake_locks_held() == 0);
-	strncat(console_text, line, sizeof(console_text) - strlen(console_text) - 1);
-}
 
 static inline Q_NORETURN void quire_end(const char *how, enum exit_status status)
 {
@@ -405,7 +392,7 @@ static inline void set_up_on(uint64_t machine_bytes)
 	memset(metadata, 0, metadata_bytes);
 	EXPECT(gmm_init(&all, 1, metadata) == Q_OK);
 	fake_options = (struct options){ .exit_mode = EXIT_MODE_PROMPT };
-	console_text[0] = 0;
+	fake_console_clear();
 	ended_how = NULL;
 	machine_init_fail_at = machines = hog_count = 0;
 	machine_hook = NULL;

@@ -399,9 +399,10 @@ TEST(vm_wait, that_all_wait_is_told_once)
 	starve(b);
 	EXPECT(fake_log_count(all_wait) == 1);
 	EXPECT(fake_log_contains("every VM waits: a (1 page, low), b (1 page, normal)"));
-	EXPECT(strstr(console_text, "@{\"event\":\"memory\",\"state\":\"exhausted\",\"waiting\":"
-				    "[{\"vm\":\"a\",\"pages\":1,\"priority\":\"low\"},"
-				    "{\"vm\":\"b\",\"pages\":1,\"priority\":\"normal\"}]}\n"));
+	EXPECT(strstr(fake_console_text(),
+		      "@{\"event\":\"memory\",\"state\":\"exhausted\",\"waiting\":"
+		      "[{\"vm\":\"a\",\"pages\":1,\"priority\":\"low\"},"
+		      "{\"vm\":\"b\",\"pages\":1,\"priority\":\"normal\"}]}\n"));
 	for (unsigned i = 0; i < 5; i++) {
 		fake_clock_advance(RETRY_TICKS);
 		settle();
@@ -517,7 +518,8 @@ TEST(vm_wait, as_many_waiters_are_listed_as_a_line_holds)
 		EXPECT(vm_start(vm) == Q_OK);
 	settle();
 	EXPECT(fake_log_count(all_wait) == 1 && fake_log_contains(" and 3 more"));
-	EXPECT(strstr(console_text, "\"vm\":\"vm15\"") && strstr(console_text, "],\"more\":3}\n"));
+	EXPECT(strstr(fake_console_text(), "\"vm\":\"vm15\"") &&
+	       strstr(fake_console_text(), "],\"more\":3}\n"));
 	EXPECT(fake_log_contains("waits: vm0 ("));
 }
 

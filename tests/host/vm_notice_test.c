@@ -29,15 +29,15 @@ TEST(vm_notice, a_line_has_what_there_is_to_tell)
 	EXPECT(told("vm web: paused: out of memory (needs 3 pages)\n"));
 	notice_vm(vm, "stopped", &(struct vm_ending){ .reason = NULL }, NULL);
 	EXPECT(told("vm web: stopped\n"));
-	EXPECT(console_text[0] == 0);
+	EXPECT(fake_console_text()[0] == 0);
 }
 
 static bool printed(const char *line)
 {
-	bool is_it = strcmp(console_text, line) == 0;
+	bool is_it = strcmp(fake_console_text(), line) == 0;
 	if (!is_it)
-		print_message("%s", console_text);
-	console_text[0] = 0;
+		print_message("%s", fake_console_text());
+	fake_console_clear();
 	return is_it;
 }
 
@@ -67,8 +67,9 @@ TEST(vm_notice, long_texts_end_in_time)
 	detail[sizeof(detail) - 1] = 0;
 	set_up_named(name, true);
 	notice_vm(vm, "stopped", &(struct vm_ending){ .reason = "cannot start" }, detail);
-	size_t length = strlen(console_text);
-	EXPECT(length < 320 && console_text[0] == '@' && console_text[length - 1] == '\n');
+	size_t length = strlen(fake_console_text());
+	EXPECT(length < 320 && fake_console_text()[0] == '@' &&
+	       fake_console_text()[length - 1] == '\n');
 	EXPECT(fake_log_contains("stopped: cannot start (\"\"\""));
 }
 
@@ -93,7 +94,7 @@ TEST(vm_notice, those_that_wait_are_listed)
 		       "{\"vm\":\"b\",\"pages\":2,\"priority\":\"high\"}]}\n"));
 	fake_options.events_json = false;
 	notice_exhausted(waiters, 1);
-	EXPECT(told("every VM waits: a (1 page, low)\n") && console_text[0] == 0);
+	EXPECT(told("every VM waits: a (1 page, low)\n") && fake_console_text()[0] == 0);
 }
 
 TEST(vm_notice, more_than_fit_are_counted)
@@ -107,11 +108,11 @@ TEST(vm_notice, more_than_fit_are_counted)
 		waiter_make(&waiters[i], name, ~0ull, GMM_PRIORITY_NORMAL);
 	}
 	notice_exhausted(waiters, MEMORY_WAITERS_LISTED);
-	EXPECT(!fake_log_contains("more") && !strstr(console_text, "more"));
-	EXPECT(strstr(console_text, "\"vm\":\"15-is-a-very-long-name-for-a-vm\""));
-	console_text[0] = 0;
+	EXPECT(!fake_log_contains("more") && !strstr(fake_console_text(), "more"));
+	EXPECT(strstr(fake_console_text(), "\"vm\":\"15-is-a-very-long-name-for-a-vm\""));
+	fake_console_clear();
 	notice_exhausted(waiters, MEMORY_WAITERS_LISTED + 9);
 	EXPECT(fake_log_contains(" and 9 more\n"));
-	size_t length = strlen(console_text);
-	EXPECT(strcmp(console_text + length - 12, "],\"more\":9}\n") == 0);
+	size_t length = strlen(fake_console_text());
+	EXPECT(strcmp(fake_console_text() + length - 12, "],\"more\":9}\n") == 0);
 }
