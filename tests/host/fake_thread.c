@@ -13,11 +13,11 @@
 
 #include "seam/seam.h"
 
-#define THREADS_MAX 128u
+#define THREADS_MAX 1024u
 #define TURNS_MAX   100000u /* until fake_threads_run_all() gives up */
 #define STACK_BYTES (1u << 20)
 
-enum state { READY, PARKED, ENDED };
+enum state { READY, PARKED, JOINING, ENDED };
 
 struct thread {
 	char name[40];
@@ -28,22 +28,24 @@ struct thread {
 	sem_t turn;
 	enum state state;
 	bool has_host, must_end, has_permit;
+	const struct thread *joined; /* while JOINING */
 	uint64_t deadline, cpu_ticks;
 	unsigned wakes, yields;
 };
 
 static struct thread *threads[THREADS_MAX];
 static unsigned thread_count, create_fail_at;
-static struct thread operator_thread;
-static sem_t operator_turn;
-static _Thread_local struct thread *self = &operator_thread;
+static struct thread test_thread;
+static sem_t test_turn;
+static _Thread_local struct thread *self = &test_thread;
 
 static struct percpu cpu;
+static bool should_yield, is_stopped;
 static uint64_t now, work_ticks;
 
 static Q_NORETURN void die(const char *why)
 {
-	fprintf(stderr, "fake kernel: %s\n", why);
+	fprintf(stderr, "fake threads: %s\n", why);
 	abort();
 }
 
@@ -73,9 +75,18 @@ static void turn_give_back(void)
 {
 	if (fake_locks_held() != 0)
 		die("a thread sleeps with a lock");
-	cpu.should_yield = false;
-	sem_post(&operator_turn);
+	cpu.should_yield = should_yield;
+	sem_post(&test_turn);
 	turn_wait();
+}
+
+static Q_NORETURN void thread_end(void)
+{
+	if (fake_locks_held() != 0)
+		die("a thread ends with a lock");
+	self->state = ENDED;
+	sem_post(&test_turn);
+	pthread_exit(NULL);
 }
 
 static void *host_run(void *argument)
@@ -83,14 +94,18 @@ static void *host_run(void *argument)
 	self = argument;
 	turn_wait();
 	self->body(self->argument);
-	fake_thread_leave();
+	thread_end();
 }
 
 bool fake_thread_is_ready(const struct thread *thread)
 {
-	if (thread->state == PARKED)
-		return thread->deadline && now >= thread->deadline;
-	return thread->state == READY;
+	switch (thread->state) {
+	case READY: return true;
+	case PARKED: return thread->deadline && now >= thread->deadline;
+	case JOINING: return thread->joined->state == ENDED;
+	case ENDED: break;
+	}
+	return false;
 }
 
 bool fake_thread_has_ended(const struct thread *thread)
@@ -105,17 +120,18 @@ uint64_t fake_thread_deadline(const struct thread *thread)
 
 void fake_thread_run(struct thread *thread)
 {
-	if (self != &operator_thread || !fake_thread_is_ready(thread))
+	if (self != &test_thread || is_stopped || !fake_thread_is_ready(thread))
 		die("this thread cannot run now");
 	sem_post(&thread->turn);
-	sem_wait(&operator_turn);
+	sem_wait(&test_turn);
 }
 
 /* False: no thread is ready. */
 static bool run_each_once(void)
 {
 	bool has_run = false;
-	for (unsigned i = 0; i < thread_count; i++) {
+	/* A thread that joins another one takes it from the list. */
+	for (unsigned i = 0; i < thread_count && !is_stopped; i++) {
 		if (fake_thread_is_ready(threads[i])) {
 			fake_thread_run(threads[i]);
 			has_run = true;
@@ -131,13 +147,12 @@ void fake_threads_run_all(void)
 			die("the threads find no rest");
 }
 
-void fake_thread_leave(void)
+void fake_threads_stop(void)
 {
-	if (fake_locks_held() != 0)
-		die("a thread ends with a lock");
-	self->state = ENDED;
-	sem_post(&operator_turn);
-	pthread_exit(NULL);
+	if (self == &test_thread)
+		die("the test cannot end here");
+	is_stopped = true;
+	thread_end();
 }
 
 static void thread_free(struct thread *thread)
@@ -185,9 +200,9 @@ q_status_t thread_create(const char *name, enum thread_priority priority, void (
 	return Q_OK;
 }
 
-struct thread *fake_operator(void)
+bool fake_thread_is_test(void)
 {
-	return &operator_thread;
+	return self == &test_thread;
 }
 
 struct thread *fake_thread_name_only(void)
@@ -197,11 +212,29 @@ struct thread *fake_thread_name_only(void)
 	return thread;
 }
 
+/* While the test's thread sleeps, the others run. */
+static void test_sleep(void)
+{
+	if (!run_each_once())
+		die("the test sleeps for ever");
+}
+
+static void sleep_as(enum state state)
+{
+	self->state = state;
+	turn_give_back();
+	self->state = READY;
+}
+
 void thread_join(struct thread *thread)
 {
-	while (thread->state != ENDED)
-		if (!run_each_once())
-			die("the operator waits for a thread that does not end");
+	while (thread->state != ENDED) {
+		self->joined = thread;
+		if (self == &test_thread)
+			test_sleep();
+		else
+			sleep_as(JOINING);
+	}
 	unsigned i = 0;
 	while (threads[i] != thread)
 		i++;
@@ -215,22 +248,14 @@ struct thread *thread_self(void)
 	return self;
 }
 
-static void operator_park(void)
-{
-	while (!operator_thread.has_permit)
-		if (!run_each_once())
-			die("the operator sleeps for ever");
-}
-
 static void park(uint64_t deadline)
 {
-	if (self == &operator_thread) {
-		operator_park();
+	if (self == &test_thread) {
+		while (!self->has_permit)
+			test_sleep();
 	} else if (!self->has_permit) {
-		self->state = PARKED;
 		self->deadline = deadline;
-		turn_give_back();
-		self->state = READY;
+		sleep_as(PARKED);
 		self->deadline = 0;
 	}
 	self->has_permit = false;
@@ -258,7 +283,10 @@ void thread_unpark(struct thread *thread)
 void thread_yield(void)
 {
 	self->yields++;
-	turn_give_back();
+	if (self == &test_thread)
+		run_each_once();
+	else
+		turn_give_back();
 }
 
 uint64_t thread_cpu_ticks(const struct thread *thread)
@@ -274,6 +302,11 @@ uint64_t time_ticks_from_us(uint64_t microseconds)
 	return microseconds * TICKS_PER_US;
 }
 
+uint64_t time_us_from_ticks(uint64_t ticks)
+{
+	return ticks / TICKS_PER_US;
+}
+
 uint64_t time_start(void)
 {
 	return 1;
@@ -285,12 +318,13 @@ void fake_threads_reset(void)
 {
 	for (unsigned i = 0; i < thread_count; i++)
 		thread_free(threads[i]);
-	memset(&operator_thread, 0, sizeof(operator_thread));
+	memset(&test_thread, 0, sizeof(test_thread));
 	memset(&cpu, 0, sizeof(cpu));
 	thread_count = create_fail_at = 0;
+	should_yield = is_stopped = false;
 	now = TICKS_PER_US;
 	work_ticks = 0;
-	sem_init(&operator_turn, 0, 0);
+	sem_init(&test_turn, 0, 0);
 }
 
 struct thread *fake_thread_find(const char *name)
@@ -319,6 +353,11 @@ unsigned fake_thread_yields(const struct thread *thread)
 void fake_thread_create_fail_at(unsigned count)
 {
 	create_fail_at = count;
+}
+
+void fake_should_yield_set(bool value)
+{
+	should_yield = cpu.should_yield = value;
 }
 
 void fake_clock_advance(uint64_t ticks)

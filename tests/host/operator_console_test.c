@@ -209,11 +209,11 @@ TEST(operator_console, what_the_guest_does_not_take_waits)
 	assert_string_equal(guest_typed, "ab");
 	guest_room = 3;
 	assert_string_equal(guest_typed, "ab");
-	fake_time_passes();
+	time_passes();
 	assert_string_equal(guest_typed, "abcde");
 	type("gh");
 	guest_room = 100;
-	fake_time_passes();
+	time_passes();
 	assert_string_equal(guest_typed, "abcdefgh");
 	type(CTRL_CLOSE);
 	assert_string_equal(fake_console_text(), "attach one\n" ATTACHED DETACHED);
@@ -250,7 +250,7 @@ TEST(operator_console, a_guest_gets_what_was_typed_ahead_in_order)
 	type_bytes(many, sizeof(many));
 	for (unsigned i = 0; i < 60; i++) {
 		guest_room = 10;
-		fake_time_passes();
+		time_passes();
 	}
 	EXPECT(strlen(guest_typed) == 512 && memcmp(guest_typed, many, 512) == 0);
 }

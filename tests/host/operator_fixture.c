@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <quire/assert.h>
 #include <quire/virt_ops.h>
 
 #include "arch/x86_64/paging.h"
 #include "kernel/heap.h"
 #include "kernel/log_console.h"
-#include "kernel/thread.h"
 #include "mm/gmm/gmm.h"
 #include "mm/pgm/pgm.h"
 #include "vm/load/module.h"
@@ -127,7 +127,7 @@ unsigned machine_serial_input(struct machine *machine, const uint8_t *bytes, uns
 	unsigned taken = count < guest_room ? count : guest_room;
 	size_t used = strlen(guest_typed);
 	(void)machine;
-	must(used + taken < sizeof(guest_typed), "a guest was typed too much");
+	Q_ASSERT(used + taken < sizeof(guest_typed));
 	memcpy(guest_typed + used, bytes, taken);
 	guest_typed[used + taken] = 0;
 	guest_room -= taken;
@@ -214,7 +214,7 @@ void guest_power(const char *name, enum vpc_power what, uint32_t value)
 	pressed.what = what;
 	pressed.value = value;
 	vcpu_request(machine->vcpus[0], VCPU_REQUEST_POWER);
-	fake_threads_run();
+	fake_threads_run_all();
 }
 
 void guest_wants_memory(const char *name, uint64_t page_count)
@@ -222,7 +222,7 @@ void guest_wants_memory(const char *name, uint64_t page_count)
 	struct vcpu *vcpu = vm_named(name)->machine.vcpus[0];
 	vcpu_wish_memory(vcpu, page_count);
 	vcpu_request(vcpu, VCPU_REQUEST_WISH);
-	fake_threads_run();
+	fake_threads_run_all();
 }
 
 /* No two pages that were touched are equal. */
@@ -384,7 +384,8 @@ static void machine_switch_off(void)
 	static const char leave[] = "\x1d\x15poweroff\r";
 	if (!fake_power()[0])
 		type_bytes(leave, sizeof(leave) - 1);
-	fake_threads_end();
+	fake_threads_reset();
+	fake_power_on();
 	fake_console_unplug();
 	for (struct vm *vm; (vm = vm_next(NULL)) != NULL;)
 		vm_table_remove(vm);
@@ -434,7 +435,7 @@ q_status_t operator_boot(const char *conf)
 						    length }) == Q_OK);
 	}
 	q_status_t status = operator_start(&ops, &modules, &boot_error);
-	fake_threads_run();
+	fake_threads_run_all();
 	return status;
 }
 
@@ -443,7 +444,13 @@ q_status_t operator_boot(const char *conf)
 void type_bytes(const void *bytes, size_t count)
 {
 	fake_console_type(bytes, count);
-	fake_threads_run();
+	fake_threads_run_all();
+}
+
+void time_passes(void)
+{
+	fake_clock_advance(1000000 * TICKS_PER_US);
+	fake_threads_run_all();
 }
 
 void type(const char *text)

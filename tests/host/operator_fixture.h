@@ -17,7 +17,8 @@
 #include "fake_cmdline.h"
 #include "fake_console.h"
 #include "fake_heap.h"
-#include "fake_kernel.h"
+#include "fake_power.h"
+#include "fake_thread.h"
 #include "test.h"
 
 #define MACHINE_BYTES (64ull << 20)
@@ -45,6 +46,8 @@ static inline void operator_at_prompt(void)
 /* Types text, and lets the threads run; Enter is "\r". */
 void type(const char *text);
 void type_bytes(const void *bytes, size_t count);
+/* A second passes, which is longer than any thread sleeps by itself. */
+void time_passes(void);
 /*
  * Types a line and Enter, and returns what its command printed: without the echo of the line and
  * the next prompt.

@@ -126,7 +126,7 @@ TEST(operator_junk, lines_of_commands)
 		if (i % CHECK_EVERY == 0)
 			EXPECT_ANSWER("check", "ok\n");
 		if (i % 16 == 0)
-			fake_time_passes();
+			time_passes();
 		fake_log_clear();
 	}
 }

@@ -350,7 +350,7 @@ TEST(operator_life, create_leaves_nothing_when_memory_runs_out)
 	EXPECT_DONE("stop one");
 	EXPECT_DONE("destroy one");
 	for (count = 1; count <= 2; count++) {
-		fake_thread_fail_at(count);
+		fake_thread_create_fail_at(count);
 		EXPECT_ANSWER(CREATE " vcpus=2",
 			      "create: vm one: cannot be created: out of memory\n");
 		EXPECT(fake_heap_blocks() == objects);

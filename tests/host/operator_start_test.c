@@ -82,7 +82,7 @@ TEST(operator_start, without_memory_for_the_threads_of_idle_time)
 TEST(operator_start, without_memory_for_its_thread_or_the_configuration)
 {
 	operator_set_up();
-	fake_thread_fail_at(1);
+	fake_thread_create_fail_at(1);
 	EXPECT(operator_boot(VM("a")) == Q_NO_MEMORY);
 	assert_string_equal(boot_error.text, "no memory for the operator's thread");
 	operator_set_up();
@@ -90,6 +90,13 @@ TEST(operator_start, without_memory_for_its_thread_or_the_configuration)
 	EXPECT(operator_boot(VM("a") VM("b") "[machine]\n") == Q_NO_MEMORY);
 	assert_string_equal(boot_error.text, "no memory for the configuration of 3 VMs");
 	EXPECT(fake_heap_blocks() == 0);
+}
+
+/* What is typed is answered at once, however much the guests do. */
+TEST(operator_start, its_thread_is_urgent)
+{
+	boot(VM("a"));
+	EXPECT(fake_thread_priority(fake_thread_find("operator")) == THREAD_INTERACTIVE);
 }
 
 /* More VMs than there can be are refused by a line of the file, not by the memory for them. */

@@ -234,11 +234,12 @@ TEST(operator_system, hashes_let_others_run)
 {
 	operator_at_prompt();
 	EXPECT_DONE("create one memory=8M kernel=vmlinuz autostart=no");
-	unsigned before = fake_yields();
+	const struct thread *operator= fake_thread_find("operator");
+	unsigned before = fake_thread_yields(operator);
 	EXPECT_ANSWER("hashes", "hashes end\n");
-	EXPECT(fake_yields() == before);
+	EXPECT(fake_thread_yields(operator) == before);
 	fake_should_yield_set(true);
 	EXPECT_ANSWER("hashes", "hashes end\n");
-	EXPECT(fake_yields() - before >= 2048);
+	EXPECT(fake_thread_yields(operator) - before >= 2048);
 	fake_should_yield_set(false);
 }

@@ -17,9 +17,11 @@ HOST_vmx := lib vmx/vmx_exit.c vmx/vmx_event.c vmx/vmx_check.c vmx/vmx_check_gue
 # Each part of the PC, and the PC as a whole.
 HOST_v   := lib devices devices/pc tests/host/pc.c
 
+# Each stands in for a part of the kernel.
+fakes = $(patsubst %,tests/host/fake_%.c,$(1))
+
 # A machine over a fake kernel and a fake backend, see machine_fixture.h.
-HOST_machine := lib mm/gmm mm/pgm devices devices/pc vm/insn vm/machine \
-                tests/host/fake_cmdline.c tests/host/fake_console.c tests/host/fake_heap.c \
+HOST_machine := lib mm/gmm mm/pgm devices devices/pc vm/insn vm/machine $(call fakes,cmdline console heap) \
                 tests/host/machine_fixture.c
 
 host_lib           := lib
@@ -44,10 +46,9 @@ host_config        := lib operator/config.c operator/config_vm.c operator/config
 host_cpio          := lib vm/load/cpio.c
 host_operator_line := lib operator/prompt_line.c operator/command_words.c
 host_config_groups := lib operator/config.c operator/config_vm.c operator/config_words.c vm/vm_config.c
-# The operator over real VMs, without their machines and threads.
+# The operator over real VMs, without their machines, see operator_fixture.h.
 OPERATOR := lib mm/gmm mm/pgm mm/share vm vm/load vm/machine/serial.c operator \
-            tests/host/fake_kernel.c \
-            tests/host/fake_cmdline.c tests/host/fake_console.c tests/host/fake_heap.c tests/host/operator_fixture.c
+            $(call fakes,cmdline console heap power thread) tests/host/operator_fixture.c
 host_operator_commands := $(OPERATOR)
 host_operator_console := $(OPERATOR)
 host_operator_figures := $(OPERATOR) tests/host/json_read.c
@@ -58,8 +59,7 @@ host_operator_start := $(OPERATOR)
 host_operator_system := $(OPERATOR)
 host_words         := lib
 # The threads of reclaim/ take turns with the test, see fake_thread.h.
-HOST_reclaim := lib mm/gmm mm/pgm mm/share reclaim vm/request.c vm/vm_table.c \
-                tests/host/fake_heap.c tests/host/fake_thread.c
+HOST_reclaim := lib mm/gmm mm/pgm mm/share reclaim vm/request.c vm/vm_table.c $(call fakes,heap thread)
 host_reclaim_pass  := $(HOST_reclaim)
 host_reclaim_merge := $(HOST_reclaim)
 host_reclaim_speed := $(HOST_reclaim)
@@ -68,8 +68,7 @@ host_reclaim_zero_ahead := $(HOST_reclaim)
 
 # A VM's life, on a stand-in for its machine, see vm_fixture.h.
 HOST_vm_life := lib mm/gmm mm/pgm vm vm/load/linux.c vm/load/linux_image.c \
-                tests/host/fake_cmdline.c tests/host/fake_console.c \
-                tests/host/fake_heap.c tests/host/fake_thread.c
+                $(call fakes,cmdline console heap power thread)
 host_vm_life        := $(HOST_vm_life)
 host_vm_create      := $(HOST_vm_life)
 host_vm_memory_wait := $(HOST_vm_life)

@@ -11,9 +11,9 @@
 #include "fake_cmdline.h"
 #include "fake_console.h"
 #include "fake_heap.h"
+#include "fake_power.h"
 #include "fake_thread.h"
 
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,6 @@
 #include <quire/assert.h>
 
 #include "lib/error_text.h"
-#include "kernel/power.h"
 #include "mm/gmm/gmm.h"
 #include "mm/gmm/gmm_internal.h"
 #include "mm/pgm/pgm.h"
@@ -291,32 +290,6 @@ static q_status_t state_set(struct virt_vcpu *vcpu, const struct guest_state *st
 	return state_is_refused ? Q_INVALID : Q_OK;
 }
 
-/* --- the stand-ins for kernel/ --------------------------------------------------------------- */
-
-static const char *ended_how; /* "power off" or "halt"; NULL: Quire runs */
-static enum exit_status ended_with;
-static jmp_buf operator_ended; /* where the test goes on if the operator's thread ended Quire */
-
-static inline Q_NORETURN void quire_end(const char *how, enum exit_status status)
-{
-	Q_ASSERT(!ended_how && fake_locks_held() == 0);
-	ended_how = how;
-	ended_with = status;
-	if (thread_self() == fake_operator())
-		longjmp(operator_ended, 1);
-	fake_thread_leave();
-}
-
-void power_off(enum exit_status status)
-{
-	quire_end("power off", status);
-}
-
-void power_halt(enum exit_status status)
-{
-	quire_end("halt", status);
-}
-
 /* --- the files that VMs start from ------------------------------------------------------------- */
 
 #define SETUP_BYTES  1024u
@@ -375,7 +348,7 @@ static inline void set_up_on(uint64_t machine_bytes)
 	uint64_t metadata_bytes = gmm_metadata_size(&all, 1);
 	struct vm *vm;
 
-	/* VMs that the test before has left; their threads end with the fake kernel. */
+	/* VMs that the test before has left; their threads end below. */
 	while ((vm = vm_next(NULL)) != NULL) {
 		vm_table_remove(vm);
 		for (unsigned i = 0; i < vm->machine.vcpu_count; i++)
@@ -393,7 +366,7 @@ static inline void set_up_on(uint64_t machine_bytes)
 	EXPECT(gmm_init(&all, 1, metadata) == Q_OK);
 	fake_options = (struct options){ .exit_mode = EXIT_MODE_PROMPT };
 	fake_console_clear();
-	ended_how = NULL;
+	fake_power_on();
 	machine_init_fail_at = machines = hog_count = 0;
 	machine_hook = NULL;
 	state_is_refused = false;
@@ -483,7 +456,7 @@ static inline void settle(void)
 {
 	fake_threads_run_all();
 	check();
-	for (struct vm *vm = vm_next(NULL); vm && !ended_how; vm = vm_next(vm))
+	for (struct vm *vm = vm_next(NULL); vm && !fake_power()[0]; vm = vm_next(vm))
 		hold_check(vm);
 }
 
