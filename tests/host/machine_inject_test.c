@@ -401,6 +401,90 @@ TEST(machine_inject, a_single_step_ends_hlt)
 	tear_down();
 }
 
+/* An interrupt waits, and the guest is behind STI. */
+static void in_the_shadow(void)
+{
+	scene(false);
+	interrupt_raise(cpu, VECTOR);
+	EXPECT(delivers_nothing() && cpu->virt->window);
+	guest_code("\xf4\xf4");
+	cpu->regs.rflags = RFLAGS_FIXED | RFLAGS_IF;
+}
+
+static void window_opens(bool can_interrupt)
+{
+	take_exit(.kind = VMEXIT_INTERRUPT_WINDOW, .can_interrupt = can_interrupt);
+}
+
+TEST(machine_inject, an_interrupt_in_the_shadow_comes_after_hlt)
+{
+	in_the_shadow();
+	window_opens(false);
+	EXPECT(cpu->regs.rip == CODE_AT + 1 && cpu->activity == VCPU_RUNNABLE);
+	EXPECT(delivers_interrupt(VECTOR) && delivers_nothing());
+	tear_down();
+}
+
+TEST(machine_inject, where_the_guest_halted_before_the_shadow_may_be_forgotten)
+{
+	in_the_shadow();
+	window_opens(true);
+	EXPECT(cpu->regs.rip == CODE_AT && delivers_interrupt(VECTOR));
+	lapic_set(cpu, 0xb0, 0);
+	halt(true);
+	interrupt_raise(cpu, VECTOR);
+	EXPECT(vcpu_is_awake(cpu) && delivers_interrupt(VECTOR));
+	lapic_set(cpu, 0xb0, 0);
+
+	cpu->regs.rip = CODE_AT;
+	leave_with(true);
+	EXPECT(delivers_nothing() && cpu->regs.rip == CODE_AT);
+	interrupt_raise(cpu, VECTOR);
+	EXPECT(delivers_interrupt(VECTOR) && cpu->regs.rip == CODE_AT + 1);
+	tear_down();
+}
+
+static void expect_not_stepped(void)
+{
+	window_opens(false);
+	EXPECT(cpu->regs.rip == CODE_AT);
+	tear_down();
+}
+
+TEST(machine_inject, the_cpu_executes_any_other_instruction_in_the_shadow)
+{
+	in_the_shadow();
+	guest_code("\x90\xf4");
+	expect_not_stepped();
+	in_the_shadow();
+	cpu->regs.rflags = RFLAGS_FIXED; /* CLI; HLT */
+	expect_not_stepped();
+	in_the_shadow();
+	cpu->regs.rflags |= RFLAGS_TF;
+	expect_not_stepped();
+	in_the_shadow();
+	cpu->virt->state.dr7 = 0x401;
+	expect_not_stepped();
+	in_the_shadow();
+	cpu->virt->state.cpl = 3;
+	expect_not_stepped();
+	in_the_shadow();
+	inject_exception(cpu, VECTOR_UD);
+	vcpu_requests_serve(cpu, VCPU_REQUEST_EVENT);
+	EXPECT(cpu->regs.rip == CODE_AT && delivers(VECTOR_UD, NO_CODE));
+	tear_down();
+	in_the_shadow();
+	cpu->regs.rip = 1ull << 40; /* no page is there */
+	window_opens(false);
+	EXPECT(cpu->regs.rip == 1ull << 40);
+	tear_down();
+	/* No interrupt waits any more: the guest raised its task priority. */
+	in_the_shadow();
+	lapic_set(cpu, TPR, 0xff);
+	guest_code("\xf4");
+	expect_not_stepped();
+}
+
 TEST(machine_inject, a_start_up_ipi_does_not_end_hlt)
 {
 	scene(true);

@@ -4,6 +4,7 @@
 #include <quire/assert.h>
 #include <quire/log.h>
 
+#include "halt.h"
 #include "inject.h"
 #include "vcpu.h"
 
@@ -16,10 +17,12 @@ void exit_host_interrupt(struct vcpu *vcpu)
 void exit_interrupt_window(struct vcpu *vcpu)
 {
 	vcpu->injection_is_due = true;
+	halt_step_if_due(vcpu);
 }
 
 void exit_hlt(struct vcpu *vcpu)
 {
+	vcpu->halt_rip = vcpu->regs.rip;
 	vcpu_skip_insn(vcpu);
 	vcpu->activity = VCPU_HALTED;
 	vcpu_request_self(vcpu, VCPU_REQUEST_SLEEP);

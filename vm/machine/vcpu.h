@@ -98,6 +98,7 @@ struct vcpu {
 	struct guest_event queued; /* exception or interrupted event for the next entry */
 	struct vcpu_wish wish;     /* of the last exit's handler */
 
+	uint64_t halt_rip;        /* of the last HLT, see halt.h */
 	uint64_t slat_generation; /* of the nested translations that the CPU may have cached */
 	uint64_t exit_tsc;        /* host TSC at the last exit */
 	uint64_t cr8;             /* as the devices know it */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Serves what is requested of a vCPU, in its thread, between two runs of the guest. */
+#include "halt.h"
 #include "inject.h"
 #include "machine_internal.h"
 #include "vcpu.h"
@@ -14,6 +15,8 @@ void vcpu_requests_serve(struct vcpu *vcpu, uint32_t requests)
 		vcpu->injection_is_due = true;
 	if (requests & (VCPU_REQUEST_INIT | VCPU_REQUEST_START_UP))
 		vcpu_start_up(vcpu, requests);
+	if (requests & (VCPU_REQUEST_TIMER | VCPU_REQUEST_EVENT))
+		halt_step_if_due(vcpu);
 	/* A failure does no harm here: a fault that finds the stock empty waits for memory. */
 	if (requests & VCPU_REQUEST_REFILL)
 		(void)!pgm_handy_refill(vcpu->machine->pgm);
