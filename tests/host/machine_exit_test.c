@@ -73,9 +73,9 @@ TEST(machine_exit, a_refused_entry_stops_the_machine_and_is_logged)
 	set_up_64();
 	take_exit(.kind = VMEXIT_FATAL, .fatal = { .reason = 0x80000021, .info = { 1, 0x22, 3 } });
 	EXPECT(taken.wish.kind == VCPU_WISH_STOP);
-	EXPECT(strcmp(taken.wish.reason, "the CPU refused it") == 0);
+	EXPECT(strcmp(taken.wish.reason, "refused entry or unexpected exit") == 0);
 	EXPECT(cpu->virt->checks == 1 && cpu->virt->dumps == 1);
-	EXPECT(fake_log_contains("vm vm: vCPU 0 cannot be entered: exit 0x80000021, "
+	EXPECT(fake_log_contains("vm vm: vCPU 0 cannot go on: exit 0x80000021, "
 				 "info 0x1 0x22 0x3"));
 	tear_down();
 }

@@ -59,13 +59,13 @@ void exit_shutdown(struct vcpu *vcpu)
 void exit_fatal(struct vcpu *vcpu)
 {
 	const struct vmexit *exit = &vcpu->exit;
-	log_error("vm %s: vCPU %u cannot be entered: exit %#llx, info %#llx %#llx %#llx",
+	log_error("vm %s: vCPU %u cannot go on: exit %#llx, info %#llx %#llx %#llx",
 		  vcpu->machine->name, vcpu->index, (unsigned long long)exit->fatal.reason,
 		  (unsigned long long)exit->fatal.info[0], (unsigned long long)exit->fatal.info[1],
 		  (unsigned long long)exit->fatal.info[2]);
 	(void)vcpu->ops->check(vcpu->virt);
 	vcpu->ops->dump(vcpu->virt);
-	vcpu_wish_stop(vcpu, "the CPU refused it");
+	vcpu_wish_stop(vcpu, "refused entry or unexpected exit");
 }
 
 static void (*const handlers[VMEXIT_KIND_COUNT])(struct vcpu *) = {
