@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The devices of one machine: which of them answers at a port or in a page of device
- * memory, and whose timer is due next; see bus.c. A bus knows no PC.
+ * memory, and whose timer is due next; see bus.c. Nothing in it is specific to a PC.
  */
 #ifndef DEVICES_BUS_H
 #define DEVICES_BUS_H
@@ -10,7 +10,7 @@
 
 #include "vdev.h"
 
-/* A table has the owners of the ports below this; the list of claims has all. */
+/* The table has the owners of the ports below this. The list of claims has all claimed ports. */
 #define BUS_LOW_PORTS 0x700u
 #define BUS_CLAIM_MAX 32u
 #define BUS_PAGE_MAX  4u

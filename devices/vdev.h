@@ -16,8 +16,8 @@ struct vdev;
 
 /*
  * The operations of a device, for its bus; NULL where the device does not need one.
- * `now` is the time in guest TSC ticks. Of a value only the low `size` bytes may be
- * other than zero (vdev_bytes).
+ * `now` is the time in guest TSC ticks. Only the low `size` bytes of a value
+ * may be other than zero (vdev_bytes).
  */
 struct vdev_ops {
 	const char *name;

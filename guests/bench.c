@@ -125,7 +125,7 @@ static uint64_t __attribute__((noinline)) measure(void (*operation)(unsigned), u
 
 static void collect(void (*operation)(unsigned), unsigned warm_up)
 {
-	/* Touched now, the array's own pages do not fault while the clock runs. */
+	/* Touch the array now, so that its own pages do not fault while the clock runs. */
 	for (unsigned i = 0; i < SAMPLE_COUNT; i++)
 		samples[i] = 0;
 	for (unsigned i = 0; i < warm_up; i++)

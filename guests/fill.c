@@ -6,7 +6,7 @@
  *   mib=N       how much memory (default 8)
  *   mode=fill   writes it page by page, then verifies it (default)
  *   mode=sweep  writes it again and again: each pass verifies what the last one wrote
- *   mode=thrash writes random pages, each as often as chance has it
+ *   mode=thrash writes pages in random order, some of them more often than others
  *   mode=zero   fills, clears every other page, verifies, fills those again
  *   mode=race   fills on two CPUs at once: one writes the even words from the
  *               first page on, the other the odd ones from the last page back

@@ -144,7 +144,7 @@ uint32_t guest_main(void)
 	if (page_count > PAGES_MAX || FIRST + page_count * GUEST_PAGE_SIZE > ram_end())
 		return 1;
 	for (uint64_t page = 0; page < page_count; page++) {
-		times[page] = 0; /* touched now, the array does not fault while the clock runs */
+		times[page] = 0; /* so that the array does not fault while the clock runs */
 		page_write(page, is_in_order ? page % value_count : random_below(value_count));
 	}
 	print("share: filled\n");

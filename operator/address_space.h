@@ -8,7 +8,7 @@
 
 #include "arch/x86_64/paging_rules.h"
 
-/* True if a mapping of that kind may lead to these bytes of machine memory, by GMM's books. */
+/* True if GMM uses these bytes of machine memory for what a mapping of that kind may lead to. */
 bool address_space_allows(enum paging_kind kind, hpa_t start, uint64_t size_bytes);
 
 /* Asserts that for every mapping that is present. No lock held. */

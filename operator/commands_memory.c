@@ -52,8 +52,8 @@ static void machine_figures(struct machine_figures *out_figures)
 }
 
 /*
- * Prints what keeping track of memory costs, beside the figures of the seed's text: for each page
- * that guests were promised, 16 bytes in the VM and 12 in the kernel.
+ * Prints what keeping track of memory costs, beside the figures of the design text (docs/seed.md):
+ * for each page that guests were promised, 16 bytes in the VM and 12 in the kernel.
  */
 #define SEED_RECORD_BYTES   16u
 #define SEED_TRACKING_BYTES 12u
@@ -105,7 +105,7 @@ static const struct listing_column memory_rows[] = {
 	{ "large", NULL, LISTING_COUNT, MEMORY(large) },
 	{ "record_bytes", "RECORDS", LISTING_BYTES_K, MEMORY(record_bytes) },
 	{ "ahead", NULL, LISTING_COUNT, MEMORY(ahead) },
-	PGM_COUNTERS(COUNTER_ROW) /* all of them for programs, and for people: */
+	PGM_COUNTERS(COUNTER_ROW) /* for programs all counters, for people one: */
 	{ NULL, "ELIDED", LISTING_PAGES, MEMORY(counters.elided) },
 };
 static const struct listing_columns memory_columns = LISTING_COLUMNS(memory_rows);

@@ -275,7 +275,7 @@ static void key_line(struct parser *p, char *text)
 	}
 }
 
-/* A line that is no text. If it should have begun a section, the keys below are not the last one's. */
+/* Refuses a line. If it begins a section, the keys below do not belong to the previous section. */
 static void line_refuse(struct parser *p, const char *text, const char *problem)
 {
 	if (*text == '[') {

@@ -27,7 +27,7 @@ static struct vm *owner_get(gmm_vm_t handle, struct vm **owner)
 	return *owner = reclaim_vm_of(handle);
 }
 
-/* Finds a page that is RAM of a VM by its VM's records. *out_page: to ask the VM about it. */
+/* True if a VM's record says that the page is its RAM. Sets *out_page, to ask the VM about it. */
 static bool page_find(page_id_t id, struct vm **owner, struct reclaim_page *out_page)
 {
 	struct gmm_page_info info;

@@ -13,10 +13,10 @@
  * page of another merge in the batch follows that merge: it takes the shared page made there.
  *
  * Contents are compared once, in step 5, by the owner, while nothing can write to the page. All
- * steps before go by keys. So whatever happens between two steps, a wrong merge is impossible; and
- * a VM that is destroyed answers that its pages are gone. Where keys agree and contents do not,
- * one of the pages may end up with a shared page for itself alone; from then on such pages have
- * longer keys.
+ * steps before it compare keys only. So whatever happens between two steps, a wrong merge is
+ * impossible; and a VM that is destroyed answers that its pages are gone. Where keys agree and
+ * contents do not, one of the pages may end up with a shared page for itself alone. From then on
+ * pages with that key are looked up by a hash of the whole page.
  *
  * A hold is Quire's own reference to a shared page, as in mm/gmm/gmm_share.c.
  */
@@ -153,7 +153,7 @@ static bool pair_prepare(struct merge *merge)
 
 /*
  * Takes a hold on the shared page, since the working set may drop it before the merge is carried
- * out. One hold a batch is enough, and a tracking word counts only few of them.
+ * out. A page gets only one hold from the batch, because a tracking word counts only few.
  */
 static bool join_prepare(struct merge *merge)
 {

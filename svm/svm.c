@@ -19,7 +19,7 @@ static void tsc_offset_set(struct virt_vcpu *vcpu, uint64_t offset)
 	vmcb_set_tsc_offset(vcpu->vmcb, offset);
 }
 
-/* Every CPU sets dirty bits in nested tables, as in all others: APM vol. 2, "Nested Paging". */
+/* Every CPU with SVM sets dirty bits in nested tables: APM vol. 2, "Nested Paging". */
 static bool slat_notes_dirty(void)
 {
 	return true;

@@ -3,8 +3,8 @@
  * The rules that a VMCB must obey for a CPU to accept it: APM vol. 2, "Canonicalization
  * and Consistency Checks", "Event Injection", "Nested Paging". Three go beyond what VMRUN
  * checks: EFER.LMA, which emulators take as it is; the privilege level; and addresses that
- * are not canonical, which VMRUN and VMLOAD change, or fail. CR0 with PG but without PE
- * passes, as it does on a CPU.
+ * are not canonical, for which VMRUN and VMLOAD either fail or change the address. CR0
+ * with PG but without PE passes, as it does on a CPU.
  */
 #include <quire/log.h>
 #include <quire/x86_state.h>

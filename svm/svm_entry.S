@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world switch. By what, and where, each register is saved and loaded:
+ * The world switch. For each register: what saves and loads it, and where it is kept:
  *
  *   register                              Quire's              the guest's
  *   RAX, RSP, RIP, RFLAGS                 VMRUN, HSAVE page    VMRUN, VMCB; svm_run.c

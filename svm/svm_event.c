@@ -8,10 +8,10 @@
  * interrupt is therefore injected as a virtual one (V_IRQ) that is not intercepted; QEMU
  * delivers it like an interrupt of a device. An interrupt is injected only if the guest
  * can take it at once, so only an interrupt of the machine can come before it. Then V_IRQ
- * is still set at the exit, which reports an interrupt whose delivery was interrupted, to
- * be injected again. Two kinds of interrupt use EVENTINJ on QEMU as well: those injected
- * while the window is wanted, because the window needs V_IRQ; and those with a vector
- * below 32, which could not be told from exceptions if their delivery is interrupted.
+ * is still set at the exit. svm_exit.c reports this as an interrupted delivery, and the
+ * interrupt is injected again. Two kinds of interrupt use EVENTINJ on QEMU as well: those
+ * injected while the window is wanted, because the window needs V_IRQ; and those with a
+ * vector below 32, which an interrupted delivery would report as exceptions.
  *
  * The window is a virtual interrupt (V_IRQ) that is intercepted before it is delivered. It
  * has the highest priority and ignores the task priority, so it exits as soon as RFLAGS.IF
@@ -116,7 +116,7 @@ bool svm_interrupt_is_virtual(const struct vmcb_control *control)
 	return control->v_irq && !(control->_intercept_1 & INTERCEPT_VINTR);
 }
 
-/* Moves an interrupt from EVENTINJ to V_IRQ, where QEMU needs that and it is possible. */
+/* Moves an interrupt from EVENTINJ to V_IRQ if the machine is QEMU and V_IRQ can take it. */
 static void virtual_prefer(const struct virt_vcpu *vcpu)
 {
 	struct vmcb_control *control = &vcpu->vmcb->control;

@@ -100,7 +100,7 @@ static void exception_decode(const struct vmcb_control *control, struct vmexit *
 	out_exit->exception.address = control->exit_info_2;
 }
 
-/* Reports a virtual interrupt that was not delivered, because one of the machine came first. */
+/* Reports a virtual interrupt that the exit kept from being delivered, for another injection. */
 static void undelivered_decode(const struct vmcb_control *control, struct vmexit *out_exit)
 {
 	if (!svm_interrupt_is_virtual(control))

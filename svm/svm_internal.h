@@ -8,7 +8,7 @@
  *   svm_cpu.c       turns SVM on and off on a CPU
  *   svm_vcpu.c      creates, resets and destroys a vCPU; what is intercepted
  *   svm_run.c       enters the guest, before and after svm_entry.S
- *   svm_entry.S     the world switch, with a table of who saves which register
+ *   svm_entry.S     the world switch, with a table of what saves which register
  *   svm_exit.c      pure: VMCB words to struct vmexit
  *   svm_event.c     pure: struct guest_event to EVENTINJ and back; interrupt window
  *   svm_msr.c       pure: the permission maps

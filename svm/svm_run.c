@@ -61,7 +61,7 @@ static Q_NOINLINE void special_finish(struct virt_vcpu *vcpu, struct vmexit *out
 	}
 	regs_from_vmcb(vcpu->regs, vmcb);
 	if (code == VMCB_EXIT_EXCEPTION_MC) {
-		/* The intercept consumed it. Should Quire's handler return, the VM must stop. */
+		/* The intercept consumed the exception. If Quire's handler returns, the VM stops. */
 		svm_machine_check_raise();
 		return;
 	}

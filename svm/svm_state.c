@@ -93,7 +93,7 @@ static uint64_t efer_encode(const struct guest_state *state)
 	return is_long_mode ? efer | EFER_LMA : efer;
 }
 
-/* True if the guest's TLB must be flushed, as by MOV to a control register. */
+/* True if the guest's TLB must be flushed, as MOV to a control register flushes it. */
 static bool translation_differs(const struct vmcb_save *a, const struct vmcb_save *b)
 {
 	return a->cr0 != b->cr0 || a->cr3 != b->cr3 || a->cr4 != b->cr4 || a->efer != b->efer;

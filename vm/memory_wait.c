@@ -57,7 +57,7 @@ static bool start(struct vcpu *vcpu, uint64_t page_count, bool is_for_load)
 	spin_unlock(&vm->lock);
 	if (!is_new)
 		return false;
-	/* The VM could run until now, so if all wait after this, that is news. */
+	/* The VM could run until now. So if all VMs wait after this, that is reported again. */
 	vm_table_enter();
 	is_exhausted = false;
 	vm_table_leave();

@@ -180,7 +180,7 @@ static void job_finish(struct vm *vm, uint32_t clear, uint32_t set)
 	if (clear & VM_HOLD_MEMORY)
 		memory_wait_cancel_locked(vm);
 	uint32_t hold = (vm->hold & ~clear) | set;
-	/* This ends a STOP. */
+	/* A STOP ends here. Until now it was still posted, see job_take_locked(). */
 	if (set & VM_HOLD_STOPPED)
 		vm->job = VM_JOB_NONE;
 	if (vm->job == VM_JOB_NONE)
@@ -265,7 +265,7 @@ static enum vm_job job_take_locked(struct vm *vm, const struct vcpu *vcpu) Q_REQ
 		vm->job = VM_JOB_NONE;
 	if (job == VM_JOB_POWER_ON)
 		vm->ending = (struct vm_ending){ 0 };
-	/* A power-on or a stop makes the memory needless that the VM waits for; a load needs it. */
+	/* A power-on or a stop no longer needs the memory that the VM waits for. A load does. */
 	if (job == VM_JOB_POWER_ON || job == VM_JOB_STOP)
 		memory_wait_cancel_locked(vm);
 	return job;
@@ -284,7 +284,7 @@ static void requests_serve_if_asked(struct vcpu *vcpu)
 		vm_requests_serve(vm_of(vcpu));
 }
 
-/* One turn of waiting, without the lock: serves requests, then does a job, tries, or sleeps. */
+/* One turn, without the lock: serves requests, then does a job, tries for memory, or sleeps. */
 static void hold_turn(struct vcpu *vcpu, enum vm_job job, bool is_memory_waiter)
 {
 	/* A request that arrives after this leaves a permit, so the park below returns at once. */

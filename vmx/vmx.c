@@ -15,7 +15,7 @@ static void slat_root_set(struct virt_vcpu *vcpu, hpa_t root)
 	vmx_vmcs_load(vcpu);
 	vmcs_write(vcpu, VMCS_EPTP, eptp);
 	vcpu->eptp = eptp;
-	/* Cached translations are tagged with the root, and this page may have been one before. */
+	/* Cached translations are tagged with the root, and this page may have been a root before. */
 	vmx_tlb_flush(vcpu);
 }
 

@@ -78,7 +78,7 @@ static bool is_vector_bad(uint64_t type, uint64_t vector)
 	return type == VMCS_EVENT_EXCEPTION && vector >= VECTOR_EXCEPTION_COUNT;
 }
 
-/* True if vmx_event.c decides otherwise for the same event. */
+/* True if the word has an error code and vmx_event.c would give none, or the reverse. */
 static bool is_error_code_bad(uint64_t word, const struct vmx_guest *guest)
 {
 	struct guest_event event = {

@@ -83,7 +83,7 @@ static void pio_decode(uint64_t qualification, struct vmexit *out_exit)
 	out_exit->pio.next_rip = 0;
 }
 
-/* A read-modify-write reports both. It counts as a write, which needs a writable page. */
+/* A read-modify-write reports a read and a write. It counts as a write. */
 static enum mem_access ept_access(uint64_t qualification)
 {
 	if (qualification & EPT_QUALIFICATION_EXEC)
@@ -111,7 +111,7 @@ static bool memory_decode(const struct vmx_exit_words *words, struct vmexit *out
 	return !(qualification & EPT_QUALIFICATION_NMI_UNBLOCKED);
 }
 
-/* True only for #AC, and not if an IRET unblocked NMIs before it. */
+/* Only an #AC needs no act of the backend, unless an IRET unblocked NMIs before it. */
 static bool exception_decode(const struct vmx_exit_words *words, struct vmexit *out_exit)
 {
 	if (field_get(words->event, VMCS_EVENT_TYPE) == VMCS_EVENT_NMI) {
@@ -131,7 +131,7 @@ static bool exception_decode(const struct vmx_exit_words *words, struct vmexit *
 	return vector != VECTOR_DB && !(words->event & VMCS_EVENT_NMI_UNBLOCKED);
 }
 
-/* An exception exit has no exiting instruction; its word is for INT1, see vmx_run.c. */
+/* No instruction causes an exception exit. Its length word is for INT1, see vmx_run.c. */
 static uint8_t insn_length(const struct exit_row *row, const struct vmx_exit_words *words)
 {
 	return (row->needs & VMX_NEEDS_LENGTH) && row->kind != VMEXIT_EXCEPTION

@@ -9,7 +9,7 @@
  *   vmx_cpu.c          turns VMX on and off on a CPU
  *   vmx_vcpu.c         creates, resets and destroys a vCPU; what exits
  *   vmx_run.c          enters the guest, before and after vmx_entry.S
- *   vmx_entry.S        the world switch, with a table of who saves which register
+ *   vmx_entry.S        the world switch, with a table of what saves which register
  *   vmx_exit.c         pure: VMCS words to struct vmexit
  *   vmx_event.c        mixed: struct guest_event to VM-entry information and back;
  *                      interrupt window

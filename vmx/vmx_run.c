@@ -122,13 +122,13 @@ static void debug_exception_finish(struct virt_vcpu *vcpu, const struct vmx_exit
 static void exception_finish(struct virt_vcpu *vcpu, const struct vmx_exit_words *words)
 {
 	if (field_get(words->event, VMCS_EVENT_TYPE) == VMCS_EVENT_NMI) {
-		/* The exit consumed it, and blocks further ones until an IRET. */
+		/* The exit consumed the NMI, and blocks further ones until an IRET. */
 		vmx_nmi_raise();
 		return;
 	}
 	switch (field_get(words->event, VMCS_EVENT_VECTOR)) {
 	case VECTOR_MC:
-		/* The exit consumed it. Should Quire's handler return, the VM must stop. */
+		/* The exit consumed the exception. If Quire's handler returns, the VM stops. */
 		vmx_machine_check_raise();
 		return;
 	case VECTOR_DB: debug_exception_finish(vcpu, words); break;

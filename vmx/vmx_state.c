@@ -107,7 +107,7 @@ static bool live_is_valid(const struct vmx_live *live)
 	       !(live->dr6 >> 32);
 }
 
-/* True if the guest's TLB must be flushed, as by MOV to a control register. */
+/* True if the guest's TLB must be flushed, as MOV to a control register flushes it. */
 static bool translation_differs(const struct vmx_guest *a, const struct vmx_guest *b)
 {
 	return a->cr0 != b->cr0 || a->cr3 != b->cr3 || a->cr4 != b->cr4 || a->efer != b->efer;

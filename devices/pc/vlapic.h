@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Local APIC with xAPIC and x2APIC mode: registers, also in memory, and interrupts
- * (vlapic.c), its timer (vlapic_timer.c), messages between APICs (vlapic_message.c),
- * its MSRs (vlapic_msr.c).
+ * Local APIC with xAPIC and x2APIC mode: its registers, the memory through which a
+ * guest reaches them, and interrupts (vlapic.c), its timer (vlapic_timer.c), messages
+ * between APICs (vlapic_message.c), its MSRs (vlapic_msr.c).
  */
 #ifndef DEVICES_PC_VLAPIC_H
 #define DEVICES_PC_VLAPIC_H

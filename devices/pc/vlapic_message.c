@@ -81,7 +81,7 @@ static bool deliver(struct vpc *vpc, struct vlapic *lapic, const struct vlapic_m
 	return false;
 }
 
-/* Sends to the addressed APIC with the lowest priority; to the first of equals. */
+/* Sends to the addressed APIC with the lowest priority; of several, to the first. */
 static bool send_lowest(struct vpc *vpc, const struct vlapic_message *message)
 {
 	struct vlapic *chosen = NULL;

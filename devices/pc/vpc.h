@@ -78,7 +78,10 @@ uint64_t vpc_next_deadline(const struct vpc *vpc);
  */
 uint32_t vpc_changes(const struct vpc *vpc);
 
-/* True if an interrupt is deliverable: the local APIC's above TPR, or the PIC's by LINT0. Cheap. */
+/*
+ * True if an interrupt is deliverable: one that the local APIC's priorities let through,
+ * or one of the PICs through LINT0. Cheap.
+ */
 bool vpc_interrupt_pending(const struct vpc *vpc, unsigned vcpu);
 /* Acknowledges the deliverable interrupt and returns its vector. */
 uint8_t vpc_interrupt_take(struct vpc *vpc, unsigned vcpu);

@@ -12,7 +12,7 @@
  *   vrtc.c            MC146818: ports 0x70 and 0x71, IRQ 8; timer: its next event
  *   vuart.c           16550A: ports 0x3f8 to 0x3ff, IRQ 4
  *   vpm.c             ACPI fixed hardware: ports 0x600 to 0x60f, IRQ 9; timer: the carry
- *   vpci.c            PCI host bridge: ports 0xcf8 to 0xcff but 0xcf9
+ *   vpci.c            PCI host bridge: ports 0xcf8 to 0xcff, except 0xcf9
  *   vioapic.c         I/O APIC: memory at VPC_IOAPIC_BASE
  *   vlapic.c          local APIC, one for each vCPU: memory at VPC_LAPIC_BASE; timer
  *   vlapic_timer.c    its timer: one-shot, periodic and TSC-deadline

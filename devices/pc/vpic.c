@@ -63,7 +63,7 @@ static struct vpic *pic_of(const struct vdev *dev)
 	return container_of(dev, struct vpic, dev);
 }
 
-/* Steps from the highest priority down to the best input in `set`; INPUT_COUNT: none. */
+/* Returns how many steps the best input in `set` is below the highest priority, or INPUT_COUNT. */
 static unsigned best(const struct vpic_chip *chip, uint8_t set)
 {
 	if (set == 0)
@@ -110,7 +110,7 @@ static void update(struct vpic *pic)
 	struct vpic_chip *master = &pic->chip[VPIC_MASTER];
 
 	bool slave_output = choose(&pic->chip[VPIC_SLAVE], false) != INPUT_COUNT;
-	/* Treated like a level: a slave with automatic EOI makes no new edge. */
+	/* Input 2 follows the level, because a slave with automatic EOI makes no new edge. */
 	if (slave_output)
 		master->irr |= CASCADE_BIT;
 	else

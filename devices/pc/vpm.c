@@ -2,9 +2,10 @@
 /*
  * ACPI fixed hardware. There is no legacy mode: SCI_EN is always set, and the
  * tables name no SMI command port. The only event is the carry of the 32-bit timer.
- * An access works out its status from the time, so it needs a deadline only while
- * the guest enables its interrupt. The control register is written byte by byte. A
- * sleep begins with the write of the byte that holds SLP_EN; the only one is S5.
+ * Each access computes the event's status bit from the time, so a deadline is needed
+ * only while the guest enables the event's interrupt. The control register is written
+ * byte by byte. A sleep begins with the write of the byte that holds SLP_EN. The only
+ * sleep state is S5.
  *
  * Invariants, asserted by check():
  *   M1  The SCI is raised exactly while the status of an enabled event is set.

@@ -25,7 +25,7 @@ struct vpc;
 struct vpm {
 	struct vdev dev;
 	struct vclock_ratio ticks_per_tsc, tsc_per_tick;
-	uint64_t half_periods; /* of the timer, up to which its status is complete */
+	uint64_t half_periods; /* of the timer: how many `status` accounts for */
 	uint16_t status, enable, control;
 };
 

@@ -2,7 +2,7 @@
 /*
  * What a bzImage says about itself: "The Linux/x86 Boot Protocol", section "The Real-Mode Kernel
  * Header". The file comes from the operator, but it may be damaged, truncated, or something else
- * altogether. So every field is checked before it is used, and of an accepted image is true:
+ * altogether. So every field is checked before it is used. For an accepted image this is true:
  *
  *  - setup header and kernel lie inside the file; the header has all our fields;
  *  - code_bytes is above ENTRY_64 and at most init_bytes;

@@ -28,7 +28,7 @@
 #define FEATURE_D_APIC         BIT32(9)
 #define FEATURE_D_HTT          BIT32(28)
 #define STRUCTURED_B_AVX2      BIT32(5)
-/* F DQ, IFMA, PF ER CD, BW VL */
+/* AVX512 F DQ, IFMA, PF ER CD, BW VL */
 #define STRUCTURED_B_AVX512 (MASK64(17, 16) | BIT32(21) | MASK64(28, 26) | MASK64(31, 30))
 #define STRUCTURED_C_AVX512 (BIT32(1) | BIT32(11) | BIT32(12) | BIT32(14))
 #define STRUCTURED_C_AVX    (BIT32(9) | BIT32(10))  /* VAES, VPCLMULQDQ */
@@ -107,7 +107,7 @@ static void masks_apply(struct cpuid_table *table)
 	}
 }
 
-/* Hides leaves as a whole: MONITOR, performance counters and others; all above the last one. */
+/* Hides whole leaves: MONITOR, performance counters and others, and all above the last one. */
 static void leaves_hide(struct cpuid_table *table)
 {
 	static const uint8_t hidden[] = { 0x3, 0x5, 0x8, 0x9, 0xa, 0xc };
@@ -205,7 +205,10 @@ static void xsave_apply(struct cpuid_table *table, const struct cpuid_limits *li
 	table->basic[LEAF_XSAVE].kind = CPUID_XSAVE;
 }
 
-/* Of Linux's "Documentation/virt/kvm/x86/cpuid.rst": the clock, and that ports need no delay. */
+/*
+ * Offers the paravirtual clock, and says that port I/O needs no delay: Linux's
+ * "Documentation/virt/kvm/x86/cpuid.rst".
+ */
 static void kvm_apply(struct cpuid_table *table, const struct cpuid_limits *limits)
 {
 	enum { NOP_IO_DELAY = 1 << 1, CLOCKSOURCE2 = 1 << 3, CLOCKSOURCE_STABLE = 1 << 24 };

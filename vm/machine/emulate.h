@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Carries out, for the guest, an instruction whose memory access exited and cannot be mapped: to
- * device memory, to memory with a handler, to ROM for a write, or to where nothing is.
+ * Carries out, for the guest, an instruction whose memory access exited and cannot be mapped. It
+ * accesses device memory or memory with a handler, writes to ROM, or goes to where nothing is.
  */
 #ifndef VM_MACHINE_EMULATE_H
 #define VM_MACHINE_EMULATE_H

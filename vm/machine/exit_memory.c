@@ -42,7 +42,7 @@ static unsigned pages_skip(struct vcpu *vcpu, const struct fetched *fetched,
 	for (; count < ZERO_FILL_BATCH && zero_fill_has_page(fill, &vcpu->regs); count++) {
 		if (!page_lookup(vcpu, fetched, fill, &addr))
 			break;
-		/* The guest may have changed its tables since the CPU walked them: not ours. */
+		/* If the guest changed its tables since the fault, RDI may lead elsewhere. */
 		if (count == 0 && addr.raw != vcpu->exit.memory.addr.raw)
 			break;
 		if (!pgm_zero_fill(vcpu->machine->pgm, gpa_to_gfn(addr)))

@@ -79,7 +79,7 @@ static enum guest_access_result part_prepare(struct vcpu *vcpu, const struct pgm
 		vcpu_wish_memory(vcpu, 1);
 		return ACCESS_NO_MEMORY;
 	}
-	/* Not canonical: of a string the CPU has checked the first element only. */
+	/* The address is not canonical. The CPU checks only the first element of a string. */
 	if (status == Q_INVALID) {
 		inject_exception_code(vcpu, VECTOR_GP, 0);
 		return ACCESS_FAULT;

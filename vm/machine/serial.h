@@ -36,7 +36,7 @@ struct serial {
 	uint8_t *pages[SERIAL_PAGE_COUNT];
 	unsigned page_count;
 	/* Guarded by lock. Free-running byte counts. */
-	uint64_t origin; /* the byte at the ring's start: written there last, or the next one */
+	uint64_t origin; /* `written` when the ring last began at its front */
 	uint64_t oldest; /* the oldest byte that is kept */
 	uint64_t written;
 	uint64_t drained;

@@ -113,7 +113,7 @@ void vcpu_power_on(struct vcpu *vcpu)
 	activity_set(vcpu, vcpu->index == 0 ? VCPU_RUNNABLE : VCPU_WAITS_START_UP);
 }
 
-/* Real mode, at the page that the IPI names: SDM vol. 3, "Typical AP Initialization Sequence". */
+/* Starts in real mode at the IPI's page: SDM vol. 3, "Typical AP Initialization Sequence". */
 static void start_at(struct vcpu *vcpu, uint32_t entry)
 {
 	struct guest_state state;

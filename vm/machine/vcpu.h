@@ -17,8 +17,9 @@
 /*
  * What the vCPU's thread must look at before its next entry: no entry while a bit is set. The
  * loop of the layer above (vm/vm_loop.c) takes all bits at once. It serves the first group itself,
- * and then waits if the VM is held; vm_hold_wait() also serves SERVE, and END ends it. The second
- * group is about a guest that runs: vcpu_requests_serve() serves it once the VM is not held.
+ * and then waits in vm_hold_wait() while the VM is held. That function also serves SERVE, and
+ * returns at END. The second group is about a guest that runs: vcpu_requests_serve() serves it once
+ * the VM is not held.
  *
  *   bit        set by                                    served by
  *   HOLD       vcpu_create(); vm_kick() when `hold`      the loop: looks at `hold`, as it does

@@ -2,7 +2,7 @@
 /*
  * Zeroing elision: when a guest clears a page that is the zero page anyway, Quire skips the page
  * and allocates nothing. Kernels clear pages before they use them, Debian's at each allocation.
- * Without elision, memory that was never written would become zeros that cost a page each.
+ * Without elision, each page that the guest only clears would cost a page of the machine.
  *
  * Pure: which REP STOS qualifies, and what clearing one page does to the registers. It qualifies
  * if RDI is at the start of a page, RAX is zero and at least a whole page is still to be cleared;
