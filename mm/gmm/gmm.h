@@ -15,10 +15,10 @@
 #include <quire/status.h>
 
 #ifndef GMM_CHUNK_SHIFT
-#define GMM_CHUNK_SHIFT 21 /* 2 MiB, one large nested page; 20 in the other build */
+#define GMM_CHUNK_SHIFT 21 /* 2 MiB, one large nested page; 20 (1 MiB) also works */
 #endif
 #ifndef GMM_WORD_BITS
-#define GMM_WORD_BITS 32 /* of the tracking word, see gmm_word.h; 64 in the other build */
+#define GMM_WORD_BITS 32 /* of the tracking word, see gmm_word.h; 64 also works */
 #endif
 #define GMM_CHUNK_SIZE      (1ull << GMM_CHUNK_SHIFT)
 #define GMM_CHUNK_ID_SHIFT  (GMM_CHUNK_SHIFT - PAGE_SHIFT)
@@ -136,7 +136,8 @@ void gmm_vm_destroy(gmm_vm_t vm);
 
 /*
  * Returns how much the machine can still promise. `base` is what is left once `kernel_pages` more
- * are claimed, as far as they can be. For the text of a refusal: another thread may change it.
+ * KERNEL pages, or as many as possible, are claimed. Only for the text of a refusal: other threads
+ * change the figures at any time.
  */
 struct gmm_claims gmm_claims_left(uint64_t kernel_pages);
 
@@ -345,7 +346,7 @@ struct gmm_map_stats {
 };
 void gmm_map_stats(struct gmm_map_stats *out_stats); /* summed over CPUs */
 
-/* In idle time, clears up to `count` free private pages ahead of use; returns how many. */
+/* In idle time, clears up to `count` free pages of PRIVATE and BOUND chunks; returns how many. */
 unsigned gmm_zero_ahead(unsigned count);
 
 /* Asserts every invariant of the design page in gmm.c. */

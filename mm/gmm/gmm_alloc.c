@@ -37,7 +37,7 @@ q_status_t gmm_private_admit(gmm_vm_t handle, uint64_t count)
 	return count > gmm_pages_for(handle) ? Q_NO_MEMORY : Q_OK;
 }
 
-/* Returns the emptiest chunk of that VM which has most free pages and is not bound. */
+/* Of all VMs that are not bound, takes the one with most free pages; returns its emptiest chunk. */
 static struct gmm_chunk *foreign_chunk(void) Q_REQUIRES(gmm.set_lock)
 {
 	const struct gmm_set *richest = &gmm.private_sets[0];

@@ -52,7 +52,7 @@
 
 /* How many wholly free PRIVATE chunks GMM keeps, for VMs that free and allocate in turn. */
 #define GMM_WHOLE_KEPT 2u
-/* How many unclaimed KERNEL pages GMM keeps; giving these back costs page table work as well. */
+/* How many unclaimed KERNEL pages GMM keeps: unmapping a chunk to give it back is slow. */
 #define GMM_KERNEL_PAGES_KEPT (GMM_PAGES_PER_CHUNK / 2)
 
 #define GMM_LOOKASIDE_COUNT 64u
@@ -72,7 +72,7 @@ struct gmm_chunk {
 	/* Fixed by gmm_init(). */
 	hpa_t base;
 
-	/* Written under gmm.set_lock, read also without (gmm_map.c). 0: FREE or on its way. */
+	/* Written under gmm.set_lock; gmm_map.c reads it without. 0: FREE or on its way. */
 	uint32_t id;
 
 	/* Guarded by gmm.set_lock. */

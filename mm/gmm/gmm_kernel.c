@@ -124,7 +124,7 @@ static q_status_t page_admit(gmm_vm_t handle, enum gmm_account account) Q_REQUIR
 	return chunks == 0 ? Q_OK : Q_STATE;
 }
 
-/* Takes a chunk to have an unclaimed page, unless there is one by now. */
+/* Makes a chunk KERNEL so that a page is unclaimed, unless one is unclaimed by now. */
 static q_status_t page_provide(void)
 {
 	uint64_t chunks;
@@ -161,7 +161,7 @@ q_status_t gmm_kernel_page_alloc(gmm_vm_t vm, enum gmm_account account, hpa_t *o
 	bool is_zeroed = false;
 	hpa_t page = hpa(0);
 
-	/* Another CPU may take the page we just provided. Then provide another. */
+	/* Another CPU may take the page that was just provided. Then provide another. */
 	do {
 		spin_lock(&gmm.set_lock);
 		status = page_admit(vm, account);
@@ -180,9 +180,9 @@ q_status_t gmm_kernel_page_alloc(gmm_vm_t vm, enum gmm_account account, hpa_t *o
 }
 
 /*
- * Gives back what can be spared, without waiting for slow work. If another thread
- * holds gmm.lock, that thread or the next free gives it back; until then it counts
- * as available all the same.
+ * Gives back the chunks that can be spared, without waiting for slow work. If another
+ * thread holds gmm.lock, that thread or the next free gives them back. Their pages
+ * count as available even before.
  */
 static void trim_if_idle(void)
 {

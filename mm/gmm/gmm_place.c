@@ -8,8 +8,8 @@
  * pages, the one at the lower address counts as fuller. So a page never moves
  * back and forth, and repeated moves come to an end. The VM's own chunks are
  * looked at first, because a page in another VM's chunk makes it a mixed one. But
- * where memory is short and free pages are scattered over all VMs, nothing else
- * makes a chunk wholly free.
+ * where memory is short and free pages are scattered over all VMs, only moves to
+ * other VMs' chunks make a chunk wholly free.
  */
 #include "mm/gmm/gmm.h"
 
@@ -78,7 +78,7 @@ q_status_t gmm_chunk_alloc(gmm_vm_t vm, gfn_t first_gfn, struct gmm_page *out_fi
 
 /* --- better places ------------------------------------------------------------------ */
 
-/* How many chunks of one list are looked at. The rest has a chance in the next round. */
+/* How many chunks of one list a call looks at. A later call may see others. */
 #define LOOK_MAX 16u
 
 static bool is_better(const struct gmm_chunk *chunk, const struct gmm_chunk *than)
@@ -120,8 +120,8 @@ static struct gmm_chunk *better_chunk(const struct gmm_chunk *than, gmm_vm_t vm)
 }
 
 /*
- * A move gives back as much as it takes, so the VM needs no turn among the waiters:
- * only one unclaimed page, until the old page is freed.
+ * A move gives back as much as it takes, so the VM needs no turn among the waiters. It
+ * needs one unclaimed page until the old page is freed.
  */
 static q_status_t move_admit(gmm_vm_t handle) Q_REQUIRES(gmm.set_lock)
 {
@@ -181,7 +181,7 @@ static const struct gmm_chunk *source_find(unsigned rank) Q_REQUIRES(gmm.set_loc
 {
 	const struct gmm_chunk *chunk = NULL;
 
-	/* Do a chunk's pages fit into the free ones of the others? The same test for each. */
+	/* With fewer free pages in all, no chunk's used pages fit into the others' free ones. */
 	if (gmm.private_free_pages < GMM_PAGES_PER_CHUNK)
 		return NULL;
 	for (unsigned class = GMM_CLASS_WHOLE; !chunk && class -- > 0;)

@@ -46,8 +46,8 @@ void gmm_shared_keep(uint64_t page_count)
 /* --- alloc --------------------------------------------------------------------------- */
 
 /*
- * Returns a SHARED chunk with a free page. NULL: claims and used chunks leave none, or
- * (*out_needs_spare) only KERNEL memory can spare one.
+ * Returns a SHARED chunk with a free page. NULL: all chunks are claimed or in use, or, if
+ * *out_needs_spare, KERNEL memory has to spare one first.
  */
 static struct gmm_chunk *chunk_choose(bool *out_needs_spare) Q_REQUIRES(gmm.set_lock)
 {
@@ -56,7 +56,7 @@ static struct gmm_chunk *chunk_choose(bool *out_needs_spare) Q_REQUIRES(gmm.set_
 	*out_needs_spare = false;
 	if (chunk)
 		return chunk;
-	/* G9: at least what is claimed. */
+	/* G9: at least what is claimed is available. */
 	uint64_t available = gmm_available_pages();
 	if (available - gmm.claims.base < GMM_PAGES_PER_CHUNK)
 		return NULL;

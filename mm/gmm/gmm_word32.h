@@ -110,7 +110,7 @@ static inline enum gmm_account gmm_word_account(gmm_word_t word)
 
 /* --- SHARED ------------------------------------------------------------------------- */
 
-/* At most GMM_WORD_REFERENCE_MAX and GMM_WORD_HOLD_MAX; not both are 0. */
+/* At most GMM_WORD_REFERENCE_MAX and GMM_WORD_HOLD_MAX. Both 0: the page is freed next. */
 static inline gmm_word_t gmm_word_shared(uint32_t references, uint32_t holds)
 {
 	return (gmm_word_t)field_set(GMM_WORD_SHARED | references, GMM_WORD_HOLDS, holds);

@@ -184,7 +184,7 @@ static q_status_t ram_add(struct pgm *pgm, struct pgm_region ram) Q_NO_ANALYSIS
 	return Q_OK;
 }
 
-/* What a failure leaves behind belongs to the VM and goes with it. */
+/* After a failure, what was made so far belongs to the VM and is freed with it. */
 static q_status_t pgm_build(struct pgm *pgm, const struct slat_format *format,
 			    const struct ram_layout *layout)
 {

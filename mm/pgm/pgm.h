@@ -52,7 +52,7 @@ struct pgm_config {
 q_status_t pgm_create(const struct pgm_config *config, struct pgm **out_pgm) Q_MUST_USE;
 void pgm_destroy(struct pgm *pgm);
 
-/* Returns what pgm_create() claims: the guarantee with the stock; tables and records. Pure. */
+/* What pgm_create() claims. `base`: guarantee and stock; `kernel`: tables and records. Pure. */
 struct gmm_claims pgm_claims(const struct pgm_config *config);
 
 /* As at power-on: gives every page back to GMM and makes all RAM the zero page. ROM stays. */
@@ -88,7 +88,7 @@ enum pgm_outcome {
 	PGM_RESOLVED,  /* mapped: re-enter the guest at the same RIP */
 	PGM_MMIO,      /* no memory there: emulate the instruction */
 	PGM_DENIED,    /* memory, but this access is not allowed (ROM write) */
-	PGM_EMULATE,   /* memory that no table can map for this: use pgm_read(), pgm_write() */
+	PGM_EMULATE,   /* no table can map it for this access: emulate by pgm_read(), pgm_write() */
 	PGM_HANDLER,   /* memory, but a handler wants the access first: emulate it */
 	PGM_NO_MEMORY, /* no page could be had: pause the VM, then retry */
 };
@@ -117,7 +117,7 @@ bool pgm_zero_fill(struct pgm *pgm, gfn_t gfn);
 
 /* True when the handy stock is low: call pgm_handy_refill() at a safe point. */
 bool pgm_handy_is_low(const struct pgm *pgm);
-/* Reports, refills and clears in one batch. Fails (Q_NO_MEMORY, Q_LIMIT) only if it got no page. */
+/* Sends the reports, fills the stock up, clears. Q_NO_MEMORY, Q_LIMIT: it got no page at all. */
 q_status_t pgm_handy_refill(struct pgm *pgm) Q_MUST_USE;
 
 /* Call when the guest rests: takes back the pages handed out ahead that it did not use. */

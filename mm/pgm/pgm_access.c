@@ -132,7 +132,7 @@ static q_status_t page_own(struct pgm *pgm, gfn_t gfn, struct pgm_record *record
 	}
 	if (!pgm_page_back(pgm, gfn, record))
 		return Q_NO_MEMORY;
-	/* Not mapped anew: that could need a table, and the guest may never access it. */
+	/* The page is not mapped: that could need a table, and the guest may never access it. */
 	slat_unmap(&pgm->slat, gfn, gfn_next(gfn));
 	return Q_OK;
 }
@@ -184,7 +184,7 @@ q_status_t pgm_word_exchange_locked(struct pgm *pgm, gpa_t addr, unsigned size_b
 {
 	struct pgm_record *record = pgm_record_find(pgm, gpa_to_gfn(addr));
 
-	/* ROM is read but its shadow written: no word is both. */
+	/* Reads go to ROM and writes to its shadow, so no word can be compared and exchanged. */
 	if (record && pgm_record_rom_mode(*record) == PGM_ROM_READ_ROM_WRITE_RAM)
 		return Q_RANGE;
 	q_status_t status = write_prepare(pgm, gpa_to_gfn(addr), SIDE_FRONT, &record);

@@ -39,7 +39,7 @@
 
 /* --- runs of faults ------------------------------------------------------------------ */
 
-/* Finds the run that the fault continues; +1 or -1 is its direction. 0: *out_run begins here. */
+/* Finds the run that the fault continues. Returns its direction, +1 or -1; 0: a run begins here. */
 static int run_continue(struct pgm_runs *runs, gfn_t gfn, struct pgm_run **out_run)
 {
 	for (unsigned i = 0; i < PGM_RUN_COUNT; i++) {
@@ -166,7 +166,7 @@ static unsigned list_clean(struct pgm *pgm, unsigned take_count) Q_REQUIRES(pgm-
 			continue;
 		}
 		bool is_kept = i >= take_count && !is_used(pgm, at);
-		/* The loop below sets the mark again. Until then a second entry finds none. */
+		/* Skips a second entry for the page. The loop below marks the kept pages again. */
 		pgm_ahead_use(record);
 		if (!is_kept)
 			continue;

@@ -27,7 +27,7 @@ bool pgm_page_needs_stock(struct pgm_record record)
 	       pgm_record_state(record) != PGM_STATE_MONITORED;
 }
 
-/* Installs a handy page where there is a handler or ROM's shadow: the record keeps what it says. */
+/* Installs a handy page where a handler or ROM's shadow is: type, handler and mode stay. */
 Q_NOINLINE static void odd_page_install(struct pgm *pgm, struct pgm_record *record,
 					const struct gmm_page *page) Q_REQUIRES(pgm->lock)
 {

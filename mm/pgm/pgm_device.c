@@ -5,7 +5,7 @@
  * They are kernel pages of the FIXED account, not private pages of the BASE
  * account, for three reasons. A device's model reads and writes them all the time,
  * by pointer. They are never moved, shared or ballooned. And there must be memory
- * when the guest turns the device on, so it is set aside at admission. The price:
+ * when the guest turns the device on, so they are allocated at admission. The price:
  * unlike the guest's RAM, their content is permanently mapped in Quire
  * (docs/decisions/0010-device-memory.md).
  *
@@ -65,7 +65,7 @@ static void page_make(struct pgm *pgm, struct pgm_record *record)
 {
 	hpa_t page = hpa(0);
 
-	/* It was promised, and so set aside. */
+	/* It was promised, so GMM has a page for it. */
 	q_status_t status = gmm_kernel_page_alloc(pgm->vm, GMM_FIXED, &page);
 	Q_ASSERT(status == Q_OK);
 	*record = pgm_record_make(PGM_TYPE_DEVICE, PGM_STATE_NORMAL, hpa_to_hfn(page), PAGE_ID_NIL);

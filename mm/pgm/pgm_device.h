@@ -14,14 +14,14 @@ struct pgm;
 struct pgm_device;
 
 /*
- * Memory for one more device, all zero and mapped nowhere. Admits and allocates all
+ * Adds memory for one more device, all zero and mapped nowhere. Admits and allocates all
  * that the device will need. Q_INVALID: not whole pages; Q_LIMIT: too large, or too
  * many devices; Q_STATE: the VM is unreserved; Q_DECLINED, Q_NO_MEMORY.
  */
 q_status_t pgm_device_add(struct pgm *pgm, uint64_t size_bytes,
 			  struct pgm_device **out_device) Q_MUST_USE;
 
-/* The device's own pointer to one of its pages. Always valid; writes by it are not tracked. */
+/* The device's own pointer to one of its pages. Always valid; writes through it are not tracked. */
 void *pgm_device_page(struct pgm *pgm, const struct pgm_device *device, uint64_t index);
 
 /*

@@ -60,7 +60,7 @@ static enum pgm_outcome fault_map(struct pgm *pgm, gfn_t gfn, struct pgm_record 
 		status = pgm_large_map(pgm, gfn, frame);
 	else
 		status = slat_map(&pgm->slat, gfn, frame, permission, 1);
-	/* Tables are set aside for all memory. Without one, the caller pauses the VM and retries. */
+	/* Tables for all memory are promised. Without one, the caller pauses the VM and retries. */
 	return status == Q_OK ? PGM_RESOLVED : PGM_NO_MEMORY;
 }
 
@@ -85,7 +85,7 @@ static enum pgm_outcome fault_to_handler(struct pgm *pgm, struct pgm_fault *faul
 	gfn_t gfn = gpa_to_gfn(fault->addr);
 
 	fault->handler_tag = pgm_handler_find(pgm, gfn)->tag;
-	/* For reads: backing may just have replaced the zero page, which may still be mapped. */
+	/* Maps it for reads: the zero page, which fault_back() replaced, may still be mapped. */
 	if (pgm_record_is_mappable(record) && fault_map(pgm, gfn, record) != PGM_RESOLVED)
 		return PGM_NO_MEMORY;
 	return PGM_HANDLER;

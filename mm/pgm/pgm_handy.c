@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The handy stock: pages that are allocated and cleared before they are needed. So
- * the fault path just takes one: it cannot wait or fail half way, and does not enter
- * GMM. (It enters GMM only for whole chunks, in a VM that owns all its memory, see
+ * the fault path just takes one: it cannot wait or fail half way, and asks GMM for no
+ * guest page. (It asks only for whole chunks, in a VM that owns all its memory, see
  * pgm_large.c.) The vCPU loop, where waiting is allowed, refills the stock when
  * PGM_HANDY_LOW pages are left.
  *
@@ -40,7 +40,7 @@ const struct gmm_page *pgm_handy_take(struct pgm *pgm, gfn_t gfn, page_id_t shar
 	return page;
 }
 
-/* Takes back the report about a page, sent or not, so that GMM knows no guest frame of it. */
+/* Takes back the report about a page, sent or not: GMM then knows no guest frame for the page. */
 static void report_cancel(struct pgm *pgm, page_id_t id) Q_REQUIRES(pgm->lock)
 {
 	struct pgm_report *reports = pgm->handy->reports;
@@ -85,7 +85,7 @@ void pgm_handy_report(struct pgm *pgm)
 	Q_ASSERT(status == Q_OK && done == count);
 }
 
-/* Gets *want pages, or as many as can be had; *want becomes the number. */
+/* Gets *want pages, or as many as can be had, and sets *want to how many it got. */
 static q_status_t pages_get(struct pgm *pgm, struct gmm_page *out_pages, unsigned *want)
 {
 	q_status_t status = gmm_pages_alloc(pgm->vm, out_pages, *want);
@@ -119,7 +119,7 @@ q_status_t pgm_handy_refill_locked(struct pgm *pgm)
 			gmm_page_clear(fresh[i].id);
 	atomic_store_relaxed(&pgm->handy_count, pgm->handy_count + count);
 	pgm->counters.refills++;
-	/* Memory is short: this is no time to keep unused pages out of the stock. */
+	/* Memory is short, so unused pages that were handed out ahead go back to the stock. */
 	if (count < wanted)
 		(void)pgm_ahead_take_all(pgm);
 	return Q_OK;

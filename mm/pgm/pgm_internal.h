@@ -130,7 +130,7 @@ struct pgm_promise {
 
 /* Promised at creation, so that pgm_rom_add() need not raise promises. */
 #define PGM_ROM_PAGES        64u
-#define PGM_ROM_RECORD_PAGES 4u /* records and directories that only ROM needs: for two places */
+#define PGM_ROM_RECORD_PAGES 4u /* records and directories for ROM in two places */
 #define PGM_ROM_TABLES       PGM_ROM_RECORD_PAGES /* nested tables likewise, see pgm_rom.c */
 
 /* --- the handy stock --------------------------------------------------------------- */
@@ -198,7 +198,7 @@ struct pgm {
 	struct pgm_handy *handy;
 	struct pgm_directory **directories; /* a page; its entries are guarded by lock */
 
-	/* Guarded by lock. pgm_stats() and others read figures without it: each stale at worst. */
+	/* Guarded by lock. pgm_stats() and others read figures without it, which may be stale. */
 	struct slat slat;
 	unsigned region_count;
 	struct pgm_region regions[PGM_REGION_MAX]; /* sorted, disjoint */
@@ -324,7 +324,7 @@ void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less) Q_REQUIRES(pgm-
 
 /* Pages of the FIXED account that a shelf for `page_count` records takes. */
 uint64_t pgm_shelf_size(uint64_t page_count);
-/* Its pages must have been promised. All records are zero. */
+/* Makes a shelf whose records are all zero. Its pages must have been promised. */
 struct pgm_shelf *pgm_shelf_make(struct pgm *pgm, uint64_t page_count) Q_REQUIRES(pgm->lock);
 void pgm_shelf_free(struct pgm *pgm, struct pgm_shelf *shelf) Q_REQUIRES(pgm->lock);
 struct pgm_record *pgm_shelf_record(const struct pgm_shelf *shelf, uint64_t index);

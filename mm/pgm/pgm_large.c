@@ -77,7 +77,7 @@ bool pgm_large_is_whole(const struct pgm *pgm, gfn_t gfn, hfn_t frame)
 
 	if (GMM_PAGES_PER_CHUNK < PAGES_PER_LARGE || !pgm_large_is_at_place(gfn, frame))
 		return false;
-	/* The last page first: while a block is filled, up or down, it or page 0 fails at once. */
+	/* The last page first: in a block that is filled up or down, it or page 0 fails at once. */
 	if (!is_writable_at(record_at(pgm, start, PAGES_PER_LARGE - 1),
 			    hfn(base + PAGES_PER_LARGE - 1)))
 		return false;
@@ -117,7 +117,7 @@ bool pgm_large_back(struct pgm *pgm, gfn_t gfn)
 
 	if (!is_block_untouched(pgm, start))
 		return false;
-	/* If no chunk is wholly free, single pages do. */
+	/* If no chunk is wholly free, the caller takes a single page. */
 	if (gmm_chunk_alloc(pgm->vm, start, &first) != Q_OK)
 		return false;
 	block_fill(pgm, start, &first);

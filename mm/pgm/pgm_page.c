@@ -35,7 +35,7 @@
 
 /* --- the precondition ----------------------------------------------------------------- */
 
-/* The record, or NULL unless it still is of the expected private page and allows the operation. */
+/* The record, if it still has the expected private page and allows the operation; else NULL. */
 static struct pgm_record *page_expect(const struct pgm *pgm, gfn_t gfn, page_id_t expected,
 				      enum pgm_operation operation) Q_REQUIRES(pgm->lock)
 {

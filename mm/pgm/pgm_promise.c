@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Raises GMM's promises to the VM when memory is added that was not there at creation
- * (shadowed ROM, device memory). That is an admission like the first one: what is
- * within a promise and set aside cannot be refused later. A guarantee that is raised
- * here is also what pgm_reserve() claims again.
+ * (shadowed ROM, device memory). That is an admission like the first one: GMM refuses it
+ * now or keeps what it promised. pgm_reserve() later claims the raised guarantee.
  *
  * Lock: PGM, so that no other thread changes the promises meanwhile.
  */
@@ -43,7 +42,7 @@ void pgm_promise_lower(struct pgm *pgm, struct pgm_promise less)
 {
 	struct pgm_promise negative = { -less.base, -less.guaranteed, -less.shadow, -less.fixed };
 
-	/* The caller gave back what it allocated of it, and less is never declined. */
+	/* The caller freed what it allocated within `less`, and lowering is never declined. */
 	q_status_t status = promise_add(pgm, negative);
 	Q_ASSERT(status == Q_OK);
 }

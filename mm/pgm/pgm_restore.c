@@ -17,7 +17,7 @@ static q_status_t restore_begin_locked(struct pgm *pgm, uint64_t page_count) Q_R
 {
 	if (page_count > pgm->ram_pages)
 		return Q_LIMIT;
-	/* The reset below frees the private pages of now; they are set aside with the rest. */
+	/* The reset below frees the VM's private pages, and GMM sets them aside in addition. */
 	uint64_t freed = pgm->private_pages;
 	uint64_t more = page_count > freed ? page_count - freed : 0;
 	struct gmm_vm_stats now;

@@ -2,9 +2,9 @@
 /*
  * ROM: memory that is filled once, from an image, and that no guest writes.
  *
- * GMM promised the few pages, records and tables that ROMs need at creation
+ * At creation, GMM promised the few pages, records and tables that ROMs need
  * (PGM_ROM_PAGES and its neighbours). So adding ROM changes no promise and is no
- * admission; more than that is Q_LIMIT. Nested tables are not checked: a table covers
+ * admission; larger ROM is refused. Nested tables are not checked: a table covers
  * more than the record page or directory of the same place, so where these exist or
  * are allowed, the table is also. ROM pages are never cleared: the image fills them.
  * A page of the image that is all zero becomes the VM's zero page, so that a mostly

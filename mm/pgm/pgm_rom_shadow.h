@@ -24,7 +24,7 @@ enum pgm_rom_mode {
  * Ignored writes end as PGM_DENIED. Writes that reach RAM while ROM is read end as
  * PGM_EMULATE, and pgm_write() carries them out. Writes allocate the shadow's pages,
  * like those of RAM. Q_INVALID, Q_RANGE, Q_CONFLICT, Q_STATE and Q_LIMIT like
- * pgm_rom_add(); Q_STATE also if the VM is unreserved; Q_DECLINED: admission;
+ * pgm_rom_add(); Q_STATE also if the VM is unreserved or bound; Q_DECLINED: admission;
  * Q_NO_MEMORY. After a failure nothing has changed.
  */
 q_status_t pgm_rom_add_shadowed(struct pgm *pgm, gpa_t start, const void *image,

@@ -28,7 +28,7 @@ static hpa_t shelf_page_alloc(struct pgm *pgm) Q_REQUIRES(pgm->lock)
 {
 	hpa_t page = hpa(0);
 
-	/* It was promised before, and so set aside. */
+	/* It was promised, so GMM has a page for it. */
 	q_status_t status = gmm_kernel_page_alloc(pgm->vm, GMM_FIXED, &page);
 	Q_ASSERT(status == Q_OK);
 	pgm->shelf_pages++;

@@ -5,7 +5,7 @@
  *
  * Two operations are special. A write reaches shadowed ROM only in two of its modes,
  * see pgm_rom_written(). The guest's list says which pages to balloon and deflate, so
- * an illegal one, such as ballooning a page twice, is just skipped.
+ * an illegal operation there, such as ballooning a page twice, is just skipped.
  */
 #include "mm/pgm/pgm_transition.h"
 

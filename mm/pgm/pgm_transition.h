@@ -2,7 +2,7 @@
 /*
  * What may happen to a page: the one table of legal transitions. Pure. Functions that
  * are asked to change a page look into the table first and refuse what it does not
- * list. The fault path, pgm_ahead.c, reset and restore only make listed transitions.
+ * list. The fault path, pgm_ahead.c, reset and restore make only listed transitions.
  */
 #ifndef MM_PGM_PGM_TRANSITION_H
 #define MM_PGM_PGM_TRANSITION_H
@@ -27,7 +27,7 @@ enum pgm_operation {
 
 bool pgm_transition_is_legal(struct pgm_record record, enum pgm_operation operation);
 
-/* The state after a legal operation. PGM_OP_ROM_MODE may also put the other half in its place. */
+/* The state after a legal operation. PGM_OP_ROM_MODE may also swap the halves of shadowed ROM. */
 enum pgm_state pgm_transition_state(struct pgm_record record, enum pgm_operation operation);
 
 #endif

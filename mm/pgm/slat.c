@@ -34,7 +34,7 @@
  *       vCPU that sees the new number and flushes cannot cache the old entry again.
  *   S5  Tables that became empty stay. There are never more of them than
  *       slat_tables_worst_case() says. It counts a table for each large leaf also,
- *       so where the worst case was set aside, there is a page to split a large leaf.
+ *       so where the worst case was promised, there is a page to split a large leaf.
  *   S6  A table is freed only while no CPU is in the guest: by slat_clear() and
  *       slat_fini(), and when slat_map() replaces it by a 2 MiB leaf.
  *
@@ -445,7 +445,7 @@ q_status_t slat_map(struct slat *slat, gfn_t gfn, hfn_t frame, uint8_t permissio
 	return Q_OK;
 }
 
-/* Replaces a large leaf by 512 small ones that map the same. False: it is small, or no table. */
+/* Replaces a large leaf by 512 small ones that map the same. False: not large, or no page. */
 static bool leaf_break(struct slat *slat, const struct cursor *at)
 {
 	hpa_t table;
@@ -522,7 +522,7 @@ void slat_unmap(struct slat *slat, gfn_t start, gfn_t end)
 		gfn_t next = block_next(start, at.level);
 		bool is_whole = next.raw - start.raw == 1ull << level_shift(at.level) &&
 				next.raw <= end.raw;
-		/* No page for a table: remove all of it. Its other pages just fault again. */
+		/* Without a page for a table, the whole leaf goes. Its other pages fault again. */
 		if (!is_whole && leaf_break(slat, &at))
 			continue;
 		leaf_remove(slat, &at);

@@ -233,7 +233,7 @@ struct share_match share_look(const struct share_page *page)
 
 /* --- what became of a match ------------------------------------------------------------------ */
 
-/* Drops all entries of a key and group, for one that says something else. */
+/* Drops all entries of a key and group; the caller makes one that replaces them. */
 static void key_drop(uint64_t key, share_group_t group)
 {
 	struct share_entry *bucket = bucket_of(key);
@@ -332,7 +332,7 @@ uint64_t share_reap(void)
 	uint64_t count = 0;
 
 	gmm_stats(&machine);
-	/* References less pages_saved is how many pages have any. If all have, none can go. */
+	/* shared_references - pages_saved pages are used by VMs. If all pages are, none can go. */
 	if (machine.shared_pages + machine.pages_saved == machine.shared_references)
 		return 0;
 	for (uint64_t i = 0; i < share.entry_count; i++) {

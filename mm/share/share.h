@@ -28,7 +28,7 @@ struct share_config {
 /* `memory`: size_bytes, zeroed, page aligned; it belongs to this module from here on. */
 void share_init(const struct share_config *config, void *memory);
 
-/* Begins a new pass over all VMs, with share_reap(). */
+/* Begins a new pass over all VMs, and calls share_reap(). */
 void share_pass_begin(void);
 
 /* A page of a VM's RAM that is private and has no handler. */
@@ -70,8 +70,8 @@ enum share_comparison {
 enum share_comparison share_compare(const struct share_match *match, page_id_t page,
 				    page_id_t other);
 /*
- * True if the page that the match names still has the match's key; to find this out
- * costs little. If it has not, it is no candidate any more.
+ * True if the page that the match names still has the match's key, which costs little to
+ * find out. Otherwise the other page of a pair is dropped as a candidate.
  */
 bool share_is_like(const struct share_match *match, page_id_t other);
 /* Drops the other page of a pair as a candidate. */

@@ -13,9 +13,9 @@
  *            share_history_says_wait() ends it when it is asked, because the
  *            scanner asks about private pages only.
  *   waiting  The page is left alone until pass `next`, which ends it.
- *   over     The page may be merged; `failures` still counts. share_merged() ends it,
- *            or after 96 passes the pass count, which goes round at 128: then the
- *            page waits for 32 passes once more.
+ *   over     The page may be merged; `failures` still counts. share_merged() ends it.
+ *            So do 96 passes, because PASS_MASK tells only 128 passes apart: the page
+ *            then waits for 32 passes once more.
  *
  * share_merged() gives a slot in any state to another page.
  */
