@@ -91,7 +91,7 @@ q_status_t boot_collect(uint32_t magic, uint32_t information, struct bootinfo *o
 	if (status != Q_OK)
 		return status;
 
-	/* The image starts at 1 MiB with the boot code, before the part that is linked high. */
+	/* The image starts at 1 MiB: first the boot code, then the part that is linked high. */
 	struct error_text why;
 	status = memmap_claim(out_info, hpa((uintptr_t)layout_image_start - PAGING_IMAGE_BASE),
 			      hpa((uintptr_t)layout_image_end - PAGING_IMAGE_BASE), BOOTINFO_QUIRE,

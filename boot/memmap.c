@@ -73,8 +73,8 @@ static unsigned position_for(const struct bootinfo *info, hpa_t start)
 }
 
 /*
- * Adds a range. Reserved ranges may overlap each other, since some firmware lists
- * them so and no harm comes of it. Usable memory must not overlap anything.
+ * Adds a range. Reserved ranges may overlap each other: some firmware lists such
+ * ranges, and they do no harm. Usable memory must not overlap anything.
  */
 static q_status_t add(struct bootinfo *info, struct bootinfo_range range, struct error_text *error)
 {
@@ -127,7 +127,7 @@ q_status_t memmap_build(const struct memmap_entry *entries, unsigned count, uint
 	return refuse(error, Q_NO_MEMORY, "memory map: no usable memory in %u entries", count);
 }
 
-/* Splits range `position` into what lies before, [start, end) as `kind`, and what lies after. */
+/* Turns [start, end) of range `position` into `kind`. False: no room for the ranges around it. */
 static bool carve(struct bootinfo *info, unsigned position, hpa_t start, hpa_t end,
 		  enum bootinfo_range_kind kind)
 {

@@ -47,7 +47,7 @@ q_status_t memmap_take(struct bootinfo *info, uint64_t size_bytes, hpa_t limit,
 /* The most that memmap_take() could take below `limit`. */
 uint64_t memmap_largest(const struct bootinfo *info, hpa_t limit);
 
-/* The end of the highest range that is usable, a module's or Quire's. */
+/* The end of the highest range whose kind is USABLE, QUIRE or MODULE. */
 hpa_t memmap_end(const struct bootinfo *info);
 
 #endif

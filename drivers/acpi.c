@@ -189,7 +189,7 @@ static void read_madt(const struct table *table)
 
 /*
  * \_S5 is a package whose first element is the sleep type of PM1a. The DSDT holds
- * it as a constant, so a search for its name does without an AML interpreter.
+ * it as a constant, so a search for its name finds it without an AML interpreter.
  */
 static void read_s5(const struct table *dsdt)
 {

@@ -2,7 +2,7 @@
 /*
  * What Quire needs from the machine's ACPI tables. They are read once at boot,
  * while boot/start.S's identity mapping is in use. A table with a wrong checksum is
- * not believed; AML is not interpreted.
+ * not used. AML is not interpreted.
  */
 #ifndef DRIVERS_ACPI_H
 #define DRIVERS_ACPI_H
@@ -41,9 +41,9 @@ struct acpi_info {
 };
 
 /*
- * `rsdp`: the address that the loader gave, or 0: then the BIOS area is searched.
- * Q_NOT_FOUND: no valid RSDP, RSDT or XSDT. Other tables that fail their checks are
- * skipped with a notice.
+ * `rsdp` is the address that the loader gave. If it is 0 or not below 4 GiB, the BIOS
+ * area is searched. Q_NOT_FOUND: there is no valid RSDP, or no valid RSDT or XSDT. Other
+ * tables are skipped if they are damaged, with a notice, or not below 4 GiB.
  */
 q_status_t acpi_init(hpa_t rsdp) Q_MUST_USE;
 const struct acpi_info *acpi_info(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Counts with channel 2, whose gate and output software can reach; channel 0 stays as it is. */
+/* Counts with channel 2: software can set its gate and read its output. Leaves channel 0 alone. */
 #include "pit.h"
 
 #include <quire/bits.h>
@@ -15,7 +15,7 @@
 #define SPEAKER               BIT32(1)
 #define OUTPUT_2              BIT32(5)
 
-/* More polls than 55 ms can take on any machine: a port read takes nearly a microsecond. */
+/* More polls than fit into 55 ms, the longest wait: a port read takes nearly a microsecond. */
 #define POLLS_MAX 2000000u
 
 bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context,
@@ -25,14 +25,14 @@ bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), voi
 	cpu_out8(SYSTEM_CONTROL, control);
 	cpu_out8(PIT_CONTROL, CONTROL_2_WORD_MODE_0);
 	cpu_out8(PIT_CHANNEL_2, (uint8_t)ticks);
-	/* The PIT begins to count after this, with the gate; emulators begin with the count. */
+	/* A PIT begins to count when its gate is set below. Emulators begin with this last byte. */
 	uint64_t before = cpu_rdtsc();
 	cpu_out8(PIT_CHANNEL_2, (uint8_t)(ticks >> 8));
 	sample(context, false);
 	cpu_out8(SYSTEM_CONTROL, control | GATE_2);
 	uint64_t begun = cpu_rdtsc();
 
-	uint64_t counting = begun; /* the last time at which the PIT still counted */
+	uint64_t counting = begun; /* the last time at which the PIT was known to count */
 	unsigned polls = 0;
 	for (; polls < POLLS_MAX; polls++) {
 		uint64_t now = cpu_rdtsc();

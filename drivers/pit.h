@@ -11,8 +11,9 @@
  * Waits for `ticks` (at most 65535) of the PIT by polling, and calls `sample` right before and
  * right after. Uses no interrupt. False: the PIT does not count.
  *
- * *out_doubt: TSC ticks by which the time between the samples may differ from those of the PIT. It
- * is a few port accesses long, unless the CPU was taken away meanwhile, by SMM or a hypervisor.
+ * *out_doubt: by how many TSC ticks the time between the samples may differ from what the PIT
+ * counted. That is the length of a few port accesses, or more if SMM or a hypervisor took the CPU
+ * away meanwhile.
  */
 bool pit_measure(uint16_t ticks, void (*sample)(void *context, bool is_end), void *context,
 		 uint64_t *out_doubt);

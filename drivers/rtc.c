@@ -57,7 +57,7 @@ static uint64_t days_since_1970(unsigned year, unsigned month, unsigned day)
 
 uint64_t rtc_read_seconds(void)
 {
-	/* Read until two readings agree: an update may have changed some registers only. */
+	/* Read until two readings agree: a reading during an update may mix old and new values. */
 	struct clock now = clock_read(), again = clock_read();
 	for (unsigned i = 0; i < 5 && memcmp(&now, &again, sizeof(now)) != 0; i++) {
 		now = again;

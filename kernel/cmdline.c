@@ -77,7 +77,8 @@ static q_status_t unknown_word(const char *name, struct error_text *error)
 	for (unsigned i = 0; i < ARRAY_COUNT(words) && length < sizeof(known); i++)
 		length += format_text(known + length, sizeof(known) - length, "%s%s", i ? ", " : "",
 				      words[i].name);
-	return refuse(error, Q_INVALID, "command line: no word '%.40s': there are %s", name, known);
+	return refuse(error, Q_INVALID, "command line: there is no word '%.40s'; there are %s",
+		      name, known);
 }
 
 static q_status_t word_set(const char *name, const char *value, struct error_text *error)

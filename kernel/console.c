@@ -77,7 +77,10 @@ static void port_pump(struct port *port)
 		;
 }
 
-/* Waits for room with the lock free and interrupts as the caller has them, so timers go on. */
+/*
+ * Queues the bytes. While the queue is full, it waits with the lock free and with interrupts
+ * as the caller has them, so timers go on.
+ */
 static void port_write(struct port *port, const uint8_t *bytes, size_t count)
 {
 	while (count) {
@@ -96,7 +99,7 @@ static void port_receive(struct port *port)
 			port->in[port->in_head++ % IN_BYTES] = (uint8_t)byte;
 }
 
-/* Serves until the interrupt line was low: an event before that raises no new interrupt. */
+/* Serves the chip until its line is low: an event while the line is high raises no interrupt. */
 static void port_interrupt(struct port *port)
 {
 	spin_lock(&port->lock);

@@ -13,15 +13,15 @@
 #define LINE_BYTES 320u
 
 /*
- * The last bytes of the log. Guarded by log_state.lock, but log_show() reads without:
- * a line that is logged meanwhile may be shown in part.
+ * The last bytes of the log. Guarded by log_state.lock, but log_show() reads them without
+ * it: a line that is logged meanwhile may be shown in part.
  */
 static char ring[RING_BYTES];
 
 static struct {
 	struct spinlock lock;
 
-	uint64_t written; /* as the ring */
+	uint64_t written; /* bytes, since the start; guarded like `ring` */
 
 	/* One word each, read without the lock. A stale value prints or drops a line. */
 	enum log_level level;

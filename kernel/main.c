@@ -91,7 +91,7 @@ static void read_boot_data(uint32_t magic, uint32_t information)
 	if (options()->console_port != 1)
 		console_init(options()->console_port);
 	log_level_set(options()->log_level);
-	require(acpi_init(bootinfo.rsdp), "ACPI's RSDP, or a valid RSDT or XSDT");
+	require(acpi_init(bootinfo.rsdp), "an ACPI RSDP with a valid RSDT or XSDT");
 }
 
 /* memory=SIZE: cuts the usable memory above 1 MiB off after that many bytes. */
@@ -111,7 +111,7 @@ static void memory_limit(void)
 	}
 }
 
-/* Puts the usable memory above 1 MiB into `regions`, and returns how many these are. */
+/* Puts the usable memory above 1 MiB into `regions`, and returns how many regions it filled. */
 static unsigned collect_regions(void)
 {
 	unsigned count = 0;
@@ -238,7 +238,8 @@ void kernel_main(uint32_t magic, uint32_t information, uint64_t start_tsc)
 	if (interrupt_init(&reason) != Q_OK)
 		refuse_to_start("%s", reason);
 	if (time_init() != Q_OK)
-		refuse_to_start("the PIT, the TSC or the local APIC's timer does not count");
+		refuse_to_start("the PIT, the TSC or the local APIC's timer does not count, or has "
+				"an impossible rate");
 	timer_cpu_init();
 	sched_init();
 	console_interrupts_start();

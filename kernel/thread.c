@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One run queue for each priority, round robin inside each. The lock is held
- * across the switch, and the thread that runs next drops it, so no thread is
- * RUNNABLE while it still uses its stack.
+ * across the switch, and the thread that runs next drops it, so no CPU can pick a
+ * thread that still uses its stack.
  *
  * The slice timer runs only while another thread of the running thread's priority
  * is RUNNABLE, so a vCPU that is alone is not interrupted for nothing.
@@ -60,7 +60,7 @@ static struct {
 	struct spinlock lock;
 	struct list_node queues[PRIORITY_COUNT];
 	struct timer slice;
-	/* Guarded by lock, but slice_ended() clears it without: it runs on the same CPU. */
+	/* Guarded by lock, which slice_ended() does not need: it runs on the same CPU. */
 	bool slice_is_armed;
 } sched;
 
@@ -115,8 +115,8 @@ static struct thread *pick(void)
 }
 
 /*
- * To be called after any change of the running thread or of the queues. Makes the running
- * thread yield now, or after a slice, if another thread has a claim to the CPU.
+ * Makes the running thread yield now, or after a slice, if another thread has a claim to the
+ * CPU. Call it after any change of the running thread or of the queues.
  */
 static void preemption_update(void)
 {
@@ -160,7 +160,7 @@ static void enqueue(struct thread *thread)
 void thread_main(void)
 {
 	struct thread *self = percpu()->current;
-	spin_unlock(&sched.lock); /* the thread that switched to us took it */
+	spin_unlock(&sched.lock); /* the thread that switched to this one took it */
 	cpu_irq_enable();
 	self->body(self->argument);
 

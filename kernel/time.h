@@ -10,9 +10,9 @@
 #define TIME_TSC_HZ_MAX (1ull << 40)
 
 /*
- * Measures TSC and local APIC timer against the PIT for two milliseconds, again if the measurement
- * was disturbed. Reads the real-time clock. Q_UNSUPPORTED: the PIT, the TSC or the APIC timer does
- * not count, or the TSC has another rate.
+ * Measures the rates of the TSC and of the local APIC's timer against the PIT. A measurement takes
+ * two milliseconds, and is repeated if it was disturbed. Also reads the real-time clock.
+ * Q_UNSUPPORTED: the PIT, the TSC or the APIC timer does not count, or has an impossible rate.
  */
 q_status_t time_init(void) Q_MUST_USE;
 
@@ -24,7 +24,7 @@ uint64_t time_tsc_hz(void);
 uint64_t time_ticks_from_us(uint64_t microseconds);
 uint64_t time_us_from_ticks(uint64_t ticks);
 
-/* APIC timer ticks for TSC ticks, rounded up; at most a second, and what the timer holds. */
+/* Converts TSC ticks to APIC timer ticks, rounded up; at most a second, and at most 32 bits. */
 uint32_t time_apic_ticks(uint64_t tsc_ticks);
 
 /* Unix time at TSC 0. */

@@ -19,7 +19,7 @@ struct timer {
 };
 
 void timer_init(struct timer *timer, void (*fired)(struct timer *timer));
-/* Replaces an earlier deadline. A deadline in the past fires at once, by an interrupt. */
+/* Arms it, or moves its deadline. A deadline in the past fires at once, by an interrupt. */
 void timer_arm(struct timer *timer, uint64_t deadline_tsc);
 /* When this has returned, the callback neither runs nor is still to run. */
 void timer_cancel(struct timer *timer);

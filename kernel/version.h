@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The name that git has for this tree. The Makefile passes it to version.c alone. */
+/* What `git describe` calls this tree. The Makefile passes it to version.c alone. */
 #ifndef KERNEL_VERSION_H
 #define KERNEL_VERSION_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * printf-style formatting that never writes beyond its buffer. The length is
- * counted even where the text no longer fits, so callers can tell truncation
- * as with snprintf. No global state, so it works in any context, a panic included.
+ * counted even where the text no longer fits, so callers can detect a cut text, as
+ * with snprintf. No global state, so it works in any context, a panic included.
  */
 #include "lib/format.h"
 #include "lib/string.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Only put() adds to the text. One flag says whether a comma is due, so nesting needs no stack. */
 #include "lib/json.h"
 
 #include "lib/format.h"

@@ -29,7 +29,7 @@ void json_array_close(struct json *json);
 void json_text(struct json *json, const char *key, const char *value);
 void json_number(struct json *json, const char *key, uint64_t value);
 
-/* Returns what was written since the last call, and begins the buffer anew. */
+/* Returns what was written since the last call. What follows is written from the buffer's start. */
 const char *json_take(struct json *json, size_t *out_bytes);
 
 #endif

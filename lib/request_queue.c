@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each class has a list, which is a stack: producers push onto it with
+ * Each class has a list, which is a stack: posters push onto it with
  * compare-and-swap, and a consumer takes all of it and reverses it. No request is
  * ever removed from the middle. So it does no harm if the newest request is taken,
- * served and pushed again between a producer's load and its swap: the producer's
- * request then rightly points to it.
+ * served and pushed again between a poster's load and its swap: the poster's request
+ * then rightly points to it.
  *
  * Taking is also a compare-and-swap. An exchange would do for an open list, but it
  * could overwrite the mark of a list that was closed meanwhile (Q2), and a request
@@ -26,7 +26,7 @@ static uint32_t state_of(const struct request *request)
 
 static void state_set(struct request *request, enum request_state state)
 {
-	/* Pairs with state_of() in the poster, which sees the answer. We touch nothing more. */
+	/* Pairs with state_of(): the poster sees the answer and, once DONE, owns the request. */
 	atomic_store_release(&request->state, state);
 }
 

@@ -23,6 +23,6 @@ const char *q_status_text(q_status_t status)
 	case Q_HANDLER: return "the page has a handler";
 	case Q_CANCELLED: return "cancelled";
 	}
-	/* Some code cast a wrong value. A message is no place to stop for that. */
+	/* Only a wrong cast leads here. A message is no reason to panic. */
 	return "unknown status";
 }

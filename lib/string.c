@@ -2,8 +2,9 @@
 /*
  * Memory and strings for the kernel; host builds use libc's. Copying and filling
  * use string instructions: they are fast on hardware, and an emulator takes one
- * step for eight bytes. gcc may recognise a loop as the function that the loop
- * implements, and make it a call of itself; a barrier in the loop prevents that.
+ * step for eight bytes. gcc may recognise that a loop implements strlen(), and replace
+ * it by a call of strlen(), which would then call itself; a barrier in the loop
+ * prevents that.
  */
 #include "lib/string.h"
 

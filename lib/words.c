@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Walks a list of words from bar to bar, without changing it. */
 #include "lib/words.h"
 
 #include "lib/format.h"

@@ -5,9 +5,9 @@
  * needs these registers.
  *
  * Quire is compiled without floating-point and vector instructions, so a guest
- * may exit and re-enter any number of times without a save. A CPU's owner changes
- * only in lazy_load() and lazy_drop(). Threads do not move between CPUs: a thread
- * that did would have to be saved on its old CPU first.
+ * may exit and re-enter any number of times without a save. percpu()->lazy_owner is
+ * the state that the CPU holds; only lazy_load() and lazy_drop() change it. Threads do
+ * not move between CPUs. If they did, the old CPU would have to save the state first.
  */
 #ifndef ARCH_X86_64_LAZY_H
 #define ARCH_X86_64_LAZY_H
@@ -43,7 +43,7 @@ static inline void lazy_load(struct lazy_state *state)
 		lazy_switch(state);
 }
 
-/* To be called before `state` is freed or reset: discards what this CPU holds of it. */
+/* Discards what this CPU holds of `state`. Call it before `state` is freed or reset. */
 void lazy_drop(struct lazy_state *state);
 
 #endif

@@ -23,7 +23,7 @@ static struct {
 	struct paging_arena arena;    /* the part of the arena that is left for tables */
 	hpa_t arena_start, arena_end; /* the whole arena, including what others took */
 	uint64_t bytes;               /* of the arena, for tables */
-	bool is_live;                 /* CR3 points to our tables: they are kernel memory */
+	bool is_live;                 /* CR3 points to these tables: they are kernel memory */
 	uint64_t nx;                  /* PTE_NX, or 0 if the CPU has no NX */
 } paging;
 
@@ -145,7 +145,7 @@ static void protect_cpu(void)
 	cpu_write_cr4(cr4);
 }
 
-/* How many tables may be made after paging_init(): two for each module, and the devices'. */
+/* How many tables may be made after paging_init(): two for each module, eight for devices. */
 static uint64_t late_tables(unsigned module_count)
 {
 	return 2ull * module_count + 8;
@@ -157,13 +157,16 @@ uint64_t paging_arena_bytes(hpa_t memory_end, unsigned module_count)
 	uint64_t directories = (memory_end.raw >> 30) + 1;
 	uint64_t small_chunks = HAS_LARGE_CHUNKS ? 0 : (memory_end.raw >> LARGE_PAGE_SHIFT) + 1;
 	uint64_t own = directories + (directories >> 9) + 1 + small_chunks;
-	/* The windows and one table above; the page region and two above; the root; the image. */
+	/*
+	 * The tables of the windows and one above them; those of the region of pages and two
+	 * above them; the root; the four of the image.
+	 */
 	own += PHYSMEM_CPU_MAX + 1 + PAGING_PAGES_COUNT / PAGING_ENTRIES + 2 + 1 + 4;
 	uint64_t arena = (own + late_tables(module_count)) / PAGING_ENTRIES + 2;
 	return (own + arena + late_tables(module_count)) * PAGE_SIZE;
 }
 
-/* Makes the tables that may be needed at any time: after boot the arena has none left for them. */
+/* Makes all tables that memory, windows and runs of pages may need: later the arena has none. */
 static void make_tables(hpa_t memory_end)
 {
 	uint64_t step = HAS_LARGE_CHUNKS ? 1ull << 30 : LARGE_PAGE_SIZE;

@@ -152,10 +152,10 @@ TEST(cmdline, what_is_wrong_is_named_with_what_would_be_right)
 		{ "ahead=1", "ahead='1': must be off or on" },
 		{ "ahead=", "ahead='': must be off or on" },
 		{ "elide=maybe", "elide='maybe': must be off or on" },
-		{ "elude=on", "no word 'elude': " ALL_WORDS },
-		{ "=on", "no word '': " ALL_WORDS },
-		{ "logs=info", "no word 'logs': " ALL_WORDS },
-		{ "lo=info", "no word 'lo': " ALL_WORDS },
+		{ "elude=on", "there is no word 'elude'; " ALL_WORDS },
+		{ "=on", "there is no word ''; " ALL_WORDS },
+		{ "logs=info", "there is no word 'logs'; " ALL_WORDS },
+		{ "lo=info", "there is no word 'lo'; " ALL_WORDS },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
 		EXPECT(parse(bad[i].line) == Q_INVALID);
