@@ -55,6 +55,7 @@ def test_reboot_and_poweroff_typed_at_the_shell(quire):
     run = quire.run(conf, steps=[
         ("send", r"reboot\n"),
         ("expect", "one: ready"),
+        ("expect", "built-in shell"),
         ("send", r"poweroff\n"),
     ])
     assert run.status == 0, run
