@@ -309,7 +309,7 @@ def test_start_is_refused_where_others_have_the_reservation(quire):
         ("expect", '"vm":"two","state":"stopped"'),
         ("send", r"create big kernel=fill.bzimage memory=256M reserve=200M serial=log autostart=no\n"),
         ("send", r"start two\n"),
-        ("expect", "not possible: other VMs have the 200M that two reserves"),
+        ("expect", "not possible: two reserves 200M, of which "),
         ("send", r"check\n"),
         ("expect", "ok"),
         ("send", r"poweroff\n"),
